@@ -1,0 +1,133 @@
+"""Checkpoints: nested dicts of tensors and JSON values as safetensors and JSON with a checksum manifest. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import clbench
+from clbench.errors import InputError
+
+TENSORS, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+REFERENCE = "__tensor__"
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any], hash8: str) -> None:
+    """Write ``state`` to ``folder``; the checkpoint that was there stays until the new one is whole on the disk.
+
+    Args:
+        folder: the checkpoint's folder; ``folder.new`` and ``folder.old`` beside it are used in between.
+        state: nested dicts and lists of tensors and JSON values.
+        hash8: the configuration that the state belongs to.
+    """
+    new, old = folder.with_suffix(".new"), folder.with_suffix(".old")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    tensors: dict[str, Tensor] = {}
+    values = json.dumps(_take_tensors(state, tensors), allow_nan=False)
+    save_file(tensors, new / TENSORS)
+    (new / VALUES).write_text(values, encoding="utf-8")
+    manifest = {
+        "clbench": clbench.__version__,
+        "hash8": hash8,
+        "sha256": {name: _sha256(new / name) for name in (TENSORS, VALUES)},
+    }
+    (new / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+    for name in (TENSORS, VALUES, MANIFEST, "."):
+        _sync(new / name)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    new.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path, hash8: str) -> dict[str, Any] | None:
+    """The state in ``folder`` (or in the one kept beside it), None when there is none.
+
+    Raises:
+        InputError: a file is missing, was changed or cut, or the state is of another version or configuration.
+    """
+    old = folder.with_suffix(".old")
+    if not folder.exists():
+        if not old.exists():
+            return None
+        # The process ended between the two renames: the previous checkpoint is whole.
+        folder = old
+    advice = f"delete {folder} to start this run again"
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sums = {name: _sha256(folder / name) for name in (TENSORS, VALUES)}
+        recorded, version, owner = manifest["sha256"], manifest["clbench"], manifest["hash8"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"checkpoint {folder} is damaged ({type(error).__name__}: {error}); {advice}") from None
+    if version != clbench.__version__:
+        raise InputError(f"checkpoint {folder} was made by clbench {version}, this is {clbench.__version__}; {advice}")
+    if owner != hash8:
+        raise InputError(f"checkpoint {folder} belongs to the configuration {owner}, not to {hash8}; {advice}")
+    for name, digest in sums.items():
+        if recorded.get(name) != digest:
+            raise InputError(f"checkpoint file {folder / name} was changed or cut since it was written; {advice}")
+    values = json.loads((folder / VALUES).read_text(encoding="utf-8"))
+    state: dict[str, Any] = _put_tensors(values, load_file(folder / TENSORS))
+    return state
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Delete the checkpoint and what an interrupted save left beside it."""
+    for path in (folder, folder.with_suffix(".new"), folder.with_suffix(".old")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def tensor_bytes(state: Any) -> int:
+    """Bytes of all tensors in nested dicts and lists."""
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    items = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
+    return sum(tensor_bytes(item) for item in items)
+
+
+def _take_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        key = str(len(tensors))
+        # A copy: safetensors refuses tensors that share memory.
+        tensors[key] = value.detach().to("cpu", copy=True).contiguous()
+        return {REFERENCE: key}
+    if isinstance(value, dict):
+        if bad := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"a state's keys must be strings, got {bad[0]!r}")
+        return {key: _take_tensors(item, tensors) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_take_tensors(item, tensors) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a state holds tensors and JSON values only, got {type(value).__name__}: {value!r}")
+
+
+def _put_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {REFERENCE}:
+            return tensors[value[REFERENCE]]
+        return {key: _put_tensors(item, tensors) for key, item in value.items()}
+    return [_put_tensors(item, tensors) for item in value] if isinstance(value, list) else value
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,110 @@
+"""RunConfig: every setting of one run in one frozen object, with a hash of all that changes the science."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import clbench
+from clbench.errors import InputError, unknown
+
+Setting = Literal["task", "domain", "class"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+# What a run does with its time and files, not what it finds out.
+NOT_SCIENCE = {"device", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "plugin_files"}
+
+
+class RunConfig(BaseModel):
+    """One run, fully resolved.
+
+    ``lr`` and ``head_lr`` are AdamW's peak learning rates of the pretrained body and of the output layer;
+    ``warmup`` is the fraction of a task's steps over which they rise from 0, after which they fall linearly to 0;
+    ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
+    "test" except when hyper-parameters are chosen, which is done on "dev".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    scenario: str = Field(min_length=1)
+    strategy: str = Field(min_length=1)
+    model: str = Field("minilm", min_length=1)
+    setting: Setting = "task"
+    seed: int = Field(0, ge=0, lt=2**63)
+    epochs: int = Field(2, ge=1)
+    lr: float = Field(1e-4, gt=0)
+    head_lr: float = Field(1e-3, gt=0)
+    batch_size: int = Field(32, ge=1)
+    accumulation: int = Field(1, ge=1)
+    max_length: int = Field(64, ge=4)
+    warmup: float = Field(0.1, ge=0, le=1)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    scenario_args: dict[str, Any] = Field(default_factory=dict)
+    limit: int | None = Field(None, ge=1)
+    eval_split: Literal["test", "dev"] = "test"
+    precision: Precision = "auto"
+    plugin_hashes: dict[str, str] = Field(default_factory=dict)
+    plugin_files: dict[str, str] = Field(default_factory=dict)
+    device: str = "auto"
+    output_dir: str = "results"
+    overwrite: bool = False
+    checkpoint_every: int | None = Field(None, ge=1)
+    keep_checkpoints: bool = False
+
+    @property
+    def hash8(self) -> str:
+        """Eight hex digits that name all that can change a result, the plug-ins' sources and our version included."""
+        science = {key: value for key, value in self.model_dump().items() if key not in NOT_SCIENCE}
+        science["clbench"] = clbench.__version__
+        return hashlib.sha256(canonical_json(science).encode()).hexdigest()[:8]
+
+
+def canonical_json(value: Any) -> str:
+    """JSON in one fixed spelling: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=list)
+
+
+def make_config(options: dict[str, Any]) -> RunConfig:
+    """Validate ``options`` into a RunConfig.
+
+    Raises:
+        InputError: one line naming the field, its value and what is allowed.
+    """
+    for key in options:
+        if key not in RunConfig.model_fields:
+            raise unknown("setting", key, RunConfig.model_fields)
+    try:
+        return RunConfig(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"{field} = {first['input']!r} is not allowed: {first['msg'].lower()}") from None
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The settings in a YAML (or JSON) file, read safely.
+
+    Raises:
+        InputError: the file cannot be read, is not YAML, or is not a mapping of known settings.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"config file {str(path)!r} cannot be read: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"config file {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError(f"config file {str(path)!r} holds {type(values).__name__}; allowed: a mapping of settings")
+    for key in values:
+        if key not in RunConfig.model_fields:
+            raise unknown(f"setting in {str(path)!r}:", key, RunConfig.model_fields)
+    return values

@@ -1,0 +1,113 @@
+"""From a task's texts or images to batches: tokenising, length buckets, collating."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from clbench.labels import LabelSpace
+    from clbench.scenario import Task
+
+# One tokenised example: "input_ids" (tokens,) int64 or "pixel_values" (channels, height, width) fp32,
+# "label" its column in the output layer, "task_id" its task's position.
+Example = dict[str, Any]
+# A collated batch: "input_ids" and "attention_mask" (examples, tokens) or "pixel_values" (examples, c, h, w),
+# "labels" and "task_ids" (examples,).
+Batch = dict[str, Tensor]
+
+# Batches are drawn from windows of this many shuffled batches sorted by length: little padding, well mixed.
+BUCKET_BATCHES = 10
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task as strategies see it: tokenised train and dev examples. The test examples stay with the evaluator.
+
+    ``columns`` are the output layer's columns of this task's labels.
+    """
+
+    position: int
+    name: str
+    columns: tuple[int, ...]
+    train: list[Example]
+    dev: list[Example]
+
+
+def encode(task: Task, split: str, position: int, labels: LabelSpace, tokenizer: Any, max_length: int) -> list[Example]:
+    """Tokenise one split of ``task``; texts are cut at ``max_length`` tokens."""
+    rows = getattr(task, split)
+    columns = [labels.columns[position][label] for label in rows["label"]]
+    if task.kind == "text":
+        inputs = tokenizer(list(rows["text"]), truncation=True, max_length=max_length)["input_ids"]
+        features = [{"input_ids": torch.tensor(ids, dtype=torch.int64)} for ids in inputs]
+    else:
+        features = [{"pixel_values": torch.tensor(image, dtype=torch.float32)} for image in rows["image"]]
+    return [{**f, "label": column, "task_id": position} for f, column in zip(features, columns, strict=True)]
+
+
+def length(example: Example) -> int:
+    """Tokens of a text, 1 for an image."""
+    return len(example["input_ids"]) if "input_ids" in example else 1
+
+
+def collate(examples: Sequence[Example], padding_id: int, device: torch.device) -> Batch:
+    """Stack ``examples`` into a batch on ``device``, padding texts to the longest."""
+    batch = {
+        "labels": torch.tensor([e["label"] for e in examples]),
+        "task_ids": torch.tensor([e["task_id"] for e in examples]),
+    }
+    if "pixel_values" in examples[0]:
+        batch["pixel_values"] = torch.stack([e["pixel_values"] for e in examples])
+    else:
+        ids = [e["input_ids"] for e in examples]
+        batch["input_ids"] = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=padding_id)
+        lengths = torch.tensor([len(i) for i in ids])
+        batch["attention_mask"] = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).long()
+    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+
+
+def concatenate(first: Batch, second: Batch, padding_id: int) -> Batch:
+    """Two batches as one, the shorter texts padded to the longer."""
+    joined = {}
+    for key in first:
+        a, b = first[key], second[key]
+        if key in ("input_ids", "attention_mask"):
+            width = max(a.shape[1], b.shape[1])
+            value = padding_id if key == "input_ids" else 0
+            a, b = (torch.nn.functional.pad(x, (0, width - x.shape[1]), value=value) for x in (a, b))
+        joined[key] = torch.cat([a, b])
+    return joined
+
+
+def training_batches(lengths: Sequence[int], batch_size: int, generator: torch.Generator) -> list[list[int]]:
+    """One epoch's batches of example numbers in a seeded order, each batch of similar lengths.
+
+    Args:
+        lengths: tokens of each example.
+        batch_size: examples a batch; the last one may be smaller.
+        generator: the stream of this task's and epoch's data order.
+    """
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    window = batch_size * BUCKET_BATCHES
+    batches = []
+    for start in range(0, len(order), window):
+        bucket = sorted(order[start : start + window], key=lambda i: lengths[i])
+        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def evaluation_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+    """Batches of example numbers sorted by length, each of at most ``token_budget`` tokens with padding."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > token_budget:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

@@ -1,0 +1,37 @@
+"""The errors a person sees: one line each, naming the value, what is allowed and the nearest match."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ClbenchError(Exception):
+    """Base of every error whose message is written for the person at the terminal.
+
+    ``exit_code`` is what the command line returns: 2 for wrong usage or bad input, 1 for a run that failed.
+    """
+
+    exit_code = 2
+
+
+class InputError(ClbenchError):
+    """Wrong usage or bad input: nothing was started and nothing was lost."""
+
+
+class RunError(ClbenchError):
+    """A run that started and failed; the tasks it had finished are kept."""
+
+    exit_code = 1
+
+
+def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
+    """An error line for a name that is not among ``allowed``, with the nearest match.
+
+    >>> str(unknown("strategy", "ewcc", ["ewc", "naive"]))
+    "unknown strategy 'ewcc'; did you mean 'ewc'? allowed: ewc, naive"
+    """
+    names = sorted(allowed)
+    close = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.5)
+    hint = f" did you mean '{close[0]}'?" if close else ""
+    return InputError(f"unknown {what} {value!r};{hint} allowed: {', '.join(names) or 'none'}")

@@ -1,0 +1,52 @@
+"""Writing a file so that it is never half there, and names that any file system takes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from pathlib import Path
+
+LONGEST_NAME = 120  # of the 255 bytes that file systems allow, so that seed, hashes and temporary names still fit
+DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file can be called so on Windows
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file so that at every moment, a power cut included, it is the old one or the whole new one.
+
+    The content goes to a temporary file in the same folder, reaches the disk and is then renamed. Text is UTF-8.
+    OSError if it cannot be written; the temporary file is then gone.
+    """
+    temporary = path.parent / f".clbench-{os.getpid()}-{threading.get_ident()}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # elsewhere a folder cannot be opened, and the rename is durable by itself
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def safe_name(text: str) -> str:
+    """``text`` as the name of one file or folder on any system.
+
+    ASCII letters, digits and ``._+=(),[]'-`` and blanks stay, so ``replay(memory_size=0.05)+ewc`` is itself. Where
+    anything had to be changed (separators, other characters, dots or blanks at an end, names of devices, more than 120
+    characters) eight hex digits of the text's SHA-256 are added, so that different texts keep different names.
+    """
+    name = re.sub(r"[^A-Za-z0-9._+=(),\[\]' -]", "_", text)[:LONGEST_NAME]
+    name = re.sub(r"^[. ]|[. ]$", "_", name)
+    name = f"_{name}" if DEVICE_NAMES.fullmatch(name) else name
+    if name == text and name:
+        return name
+    digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name[: LONGEST_NAME - 9]}-{digits}" if name else digits

@@ -1,0 +1,149 @@
+"""The accuracy matrix: its shape, and reading one that a person brings as a CSV of numbers or a result.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard
+
+from clbench.errors import InputError
+
+# A result of a thousand tasks takes a few megabytes; more is another file given by mistake.
+MAX_BYTES = 64 * 2**20
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+SHAPE = "a matrix of T tasks has T columns and T rows, or T+1 rows with the one before training first"
+
+
+Matrix = Sequence[Sequence[float | None]]
+
+
+class MatrixFile(NamedTuple):
+    """A matrix of T+1 rows of T fractions or None (row 0 all None if the file has none), and how it was read."""
+
+    matrix: list[list[float | None]]
+    note: str | None
+
+
+def check_matrix(matrix: object, where: str = "accuracy matrix") -> int:
+    """T of a matrix of T+1 rows of T fractions 0..1 or None; else an InputError that starts with ``where``."""
+    if not _is_list(matrix) or len(matrix) < 2 or not all(_is_list(row) for row in matrix):
+        raise InputError(
+            f"{where} is not a list of two or more rows; allowed: T+1 rows of T numbers, the first before training"
+        )
+    tasks = len(matrix) - 1
+    for i, row in enumerate(matrix):
+        if len(row) != tasks:
+            raise InputError(f"{where} has {tasks + 1} rows, but row {i} has {len(row)} cells where {tasks} belong")
+        for j, cell in enumerate(row):
+            number = isinstance(cell, int | float) and not isinstance(cell, bool)
+            if cell is not None and not (number and 0 <= cell <= 1):
+                raise InputError(f"{where}, row {i}, task {j + 1}: {cell!r} is not 0 to 1, nor null for unmeasured")
+    return tasks
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def read_matrix(path: str | Path) -> MatrixFile:
+    """The accuracy matrix in a file.
+
+    ``path`` is a result.json, or a CSV without header of T columns and T rows (after each task) or T+1 rows (the first:
+    before training), empty where unmeasured. Numbers are fractions; if any is above 1 and none above 100 they are
+    percentages: they are divided by 100 and the note says so. Anything else is an InputError that names file and cell.
+    """
+    text = _read_text(Path(path))
+    if Path(path).suffix.lower() == ".json" or text.lstrip().startswith("{"):
+        return MatrixFile(_parse_result(text, path), None)
+    rows = _parse_csv(text, path)
+    largest = max((cell for row in rows for cell in row if cell is not None), default=None)
+    if largest is None:
+        raise InputError(f"{path}: no number in it; {SHAPE}")
+    note = None
+    if largest > 1:
+        rows = [[None if cell is None else cell / 100 for cell in row] for row in rows]
+        note = f"{path}: the largest number is {largest:g}, so all were read as percentages and divided by 100"
+    columns = len(rows[0])
+    return MatrixFile([[None] * columns, *rows] if len(rows) == columns else rows, note)
+
+
+def _read_text(path: Path) -> str:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a CSV file or a run's result.json")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: cannot be read: {reason}; give a CSV file or a result.json") from error
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path}: larger than {MAX_BYTES // 2**20} MiB, so no accuracy matrix; {SHAPE}")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: byte {error.start + 1} is not UTF-8; give a CSV file or a result.json in UTF-8"
+        ) from error
+    if "\0" in text:
+        raise InputError(f"{path}: is a binary file; give a CSV file or a result.json")
+    return text
+
+
+def _parse_csv(text: str, path: str | Path) -> list[list[float | None]]:
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}: is not CSV: {error}") from error
+    while lines and len(lines[-1]) <= 1 and not "".join(lines[-1]).strip():
+        lines.pop()
+    columns = max(map(len, lines), default=0)
+    if columns == 1:
+        lines = [line or [""] for line in lines]  # for one task an empty line is an empty cell
+    if not columns:
+        raise InputError(f"{path}: is empty; {SHAPE}")
+    for number, line in enumerate(lines, start=1):
+        if len(line) != columns:
+            raise InputError(
+                f"{path}, line {number}: {len(line)} cells where another line has {columns}; "
+                f"{SHAPE}; a cell is empty where unmeasured"
+            )
+    rows = [
+        [_parse_cell(cell, path, i, j) for j, cell in enumerate(line, start=1)] for i, line in enumerate(lines, start=1)
+    ]
+    if len(rows) not in (columns, columns + 1):
+        raise InputError(f"{path}: {len(rows)} rows and {columns} columns; {SHAPE}")
+    return rows
+
+
+def _parse_cell(cell: str, path: str | Path, line: int, column: int) -> float | None:
+    text = cell.strip()
+    if not text:
+        return None
+    where = f"{path}, line {line}, cell {column}: {text[:40]!r}"
+    if not NUMBER.fullmatch(text):
+        hint = (
+            "separate cells with commas and write decimals with a point"
+            if ";" in text or "\t" in text
+            else "the file has no header"
+        )
+        raise InputError(f"{where} is not a number; allowed: 0 to 1 (or percentages), empty where unmeasured; {hint}")
+    number = float(text)
+    if not 0 <= number <= 100:
+        raise InputError(f"{where} is not an accuracy; allowed: 0 to 1, or percentages from 0 to 100")
+    return number
+
+
+def _parse_result(text: str, path: str | Path) -> list[list[float | None]]:
+    try:
+        result = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not JSON: {error}") from error
+    matrix = result.get("accuracy_matrix") if isinstance(result, dict) else None
+    if matrix is None:
+        raise InputError(f"{path}: has no 'accuracy_matrix'; give the result.json of a run or a CSV file")
+    check_matrix(matrix, f"{path}: accuracy_matrix")
+    return [list(row) for row in matrix]

@@ -1,0 +1,187 @@
+"""Loads a pretrained model with a fresh output layer, or makes the ``tiny`` one on the spot."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from clbench.errors import InputError
+from clbench.rng import stream_seed
+
+if TYPE_CHECKING:
+    from clbench.config import RunConfig
+    from clbench.scenario import Task
+
+# Models that `list models` shows; any other name is a folder in the hub's format or a hub id.
+BUILT_IN = {
+    "minilm": "all-MiniLM-L6-v2: 22.7 M parameters, 6 layers, sentence encoder (text)",
+    "tiny": "randomly initialised: a two-layer BERT with its own tokenizer (text), a small convolutional net (image)",
+}
+_operator_schemas: list[Any] = []
+
+
+def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: torch.device) -> tuple[nn.Module, Any]:
+    """The model with an output layer of ``labels`` columns, and its tokenizer (None for images).
+
+    Random weights come from the stream "model" of the run's seed; dropout is set to ``config.dropout``.
+
+    Raises:
+        InputError: the model is unknown, cannot be loaded, or does not fit the scenario's kind of task.
+    """
+    import_transformers()
+    with torch.random.fork_rng():
+        torch.manual_seed(stream_seed(config.seed, "model"))
+        if tasks[0].kind == "image":
+            if config.model != "tiny":
+                raise InputError(f"model {config.model!r} does not read images; allowed for image scenarios: tiny")
+            model, tokenizer = _tiny_image_model(tasks, labels), None
+        elif config.model == "tiny":
+            model, tokenizer = _tiny_text_model(tasks, labels, config)
+        else:
+            model, tokenizer = _pretrained(config, labels, device)
+    return model.to(device), tokenizer
+
+
+def import_transformers() -> None:
+    """Import transformers also where torchvision was built for another torch.
+
+    There ``import torchvision`` fails because its compiled operators are missing, and transformers imports it
+    whenever it is installed. Declaring the two operators that torchvision's Python code refers to is enough.
+    """
+    import importlib.util
+
+    if not _operator_schemas and importlib.util.find_spec("torchvision") is not None:
+        try:
+            import torchvision  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: F401
+        except RuntimeError as error:
+            if "torchvision::" not in str(error):
+                raise
+            library = torch.library.Library("torchvision", "DEF")  # noqa: TOR901
+            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            _operator_schemas.append(library)
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def model_path(name: str) -> str:
+    """The folder of a built-in model or of a local one, else ``name`` itself as a hub id.
+
+    Raises:
+        InputError: a path that is not there, or a folder without a model.
+    """
+    if name == "minilm":
+        from clbench.sources import model_folder
+
+        return str(model_folder(name))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise InputError(f"model folder {name!r} holds no config.json; allowed: a folder in transformers' format")
+        return str(folder)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep == "\\" and "\\" in name:
+        raise InputError(f"model folder {name!r} does not exist; allowed: {', '.join(BUILT_IN)}, a folder, a hub id")
+    return name
+
+
+def fingerprint(name: str) -> str:
+    """What tells one model from another: SHA-256 over a folder's config and weights, else the name itself."""
+    path = Path(model_path(name)) if name != "tiny" else Path(name)
+    if not path.is_dir():
+        return name
+    digest = hashlib.sha256()
+    for file in sorted([path / "config.json", *path.glob("*.safetensors")]):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _pretrained(config: RunConfig, labels: int, device: torch.device) -> tuple[nn.Module, Any]:
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    path = model_path(config.model)
+    try:
+        settings = AutoConfig.from_pretrained(path, num_labels=labels)
+        for key in vars(settings):
+            if key.endswith(("dropout", "dropout_prob", "pdrop")) and isinstance(getattr(settings, key), float):
+                setattr(settings, key, config.dropout)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            path,
+            config=settings,
+            use_safetensors=True,
+            dtype=torch.float32,
+            # Measured on CPUs: the bf16 backward pass of sdpa is slower than eager attention's.
+            attn_implementation="eager" if device.type == "cpu" else None,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"model {config.model!r} cannot be loaded: {reason}; allowed: {', '.join(BUILT_IN)}, a folder, a hub id"
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def _tiny_text_model(tasks: Sequence[Task], labels: int, config: RunConfig) -> tuple[nn.Module, Any]:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordLevelTrainer(vocab_size=8000, special_tokens=special)
+    words.train_from_iterator((text for task in tasks for text in task.train["text"]), trainer)
+    words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    settings = BertConfig(
+        vocab_size=words.get_vocab_size(),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=max(config.max_length, 16),
+        hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=config.dropout,
+        num_labels=labels,
+        attn_implementation="eager",
+    )
+    return BertForSequenceClassification(settings), tokenizer
+
+
+def _tiny_image_model(tasks: Sequence[Task], labels: int) -> nn.Module:
+    channels, height, width = torch.tensor(tasks[0].train[0]["image"]).shape
+    return SmallConvNet(channels, height, width, labels)
+
+
+class SmallConvNet(nn.Module):
+    """Two 3×3 convolutions, a hidden layer and the output layer: a few ten thousand parameters."""
+
+    def __init__(self, channels: int, height: int, width: int, labels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * ((height + 1) // 2) * ((width + 1) // 2), 64),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(64, labels)
+
+    def forward(self, pixel_values: Tensor) -> SimpleNamespace:
+        """``.logits`` (examples, labels) of images (examples, channels, height, width)."""
+        return SimpleNamespace(logits=self.classifier(self.body(pixel_values)))

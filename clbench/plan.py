@@ -1,0 +1,93 @@
+"""From a user's options to a checked plan: the frozen configuration, the scenario and the strategies. Loads no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clbench import plugins
+from clbench.config import RunConfig, make_config
+from clbench.environment import choose_device, choose_precision
+from clbench.errors import InputError, unknown
+from clbench.expression import Component, canonical, parse_expression
+from clbench.scenario import Scenario
+from clbench.strategy import Stack, Strategy, check_stack
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is ready to start."""
+
+    config: RunConfig
+    scenario: Scenario
+    strategy: Stack
+
+
+def make_plan(options: dict[str, Any]) -> Plan:
+    """Resolve ``options`` (those of RunConfig; "scenario" and "strategy" are needed) and check them together.
+
+    What the user does not give comes from the scenario's ``defaults``, then from RunConfig; ``head_lr`` is ten times a
+    given ``lr``. A plug-in given by path goes by its stem, or its file name where a built-in has that name.
+
+    Raises:
+        InputError: anything unknown, of a wrong type or that does not fit together; one line.
+    """
+    files: dict[str, str] = dict(options.get("plugin_files", {}))
+    hashes: dict[str, str] = {}
+
+    def locate(kind: str, name: str) -> tuple[str, str]:
+        """The plug-in's short name and what finds it again; notes its file and hash."""
+        path = plugins.find(kind, files.get(f"{kind}:{name}", name))
+        built_in = plugins.available(kind)
+        short = name if built_in.get(name) == path else path.name if path.stem in built_in else path.stem
+        if built_in.get(short) != path:
+            files[f"{kind}:{short}"] = str(path)
+        hashes[f"{kind}:{short}"] = plugins.source_hash(path)
+        return short, str(path)
+
+    for needed in ("scenario", "strategy"):
+        if not isinstance(options.get(needed), str) or not options[needed]:
+            raise InputError(f"--{needed} is missing; `clbench list` shows what there is")
+    scenario_name, scenario_file = locate("scenario", options["scenario"])
+    scenario_class = plugins.load("scenario", scenario_file)
+    resolved = {**scenario_class.defaults, **{key: value for key, value in options.items() if value is not None}}
+    resolved.setdefault("setting", scenario_class.settings[0])
+    if "head_lr" not in options and isinstance(options.get("lr"), float | int):
+        resolved["head_lr"] = 10 * float(options["lr"])
+
+    components, members = [], []
+    for component in parse_expression(options["strategy"]):
+        short, file = locate("strategy", component.name)
+        components.append(Component(short, component.arguments))
+        members.append((short, _build("strategy", file, component.arguments)))
+    resolved |= {
+        "scenario": scenario_name,
+        "strategy": canonical(tuple(components)),
+        "plugin_files": files,
+        "plugin_hashes": dict(sorted(hashes.items())),
+    }
+    config = make_config(resolved)
+    precision = choose_precision(config.precision, choose_device(config.device), config.model)
+    config = config.model_copy(update={"precision": precision})
+    _check_setting(config.setting, scenario_class)
+    check_stack(members, config.setting, scenario_class.kind)
+    context = {"seed": config.seed, "setting": config.setting}
+    scenario = plugins.build("scenario", scenario_file, config.scenario_args, **context)
+    return Plan(config, scenario, Stack(members))
+
+
+def _build(kind: str, file: str, arguments: dict[str, Any]) -> Strategy:
+    strategy = plugins.build(kind, file, arguments)
+    if not isinstance(strategy, Strategy):
+        raise InputError(f"{Path(file).name} defines {type(strategy).__name__}, which is no clbench.strategy.Strategy")
+    return strategy
+
+
+def _check_setting(setting: str, scenario: type[Scenario]) -> None:
+    if setting not in scenario.settings:
+        if setting in scenario.refusals:
+            allowed = ", ".join(scenario.settings)
+            reason = scenario.refusals[setting]
+            raise InputError(f"setting {setting!r} cannot be had with this scenario: {reason}; allowed: {allowed}")
+        raise unknown("setting", setting, scenario.settings)

@@ -1,0 +1,206 @@
+"""Finds scenarios and strategies: built-in files, entry points, and a user's own .py file by path.
+
+A file is a plug-in: its stem is the name, its docstring's first line the summary, its one subclass the thing itself.
+What ``list`` and ``describe`` show is read with ``ast``; nothing is imported before it runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import typing
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from clbench.errors import InputError, unknown
+
+KINDS = {"scenario": "clbench.scenarios", "strategy": "clbench.strategies"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A constructor keyword as the file spells it."""
+
+    name: str
+    annotation: str
+    default: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What can be told of a plug-in without importing it."""
+
+    name: str
+    path: Path
+    doc: str
+    parameters: tuple[Parameter, ...]
+    attributes: dict[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """The docstring's first line."""
+        return self.doc.strip().split("\n")[0]
+
+
+def available(kind: str) -> dict[str, Path]:
+    """Names and files of every installed plug-in of ``kind`` ("scenario" or "strategy")."""
+    package = importlib.import_module(KINDS[kind])
+    found: dict[str, Path] = {}
+    for folder in package.__path__:
+        for path in sorted(Path(folder).glob("*.py")):
+            if not path.stem.startswith("_"):
+                found.setdefault(path.stem, path)
+    for point in entry_points(group=KINDS[kind]):
+        spec = importlib.util.find_spec(point.module)
+        if spec is not None and spec.origin is not None:
+            found.setdefault(point.name, Path(spec.origin))
+    return found
+
+
+def find(kind: str, name: str) -> Path:
+    """The file of a plug-in given by name or by path.
+
+    Raises:
+        InputError: unknown name (with the nearest match), or a path that is not a .py file.
+    """
+    if name.endswith(".py") or "/" in name or "\\" in name:
+        path = Path(name).expanduser()
+        if path.suffix != ".py":
+            raise InputError(f"{kind} file {name!r} is not a .py file; allowed: a name or the path of a .py file")
+        if not path.is_file():
+            raise InputError(f"{kind} file {name!r} does not exist; allowed: a name or the path of a .py file")
+        return path.resolve()
+    names = available(kind)
+    if name not in names:
+        raise unknown(kind, name, names)
+    return names[name]
+
+
+def describe(kind: str, name: str) -> Description:
+    """Read a plug-in's docstring, class attributes and constructor keywords without importing it."""
+    path = find(kind, name)
+    tree = _parse(path)
+    node = _plugin_class(tree, path)
+    attributes = {
+        target.id: _literal_or_source(statement.value)
+        for statement in node.body
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
+        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
+        if isinstance(target, ast.Name)
+    }
+    doc = ast.get_docstring(tree) or ast.get_docstring(node) or "(no docstring)"
+    return Description(path.stem, path, doc, _constructor_parameters(node), attributes)
+
+
+def load(kind: str, name: str) -> type[Any]:
+    """Import the plug-in's file and return its class."""
+    path = find(kind, name)
+    class_name = _plugin_class(_parse(path), path).name
+    return typing.cast(type[Any], getattr(_import_file(kind, path), class_name))
+
+
+def build(kind: str, name: str, arguments: dict[str, Any], **context: Any) -> Any:
+    """Import a plug-in and construct it with ``arguments``, checked by name and type.
+
+    Args:
+        kind: "scenario" or "strategy".
+        name: its name or path.
+        arguments: the user's keywords.
+        context: keywords the engine gives (a scenario's ``seed`` and ``setting``); the user's win.
+
+    Raises:
+        InputError: an unknown keyword or a value of the wrong type, in one line.
+    """
+    cls = load(kind, name)
+    signature = inspect.signature(cls.__init__)
+    keywords = {p.name: p for p in list(signature.parameters.values())[1:] if p.kind is not p.VAR_KEYWORD}
+    hints = typing.get_type_hints(cls.__init__)
+    for key, value in arguments.items():
+        if key not in keywords:
+            raise unknown(f"argument of {name}", key, keywords)
+        if key in hints:
+            _check_type(value, hints[key], f"{name}: {key}")
+    return cls(**{**context, **arguments})
+
+
+def source_hash(path: Path) -> str:
+    """SHA-256 of a plug-in's file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_type(value: Any, hint: Any, where: str) -> None:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
+        adapter.validate_python(tuple(value) if isinstance(value, list) else value)
+    except ValidationError as error:
+        spelled = str(hint).replace("typing.", "") if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
+        reason = error.errors()[0]["msg"].lower()
+        raise InputError(f"{where} = {value!r} is not allowed ({reason}); allowed: {spelled}") from None
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{path} is not readable Python: {error}") from None
+
+
+def _plugin_class(tree: ast.Module, path: Path) -> ast.ClassDef:
+    """The last public class with a base in the file: the one subclass a plug-in defines."""
+    classes = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.bases and not n.name.startswith("_")]
+    if not classes:
+        raise InputError(f"{path} defines no subclass of Strategy or Scenario; a plug-in file defines exactly one")
+    return classes[-1]
+
+
+def _constructor_parameters(node: ast.ClassDef) -> tuple[Parameter, ...]:
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            named = [*item.args.args[1:], *item.args.kwonlyargs]
+            defaults = [*item.args.defaults, *item.args.kw_defaults][-len(named) :] if named else []
+            return tuple(
+                Parameter(
+                    argument.arg,
+                    ast.unparse(argument.annotation) if argument.annotation else "",
+                    ast.unparse(default) if default is not None else "",
+                )
+                for argument, default in zip(named, defaults, strict=True)
+            )
+    return ()
+
+
+def _literal_or_source(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
+
+
+def _import_file(kind: str, path: Path) -> ModuleType:
+    package = importlib.import_module(KINDS[kind])
+    built_in = path.parent in {Path(folder).resolve() for folder in package.__path__}
+    name = f"{KINDS[kind]}.{path.stem}" if built_in else f"clbench_user_{source_hash(path)[:12]}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if built_in:
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise InputError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,100 @@
+"""From a plan to what the engine needs: checked tasks, the model, tokenised examples. Nothing is trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from clbench.clock import Clock
+from clbench.config import RunConfig
+from clbench.data import Example, TaskData, encode
+from clbench.environment import choose_device
+from clbench.labels import label_space
+from clbench.learner import Learner
+from clbench.models import load_model
+from clbench.plan import Plan
+from clbench.rng import generator
+from clbench.scenario import Task, check_tasks
+from clbench.strategy import Stack
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What stays the same from the first task to the last.
+
+    ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
+    ``model_bytes`` is the size of the model before the strategy added to it.
+    """
+
+    config: RunConfig
+    scenario_tasks: list[Task]
+    strategy: Stack
+    learner: Learner
+    tasks: list[TaskData]
+    tests: list[list[Example]]
+    model_bytes: int
+
+
+def prepare(plan: Plan, clock: Clock) -> Prepared:
+    """Make the tasks, load the model, tokenise, and set the strategy up.
+
+    Raises:
+        InputError: the tasks or the model cannot be used.
+    """
+    config = plan.config
+    tasks = plan.scenario.tasks()
+    check_tasks(tasks, config.setting)
+    tasks = [_limited(task, config) for task in tasks]
+    labels = label_space(tasks, config.setting)
+    model, tokenizer = load_model(config, tasks, len(labels.names), choose_device(config.device))
+    learner = Learner(
+        model,
+        labels,
+        seed=config.seed,
+        padding_id=0 if tokenizer is None else tokenizer.pad_token_id,
+        precision=config.precision,
+        lr=config.lr,
+        head_lr=config.head_lr,
+        clock=clock,
+    )
+
+    def encoded(task: Task, split: str, position: int) -> list[Example]:
+        return encode(task, split, position, labels, tokenizer, config.max_length)
+
+    data = [
+        TaskData(position, task.name, labels.columns[position], encoded(task, "train", position), encoded(task, "dev", position))
+        for position, task in enumerate(tasks)
+    ]
+    tests = [encoded(task, config.eval_split, position) for position, task in enumerate(tasks)]
+    model_bytes = parameter_bytes(model)
+    plan.strategy.setup(learner)
+    return Prepared(config, tasks, plan.strategy, learner, data, tests, model_bytes)
+
+
+def parameter_bytes(model: torch.nn.Module) -> int:
+    """Bytes of all parameters of ``model``."""
+    return sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def _limited(task: Task, config: RunConfig) -> Task:
+    """``task`` with at most ``config.limit`` seeded, evenly labelled train and test examples."""
+    if config.limit is None:
+        return task
+    train, test = (
+        split.select(_spread(split["label"], config.limit, generator(config.seed, "limit", task.name, name)))
+        for name, split in (("train", task.train), ("test", task.test))
+    )
+    return Task(task.name, task.kind, task.labels, train, task.dev, test)
+
+
+def _spread(labels: Sequence[int], limit: int, stream: torch.Generator) -> list[int]:
+    """At most ``limit`` row numbers, dealt out one label after the other."""
+    shuffled = torch.randperm(len(labels), generator=stream).tolist()
+    turn: dict[int, int] = {}
+    turns = []
+    for row in shuffled:
+        turn[labels[row]] = turn.get(labels[row], 0) + 1
+        turns.append((turn[labels[row]], labels[row], row))
+    return sorted(row for _, _, row in sorted(turns)[:limit])

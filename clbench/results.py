@@ -1,0 +1,213 @@
+"""Run folders: the only module that writes or reads ``results/<scenario>/<strategy>/<model>-s<seed>-<hash8>/``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clbench.errors import InputError, RunError
+from clbench.files import safe_name, write_atomic
+from clbench.schema import validate_result
+
+__all__ = ["PREDICTION_COLUMNS", "Run", "RunFolder", "find_runs", "safe_name", "validate_result", "write_atomic"]
+
+PREDICTION_COLUMNS = ("after_task", "task", "index", "label", "prediction", "confidence")
+SEARCH_DEPTH = 3  # results / scenario / strategy / run
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run: where each of its files lies and how it is written."""
+
+    path: Path
+
+    @classmethod
+    def locate(cls, output_dir: Path, scenario: str, strategy: str, model: str, seed: int, hash8: str) -> RunFolder:
+        """The folder of a configuration under ``output_dir``; nothing is created."""
+        run = f"{safe_name(model)}-s{seed}-{hash8}"
+        return cls(Path(output_dir) / safe_name(scenario) / safe_name(strategy) / run)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder for the state from which an unfinished run resumes."""
+        return self.path / "checkpoint"
+
+    def create(self) -> None:
+        """Make the folder and try that it can be written; InputError if a file is in the way or it cannot be."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".clbench-{os.getpid()}.probe"
+            probe.touch()
+            probe.unlink()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(f"run folder {str(self.path)!r}: {reason}; choose another with --output-dir") from error
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Create the folder and write config.json: every resolved value and ``hash8``."""
+        self.create()
+        self._write_json("config.json", config)
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Write environment.json: command, commit, versions, hardware, hashes of data and model."""
+        self._write_json("environment.json", environment)
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Check the result against the format, write result.json, which marks the run as complete."""
+        validate_result(dict(result), self.path / "result.json")
+        self._write_json("result.json", result)
+
+    def append_log(self, entry: Mapping[str, Any]) -> None:
+        """Append one line to log.jsonl; a line cut off by a crash before is ended first."""
+        line = _to_json(entry, indent=None)
+        try:
+            with (self.path / "log.jsonl").open("a+b") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    line = line if file.read(1) == b"\n" else b"\n" + line
+                file.write(line)
+        except OSError as error:
+            raise RunError(f"{self.path / 'log.jsonl'}: cannot be written: {error.strerror}") from error
+
+    def write_predictions(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write predictions.parquet: one row a test example and evaluation.
+
+        ``columns`` are of equal length: ``after_task`` (int, 0 is before training), ``task`` (str), ``index`` (int, in
+        the task's test split), ``label`` and ``prediction`` (str), ``confidence`` (float in 0..1).
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if set(columns) != set(PREDICTION_COLUMNS):
+            raise ValueError(
+                f"predictions have the columns {', '.join(columns)}; they must be {', '.join(PREDICTION_COLUMNS)}"
+            )
+        types = (pa.int32(), pa.string(), pa.int32(), pa.string(), pa.string(), pa.float32())
+        schema = pa.schema(list(zip(PREDICTION_COLUMNS, types, strict=True)))
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pydict(dict(columns), schema=schema), buffer, compression="zstd")
+        self._write("predictions.parquet", buffer.getvalue().to_pybytes())
+
+    def read_predictions(self) -> dict[str, list[Any]]:
+        """The columns of predictions.parquet."""
+        import pyarrow.parquet as pq
+
+        columns: dict[str, list[Any]] = pq.read_table(self.path / "predictions.parquet").to_pydict()
+        return columns
+
+    def read_config(self) -> dict[str, Any]:
+        """The content of config.json; InputError if it is missing or broken."""
+        config = _read_json(self.path / "config.json")
+        if not isinstance(config, dict):
+            raise InputError(f"{self.path / 'config.json'}: is not a JSON object; delete the folder and run it again")
+        return config
+
+    def read_result(self) -> dict[str, Any] | None:
+        """The content of result.json, checked, or None while the run is not complete; InputError if it is broken."""
+        path = self.path / "result.json"
+        return validate_result(_read_json(path), path) if path.exists() else None
+
+    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        self._write(name, _to_json(value, indent=2))
+
+    def _write(self, name: str, content: bytes | str) -> None:
+        try:
+            write_atomic(self.path / name, content)
+        except OSError as error:
+            raise RunError(f"{self.path / name}: cannot be written: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run: its folder and the contents of result.json (checked) and config.json."""
+
+    folder: Path
+    result: dict[str, Any]
+    config: dict[str, Any]
+
+
+def find_runs(paths: Sequence[Path | str]) -> tuple[list[Run], list[str]]:
+    """The complete runs in ``paths``, in the order of paths and names, and one line for each one skipped.
+
+    A path is a results, scenario, strategy or run folder or a result.json; a run found twice counts once. Unfinished
+    and broken runs are skipped. InputError if a path does not exist.
+    """
+    runs: list[Run] = []
+    skipped: list[str] = []
+    seen: set[str] = set()
+    for path in map(Path, paths):
+        if not os.path.exists(path):
+            raise InputError(
+                f"no such file or folder: {str(path)!r}; give results folders, run folders or result.json files"
+            )
+        if path.is_file() and path.name != "result.json":
+            raise InputError(f"{str(path)!r} is no run; allowed: result.json or a folder that holds runs")
+        for folder in _run_folders(path.parent if path.is_file() else path, SEARCH_DEPTH, skipped):
+            real = os.path.realpath(folder)
+            if real in seen:
+                continue
+            seen.add(real)
+            try:
+                run = _read_run(folder)
+            except InputError as error:
+                skipped.append(f"skipped: {error}")
+                continue
+            if run is None:
+                skipped.append(f"skipped: {folder}: not finished; go on with: clbench resume {folder}")
+            else:
+                runs.append(run)
+    return runs, skipped
+
+
+def _run_folders(folder: Path, depth: int, skipped: list[str]) -> Iterator[Path]:
+    """Folders with a result.json or a run's config.json, at most ``depth`` levels below; runs are not searched."""
+    try:
+        with os.scandir(folder) as entries:
+            names = {entry.name: entry.is_dir() for entry in entries}
+    except OSError as error:
+        skipped.append(f"skipped: {folder}: {error.strerror}")
+        return
+    if "result.json" in names or ("config.json" in names and _is_ours(folder)):
+        yield folder
+    elif depth:
+        for name in sorted(name for name, is_dir in names.items() if is_dir and not name.startswith(".")):
+            yield from _run_folders(folder / name, depth - 1, skipped)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the config.json in ``folder`` is that of a run (models and other tools have files of this name too)."""
+    try:
+        return "hash8" in RunFolder(folder).read_config()
+    except InputError:
+        return False
+
+
+def _read_run(path: Path) -> Run | None:
+    folder = RunFolder(path)
+    result = folder.read_result()
+    return None if result is None else Run(path, result, folder.read_config())
+
+
+def _to_json(value: Mapping[str, Any], indent: int | None) -> bytes:
+    # A path of undecodable bytes holds lone surrogates; backslashreplace writes them as JSON's own escape.
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: is not JSON: {error}; restore the file or delete the folder and run it again"
+        ) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,159 @@
+"""Strategy: the hooks that a remedy against forgetting fills in, and the stack of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from clbench.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.data import Batch, TaskData
+    from clbench.learner import Learner
+
+ALL_SETTINGS = ("task", "domain", "class")
+
+
+class Strategy:
+    """Base of every strategy; the defaults do nothing, which is naive fine-tuning.
+
+    A subclass gives its hyper-parameters as typed constructor keywords with defaults and fills in the hooks it needs.
+
+    Class attributes:
+        settings: the settings it supports.
+        kinds: the task kinds it supports, empty for all.
+        alone: why it cannot be stacked with another strategy; empty when it can.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ALL_SETTINGS
+    kinds: ClassVar[tuple[str, ...]] = ()
+    alone: ClassVar[str] = ""
+
+    def setup(self, learner: Learner) -> None:
+        """Once, before any task; also before a checkpoint's state is loaded."""
+
+    def training_tasks(self, position: int, count: int) -> Sequence[int]:
+        """Which tasks' training data step ``position`` (0-based) of ``count`` learns from; none skips it."""
+        return (position,)
+
+    def before_task(self, learner: Learner, task: TaskData) -> None:
+        """Before the first step of ``task``."""
+
+    def train_batch(self, batch: Batch) -> Batch:
+        """Before the forward pass: the batch to learn from."""
+        return batch
+
+    def loss(self, learner: Learner, batch: Batch, logits: Tensor) -> Tensor | None:
+        """A scalar added to the task loss; ``logits`` is (examples, labels of the scenario), fp32, unmasked."""
+        return None
+
+    def before_step(self, learner: Learner) -> None:
+        """Gradients are ready: unscaled, all-reduced, not yet clipped."""
+
+    def after_step(self, learner: Learner) -> None:
+        """The optimizer has stepped."""
+
+    def after_task(self, learner: Learner, task: TaskData) -> None:
+        """After the last step of ``task``, before its evaluation."""
+
+    def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
+        """Logits (examples, labels) at evaluation, or None for the model's own; ``task_id`` is None where not given."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that later steps depend on: nested dicts of tensors and JSON values, nothing else."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+
+
+class Stack(Strategy):
+    """Several strategies as one; each hook runs for each of them in order."""
+
+    def __init__(self, members: Sequence[tuple[str, Strategy]]) -> None:
+        self.members = tuple(members)
+
+    def setup(self, learner: Learner) -> None:
+        """Set up each member."""
+        for _, member in self.members:
+            member.setup(learner)
+
+    def training_tasks(self, position: int, count: int) -> Sequence[int]:
+        """The first member that departs from the default decides."""
+        for _, member in self.members:
+            if (tasks := member.training_tasks(position, count)) != (position,):
+                return tasks
+        return (position,)
+
+    def before_task(self, learner: Learner, task: TaskData) -> None:
+        """Each member in order."""
+        for _, member in self.members:
+            member.before_task(learner, task)
+
+    def train_batch(self, batch: Batch) -> Batch:
+        """Each member sees the batch that the one before it gave."""
+        for _, member in self.members:
+            batch = member.train_batch(batch)
+        return batch
+
+    def loss(self, learner: Learner, batch: Batch, logits: Tensor) -> Tensor | None:
+        """The sum of the members' losses."""
+        given = [member.loss(learner, batch, logits) for _, member in self.members]
+        losses = [loss for loss in given if loss is not None]
+        return sum(losses[1:], start=losses[0]) if losses else None
+
+    def before_step(self, learner: Learner) -> None:
+        """Each member in order."""
+        for _, member in self.members:
+            member.before_step(learner)
+
+    def after_step(self, learner: Learner) -> None:
+        """Each member in order."""
+        for _, member in self.members:
+            member.after_step(learner)
+
+    def after_task(self, learner: Learner, task: TaskData) -> None:
+        """Each member in order."""
+        for _, member in self.members:
+            member.after_task(learner, task)
+
+    def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
+        """The first member that predicts answers."""
+        for _, member in self.members:
+            if (logits := member.predict(learner, batch, task_id)) is not None:
+                return logits
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Each member's state under its name."""
+        return {name: member.state_dict() for name, member in self.members}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore each member."""
+        for name, member in self.members:
+            member.load_state_dict(state[name])
+
+
+def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str) -> None:
+    """Refuse, before a model is loaded, what the strategies do not support.
+
+    Raises:
+        InputError: a strategy twice, one that cannot be stacked, or one that does not know the setting or task kind.
+    """
+    names = [name for name, _ in members]
+    for name, member in members:
+        if names.count(name) > 1:
+            raise InputError(f"strategy {name!r} stands twice in {'+'.join(names)!r}; allowed: each strategy once")
+        if member.alone and len(members) > 1:
+            raise InputError(f"{name!r} cannot be stacked as in {'+'.join(names)!r}: {member.alone}")
+        if setting not in member.settings:
+            raise InputError(f"strategy {name!r} does not support setting {setting!r}; allowed: {_list(member.settings)}")
+        if member.kinds and kind not in member.kinds:
+            raise InputError(f"strategy {name!r} does not support {kind} tasks; allowed: {_list(member.kinds)}")
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)

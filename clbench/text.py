@@ -1,0 +1,98 @@
+"""Text that is safe to print, and numbers and tables as people read them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+DASH = "\u2013"  # stands for no value
+PLUS_MINUS = "\u00b1"
+ELLIPSIS = "\u2026"
+TIMES = "\u00d7"
+UP, DOWN = "\u2191", "\u2193"
+UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that no terminal should be sent
+
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "[": "{[}",  # a bare bracket after a line's end would be read as its option
+        "]": "{]}",
+        PLUS_MINUS: r"$\pm$",
+        DASH: "--",
+        ELLIPSIS: r"\dots{}",
+        TIMES: r"$\times$",
+        UP: r"$\uparrow$",
+        DOWN: r"$\downarrow$",
+        **{character: f"\\{character}" for character in "{}$&#_%"},
+    }
+)
+
+
+def clean(text: str) -> str:
+    """``text`` with control characters, direction marks, line separators and lone surrogates written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in UNSAFE else character
+        for character in text
+    )
+
+
+def shorten(text: str, limit: int) -> str:
+    """``text`` in at most ``limit`` characters: what is too much is cut from the middle."""
+    if len(text) <= limit:
+        return text
+    tail = (limit - 1) // 3
+    return f"{text[: limit - 1 - tail]}{ELLIPSIS}{text[len(text) - tail :]}"
+
+
+def escape_latex(text: str) -> str:
+    """``text`` for LaTeX, outside of mathematics."""
+    return clean(text).translate(LATEX)
+
+
+def escape_markdown(text: str) -> str:
+    """``text`` for a cell of a Markdown table; an underscore inside a word needs no escape."""
+    return re.sub(r"[\\`*<>|\[\]~#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", clean(text))
+
+
+def fixed(value: float, decimals: int) -> str:
+    """``value`` with so many decimals; never a negative zero."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def byte_unit(size: float) -> tuple[float, str]:
+    """The divisor and the name of the binary unit in which ``size`` bytes are between 1 and 1024."""
+    divisor, names = 1.0, ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size / divisor >= 1023.95 and len(names) > 1:
+        divisor *= 1024
+        names.pop(0)
+    return divisor, names[0]
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A plain table as wide as its content: first column to the left, numbers to the right; lines of a header stack."""
+    from rich.cells import cell_len
+
+    stacks = [name.split("\n") for name in header]
+    height = max(map(len, stacks))
+    head = [
+        [stack[i - height + len(stack)] if i >= height - len(stack) else "" for stack in stacks] for i in range(height)
+    ]
+    widths = [max(cell_len(line[column]) for line in [*head, *rows]) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        padded = [
+            cell + blank if i == 0 else blank + cell for i, (cell, blank) in enumerate(zip(cells, blanks, strict=True))
+        ]
+        return "  ".join(padded).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([*map(line, head), rule, *map(line, rows)])

@@ -1,0 +1,78 @@
+"""Learning without forgetting: the model as it was before the task guides the new one on the old labels.
+
+Li & Hoiem 2016, "Learning without Forgetting"; the temperature and its square as in Hinton et al. 2015: the loss gains
+alpha · T² · KL(softmax(teacher / T) ‖ softmax(student / T)), the mean over the batch's examples and the old tasks.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clbench.data import Batch, TaskData
+from clbench.errors import InputError
+from clbench.learner import Learner
+from clbench.strategy import Strategy
+
+
+class Distillation(Strategy):
+    """The teacher sees the batch that the student learns from: new texts, and remembered ones when stacked with replay.
+
+    In the task setting each old task's labels are one distribution; in the class setting all old labels together are.
+
+    Args:
+        temperature: T, above 0; higher softens both distributions.
+        alpha: weight of the distillation loss beside the task loss.
+    """
+
+    def __init__(self, temperature: float = 2.0, alpha: float = 1.0) -> None:
+        if temperature <= 0 or alpha < 0:
+            raise InputError(f"distillation: {temperature=}, {alpha=}; allowed: temperature above 0, alpha 0 or more")
+        self.temperature = temperature
+        self.alpha = alpha
+
+    def setup(self, learner: Learner) -> None:
+        """No teacher before the first task has ended."""
+        self.learner = learner
+        self.teacher: nn.Module | None = None
+        self.tasks_learned = 0
+
+    def loss(self, learner: Learner, batch: Batch, logits: Tensor) -> Tensor | None:
+        """The weighted divergence from the teacher's distributions over the old labels."""
+        if self.teacher is None:
+            return None
+        with torch.no_grad():
+            target = learner.logits(batch, self.teacher) / self.temperature
+        student = logits / self.temperature
+        divergences = [
+            nn.functional.kl_div(
+                student[:, columns].log_softmax(-1),
+                target[:, columns].log_softmax(-1),
+                reduction="batchmean",
+                log_target=True,
+            )
+            for columns in self._old_distributions(learner)
+        ]
+        return self.alpha * self.temperature**2 * torch.stack(divergences).mean()
+
+    def after_task(self, learner: Learner, task: TaskData) -> None:
+        """Freeze a copy of the model as the next task's teacher."""
+        self.tasks_learned = learner.tasks_seen
+        self.teacher = copy.deepcopy(learner.model).eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The teacher's weights."""
+        weights = {} if self.teacher is None else dict(self.teacher.state_dict())
+        return {"tasks_learned": self.tasks_learned, "teacher": weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the teacher."""
+        self.tasks_learned = state["tasks_learned"]
+        if state["teacher"]:
+            self.teacher = copy.deepcopy(self.learner.model).eval().requires_grad_(False)
+            self.teacher.load_state_dict(state["teacher"])
+
+    def _old_distributions(self, learner: Learner) -> list[list[int]]:
+        columns = {tuple(learner.labels.candidates(t, self.tasks_learned)) for t in range(self.tasks_learned)}
+        return [list(group) for group in sorted(columns)]

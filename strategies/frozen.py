@@ -1,0 +1,12 @@
+"""Reference: the pretrained body stays frozen and only the output layer learns."""
+
+from clbench.learner import Learner
+from clbench.strategy import Strategy
+
+
+class Frozen(Strategy):
+    """What the pretrained features give without adapting them; in the task setting nothing can be forgotten."""
+
+    def setup(self, learner: Learner) -> None:
+        """Freeze the body."""
+        learner.freeze_body()
