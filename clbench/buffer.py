@@ -55,7 +55,11 @@ class ExampleBuffer:
 
     def state_dict(self) -> dict[str, Any]:
         """The examples, the count seen and the state of the random stream."""
-        state: dict[str, Any] = {"seen": self.seen, "generator": self.generator.get_state(), "count": len(self.examples)}
+        state: dict[str, Any] = {
+            "seen": self.seen,
+            "generator": self.generator.get_state(),
+            "count": len(self.examples),
+        }
         if self.examples:
             key = "input_ids" if "input_ids" in self.examples[0] else "pixel_values"
             inputs = [example[key] for example in self.examples]

@@ -13,7 +13,7 @@ from clbench.config import RunConfig
 from clbench.errors import InputError
 from clbench.evaluator import Evaluation, evaluate, measurable
 from clbench.metrics import compute_metrics, forgetting_matrix
-from clbench.models import fingerprint
+from clbench.model_names import fingerprint
 from clbench.plan import Plan
 from clbench.prepare import Prepared, parameter_bytes, prepare
 from clbench.progress import Reporter
@@ -75,8 +75,7 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
     names = [task.name for task in prepared.tasks]
     for row in range(state.rows, len(names) + 1):
         trained = row == 0 or _train(prepared, state, row - 1, report)
-        evaluations = _evaluate(prepared) if trained else [None] * len(names)
-        _record(prepared, state, row, evaluations)
+        _record(prepared, state, row, _evaluate(prepared) if trained else [None for _ in names])
         label = "before training" if row == 0 else f"after {names[row - 1]}"
         report.row(label, names, state.accuracy[row])
         for warning in state.warnings:
@@ -128,15 +127,15 @@ def _evaluate(prepared: Prepared) -> list[Evaluation | None]:
 def _record(prepared: Prepared, state: State, row: int, evaluations: list[Evaluation | None]) -> None:
     """Add a row to the matrices, its predictions, and a warning for each task that has been forgotten."""
     state.rows = row + 1
-    state.accuracy.append([e and e.accuracy for e in evaluations])
-    state.macro_f1.append([e and e.macro_f1 for e in evaluations])
+    state.accuracy.append([e.accuracy if e else None for e in evaluations])
+    state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
     names = prepared.learner.labels.names
     for position, evaluation in enumerate(evaluations):
         task = prepared.tasks[position].name
         if evaluation is None:
             continue
         count = len(evaluation.labels)
-        columns = {
+        columns: dict[str, list[Any]] = {
             "after_task": [row] * count,
             "task": [task] * count,
             "index": list(range(count)),

@@ -35,7 +35,9 @@ def choose_device(name: str) -> torch.device:
         raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:0"))
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} GPUs; allowed: auto, cpu")
+        raise InputError(
+            f"device {name!r} is not there: torch sees {torch.cuda.device_count()} GPUs; allowed: auto, cpu"
+        )
     return device
 
 
@@ -88,7 +90,9 @@ def data_hash(task: Task) -> str:
     return digest.hexdigest()
 
 
-def describe_environment(tasks: Sequence[Task], model_hash: str, device: torch.device, precision: str) -> dict[str, Any]:
+def describe_environment(
+    tasks: Sequence[Task], model_hash: str, device: torch.device, precision: str
+) -> dict[str, Any]:
     """What environment.json holds: command, commit, versions, hardware, hashes of data and model."""
     versions = {name: metadata.version(name) for name in PACKAGES}
     return {

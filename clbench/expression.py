@@ -90,7 +90,9 @@ def _parse_arguments(text: str, part: str) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for keyword in call.keywords:
         if keyword.arg is None or keyword.arg in arguments:
-            raise InputError(f"{part!r} gives {keyword.arg or '**'!r} twice or without a name; write key=value once each")
+            raise InputError(
+                f"{part!r} gives {keyword.arg or '**'!r} twice or without a name; write key=value once each"
+            )
         arguments[keyword.arg] = literal(ast.unparse(keyword.value), f"{keyword.arg} in {part!r}")
     return arguments
 

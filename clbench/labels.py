@@ -38,7 +38,7 @@ class LabelSpace:
 
 
 def label_space(tasks: Sequence[Task], setting: str) -> LabelSpace:
-    """Lay the tasks' labels out: one column a label in the task and class settings, shared ones in the domain setting."""
+    """Lay the tasks' labels out: one column a label, shared by all tasks in the domain setting."""
     if setting == "domain":
         columns = tuple(range(len(tasks[0].labels)))
         return LabelSpace(setting, tasks[0].labels, tuple(columns for _ in tasks))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import InputError
+from clbench.model_names import BUILT_IN, model_path
 from clbench.rng import stream_seed
 
 if TYPE_CHECKING:
     from clbench.config import RunConfig
     from clbench.scenario import Task
 
-# Models that `list models` shows; any other name is a folder in the hub's format or a hub id.
-BUILT_IN = {
-    "minilm": "all-MiniLM-L6-v2: 22.7 M parameters, 6 layers, sentence encoder (text)",
-    "tiny": "randomly initialised: a two-layer BERT with its own tokenizer (text), a small convolutional net (image)",
-}
 _operator_schemas: list[Any] = []
 
 
@@ -63,7 +56,7 @@ def import_transformers() -> None:
         except RuntimeError as error:
             if "torchvision::" not in str(error):
                 raise
-            library = torch.library.Library("torchvision", "DEF")  # noqa: TOR901
+            library = torch.library.Library("torchvision", "DEF")
             library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             _operator_schemas.append(library)
@@ -71,38 +64,6 @@ def import_transformers() -> None:
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-
-
-def model_path(name: str) -> str:
-    """The folder of a built-in model or of a local one, else ``name`` itself as a hub id.
-
-    Raises:
-        InputError: a path that is not there, or a folder without a model.
-    """
-    if name == "minilm":
-        from clbench.sources import model_folder
-
-        return str(model_folder(name))
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise InputError(f"model folder {name!r} holds no config.json; allowed: a folder in transformers' format")
-        return str(folder)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep == "\\" and "\\" in name:
-        raise InputError(f"model folder {name!r} does not exist; allowed: {', '.join(BUILT_IN)}, a folder, a hub id")
-    return name
-
-
-def fingerprint(name: str) -> str:
-    """What tells one model from another: SHA-256 over a folder's config and weights, else the name itself."""
-    path = Path(model_path(name)) if name != "tiny" else Path(name)
-    if not path.is_dir():
-        return name
-    digest = hashlib.sha256()
-    for file in sorted([path / "config.json", *path.glob("*.safetensors")]):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _pretrained(config: RunConfig, labels: int, device: torch.device) -> tuple[nn.Module, Any]:

@@ -144,4 +144,3 @@ def _add_embedding_squares(module: nn.Embedding, tokens: Tensor, gradient: Tenso
     rows = unique % module.num_embeddings
     keep = rows != (-1 if module.padding_idx is None else module.padding_idx)
     total.index_add_(0, rows[keep], summed[keep].square())
-

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import cos, hypot, pi, sin
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clbench.errors import InputError
+from clbench.plot_labels import Box, Placement, place_names
 from clbench.plot_series import Series, collect, figure_title, require_one_sequence, styles
 from clbench.results import Run
 from clbench.text import TIMES
@@ -14,12 +14,9 @@ from clbench.text import TIMES
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Annotation
-    from matplotlib.transforms import Bbox
 
 AREA = 50.0  # points squared of a marker for overhead 1
-DISTANCES = (3, 10, 18, 28, 40, 55)  # points from a marker's edge at which its name is tried
-ANGLES = 16
+FONT_SIZE = 8
 SMALLEST, LARGEST = 0.2, 12.0  # overheads beyond are drawn as these
 GREY = "#767676"
 
@@ -68,7 +65,7 @@ def tradeoff_figure(runs: Sequence[Run]) -> Figure:
     left_out = [each.name for each in series if each.name not in shown]
     missing = f"\nnot shown, as a metric is unmeasured: {', '.join(left_out)}" if left_out else ""
     figure.suptitle(figure_title(series) + missing, fontsize=9)
-    _place_labels(figure, axis, points, colours)
+    _write_names(figure, axis, points, colours)
     return figure
 
 
@@ -113,77 +110,52 @@ def _size_legend(figure: Figure, overheads: Sequence[float | None]) -> None:
     legend.get_title().set_fontsize(8)
 
 
-def _place_labels(figure: Figure, axis: Axes, points: Sequence[Point], colours: Sequence[str]) -> None:
-    """Put each name where it hides least and is nearest to its own marker; a line joins them if they are apart."""
+def _write_names(figure: Figure, axis: Axes, points: Sequence[Point], colours: Sequence[str]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()  # fixes the layout, so that the labels can be measured
+    canvas.draw()  # fixes the layout, so that everything can be measured in pixels
     figure.set_layout_engine("none")
-    renderer = canvas.get_renderer()
-    centres = [axis.transData.transform((point.forgetting, point.learning)) for point in points]
-    taken = [box for point in points for box in _marker_boxes(axis, point, figure.dpi / 72)]
-    for i, point in enumerate(points):
-        labels = [_annotate(axis, point, colours[i], away, angle) for away in DISTANCES for angle in range(ANGLES)]
-        boxes = [_text_box(label, renderer) for label in labels]
-        costs = [_cost(box, taken, axis.get_window_extent(), centres, i) for box in boxes]
-        chosen = min(range(len(labels)), key=lambda k: (costs[k] // 20, k))
-        taken.append(boxes[chosen])
-        for k, label in enumerate(labels):
-            if k != chosen:
-                label.remove()
+    pixels = figure.dpi / 72
+    centres = [_pixel(axis, point.forgetting, point.learning) for point in points]
+    reaches = [_area(point.overhead) ** 0.5 / 2 * pixels for point in points]
+    marks = [_marks(axis, point, reach) for point, reach in zip(points, reaches, strict=True)]
+    sizes = [_text_size(figure, canvas.get_renderer(), point.name) for point in points]
+    frame = axis.get_window_extent()
+    places = place_names(centres, reaches, marks, sizes, (frame.x0, frame.y0, frame.x1, frame.y1))
+    for point, colour, place in zip(points, colours, places, strict=True):
+        axis.annotate(
+            point.name,
+            (point.forgetting, point.learning),
+            (place.x / pixels, place.y / pixels),
+            textcoords="offset points",
+            ha=("center", "left", "right")[place.horizontal],
+            va=("center", "bottom", "top")[place.vertical],
+            fontsize=FONT_SIZE,
+            arrowprops=_arrow(place, colour) if place.line else None,
+        )
 
 
-def _text_box(label: Annotation, renderer: Any) -> Bbox:
-    from matplotlib.text import Text
-
-    label.update_positions(renderer)
-    return Text.get_window_extent(label, renderer).padded(2)  # without the line, which an Annotation includes
+def _arrow(place: Placement, colour: str) -> dict[str, Any]:
+    end = ((1 - place.horizontal) / 2, (1 - place.vertical) / 2)
+    return {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0, "relpos": end}
 
 
-def _marker_boxes(axis: Axes, point: Point, pixels: float) -> list[Bbox]:
+def _pixel(axis: Axes, x: float, y: float) -> tuple[float, float]:
+    right, up = axis.transData.transform((x, y))
+    return float(right), float(up)
+
+
+def _text_size(figure: Figure, renderer: Any, text: str) -> tuple[float, float]:
+    probe = figure.text(0, 0, text, fontsize=FONT_SIZE)
+    extent = probe.get_window_extent(renderer)
+    probe.remove()
+    return extent.width, extent.height
+
+
+def _marks(axis: Axes, point: Point, reach: float) -> list[Box]:
     """What a marker and its two bars cover, in pixels."""
-    from matplotlib.transforms import Bbox
-
-    x, y = axis.transData.transform((point.forgetting, point.learning))
-    right, top = axis.transData.transform(
-        (point.forgetting + point.forgetting_std, point.learning + point.learning_std)
-    )
-    radius = _area(point.overhead) ** 0.5 / 2 * pixels
-    halves = [(radius, radius), (right - x, 2.0), (2.0, top - y)]
-    return [Bbox.from_extents(x - w, y - h, x + w, y + h) for w, h in halves]
-
-
-def _annotate(axis: Axes, point: Point, colour: str, distance: float, angle: int) -> Annotation:
-    x, y = cos(2 * pi * angle / ANGLES), sin(2 * pi * angle / ANGLES)
-    reach = _area(point.overhead) ** 0.5 / 2 + distance
-    return axis.annotate(
-        point.name,
-        (point.forgetting, point.learning),
-        (reach * x, reach * y),
-        textcoords="offset points",
-        ha="left" if x > 0.1 else "right" if x < -0.1 else "center",
-        va="bottom" if y > 0.1 else "top" if y < -0.1 else "center",
-        fontsize=8,
-        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 0}
-        if distance > DISTANCES[0]
-        else None,
-    )
-
-
-def _cost(box: Bbox, taken: Sequence[Bbox], frame: Bbox, centres: Sequence[Any], own: int) -> float:
-    """Pixels squared of ``box`` on other things or outside of the axes, and more where another marker is as near."""
-    hidden = sum(_shared(box, other) for other in taken) + box.width * box.height - _shared(box, frame)
-    nearest = _distance(centres[own], box)
-    return hidden + sum(400.0 for k, centre in enumerate(centres) if k != own and _distance(centre, box) < nearest + 12)
-
-
-def _shared(first: Bbox, second: Bbox) -> float:
-    width = min(first.x1, second.x1) - max(first.x0, second.x0)
-    height = min(first.y1, second.y1) - max(first.y0, second.y0)
-    return float(max(width, 0.0) * max(height, 0.0))
-
-
-def _distance(point: Any, box: Bbox) -> float:
-    x, y = point
-    return hypot(max(box.x0 - x, 0.0, x - box.x1), max(box.y0 - y, 0.0, y - box.y1))
+    x, y = _pixel(axis, point.forgetting, point.learning)
+    right, top = _pixel(axis, point.forgetting + point.forgetting_std, point.learning + point.learning_std)
+    halves = [(reach, reach), (right - x, 2.0), (2.0, top - y)]
+    return [(x - width, y - height, x + width, y + height) for width, height in halves]

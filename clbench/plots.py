@@ -57,7 +57,7 @@ def matrix_figure(runs: Sequence[Run]) -> Figure:
     across = ceil(sqrt(len(series)))
     down = ceil(len(series) / across)
     columns = max(len(each.tasks) for each in series)
-    size = (max(4.2, across * (CELL * columns + 0.4) + 1.9), down * (CELL * (columns + 1) + 0.35) + 1.2)
+    size = (max(4.2, across * (CELL * columns + 0.4) + 1.9), max(3.2, down * (CELL * (columns + 1) + 0.35) + 1.2))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(down, across, squeeze=False)
     for axis in axes.flat[len(series) :]:
@@ -68,9 +68,10 @@ def matrix_figure(runs: Sequence[Run]) -> Figure:
         _draw_matrix(axis, each, not same or i % across == 0, not same or i + across >= len(series))
         for i, (axis, each) in enumerate(zip(panels, series, strict=True))
     ]
-    figure.colorbar(images[0], ax=panels, shrink=0.8, aspect=30).set_label("accuracy (fraction correct)", fontsize=9)
+    bar = figure.colorbar(images[0], ax=panels, shrink=0.8, aspect=30)
+    bar.set_label("accuracy (fraction correct)", fontsize=9)
+    bar.ax.tick_params(labelsize=7.5)
     figure.suptitle(figure_title(series), fontsize=9)
-    figure.supylabel("evaluated after learning", fontsize=9)
     figure.supxlabel("accuracy on task (below the white line: already learned)", fontsize=9)
     return figure
 
@@ -91,6 +92,8 @@ def _draw_matrix(axis: Axes, series: Series, rows_named: bool, columns_named: bo
     axis.set_yticks(range(count + 1), ["(nothing)", *tasks], fontsize=7.5)
     axis.tick_params(length=0, labelleft=rows_named, labelbottom=columns_named)
     axis.set_title(series.name, fontsize=8)
+    if rows_named:
+        axis.set_ylabel("after learning", fontsize=9)
     return image
 
 

@@ -40,6 +40,7 @@ class Description:
     name: str
     path: Path
     doc: str
+    class_doc: str
     parameters: tuple[Parameter, ...]
     attributes: dict[str, Any]
 
@@ -95,8 +96,14 @@ def describe(kind: str, name: str) -> Description:
         for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
         if isinstance(target, ast.Name)
     }
-    doc = ast.get_docstring(tree) or ast.get_docstring(node) or "(no docstring)"
-    return Description(path.stem, path, doc, _constructor_parameters(node), attributes)
+    class_doc = ast.get_docstring(node) or ""
+    doc = ast.get_docstring(tree) or class_doc or "(no docstring)"
+    return Description(path.stem, path, doc, class_doc, _constructor_parameters(node), attributes)
+
+
+def defines(path: Path, method: str) -> bool:
+    """Whether the plug-in class in ``path`` has a method of that name."""
+    return any(isinstance(n, ast.FunctionDef) and n.name == method for n in _plugin_class(_parse(path), path).body)
 
 
 def load(kind: str, name: str) -> type[Any]:

@@ -64,7 +64,13 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         return encode(task, split, position, labels, tokenizer, config.max_length)
 
     data = [
-        TaskData(position, task.name, labels.columns[position], encoded(task, "train", position), encoded(task, "dev", position))
+        TaskData(
+            position,
+            task.name,
+            labels.columns[position],
+            encoded(task, "train", position),
+            encoded(task, "dev", position),
+        )
         for position, task in enumerate(tasks)
     ]
     tests = [encoded(task, config.eval_split, position) for position, task in enumerate(tasks)]

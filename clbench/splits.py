@@ -70,7 +70,8 @@ def balanced_quotas(total: int, available: Mapping[str, int]) -> dict[str, int]:
     """
     if total > sum(available.values()):
         raise ValueError(f"{total} rows asked for, {sum(available.values())} available")
-    scarcest_first = sorted(reversed(list(available)), key=available.__getitem__)
+    last_first = list(available)[::-1]
+    scarcest_first = sorted(last_first, key=available.__getitem__)
     quotas = {}
     for position, label in enumerate(scarcest_first):
         quotas[label] = min(available[label], total // (len(available) - position))

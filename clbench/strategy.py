@@ -150,7 +150,9 @@ def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str
         if member.alone and len(members) > 1:
             raise InputError(f"{name!r} cannot be stacked as in {'+'.join(names)!r}: {member.alone}")
         if setting not in member.settings:
-            raise InputError(f"strategy {name!r} does not support setting {setting!r}; allowed: {_list(member.settings)}")
+            raise InputError(
+                f"strategy {name!r} does not support setting {setting!r}; allowed: {_list(member.settings)}"
+            )
         if member.kinds and kind not in member.kinds:
             raise InputError(f"strategy {name!r} does not support {kind} tasks; allowed: {_list(member.kinds)}")
 

@@ -88,7 +88,9 @@ def _optimizer(config: RunConfig, learner: Learner) -> torch.optim.Optimizer:
 
     Without decay, rows of the output layer that get no gradient do not move.
     """
-    body, plain, head = [], [], []
+    body: list[Tensor] = []
+    plain: list[Tensor] = []
+    head: list[Tensor] = []
     for name, parameter in learner.named_parameters():
         group = head if learner.is_head(name) else body if parameter.ndim > 1 else plain
         group.append(parameter)
@@ -124,8 +126,9 @@ def _mean_loss(losses: list[Tensor], step: int, steps_per_epoch: int, task: str)
     bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
     if bad:
         wrong = step - len(losses) + bad[0]
+        epoch, batch = wrong // steps_per_epoch + 1, wrong % steps_per_epoch + 1
         raise RunError(
-            f"the loss is {values[bad[0]].item()} in task {task!r} at step {wrong + 1} (epoch {wrong // steps_per_epoch + 1}, "
-            f"batch {wrong % steps_per_epoch + 1} of {steps_per_epoch}); finished tasks are kept; try a smaller --lr"
+            f"the loss is {values[bad[0]].item()} in task {task!r} at step {wrong + 1} (epoch {epoch}, batch {batch} of "
+            f"{steps_per_epoch}); finished tasks are kept; try a smaller --lr"
         )
     return float(values.mean())

@@ -1,8 +1,8 @@
 """Elastic weight consolidation: weights that mattered to past tasks are held where they were.
 
 Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting in neural networks": the loss gains
-½ · ewc_lambda · Σ_t Σ_i F_ti (θ_i − θ*_ti)², F_t the diagonal Fisher information after task t. The sum over tasks is one
-quadratic, A_i (θ_i − c_i)² + const with A = Σ_t F_t and c = Σ_t F_t θ*_t / A, so memory and step time do not grow.
+½ · ewc_lambda · Σ_t Σ_i F_ti (θ_i − θ*_ti)², F_t the diagonal Fisher information after task t. The sum over tasks is
+one quadratic, A_i (θ_i − c_i)² + const with A = Σ_t F_t and c = Σ_t F_t θ*_t / A: memory and step time do not grow.
 """
 
 from typing import Any, Literal
@@ -49,7 +49,8 @@ class EWC(Strategy):
         if named:
             pull = torch._foreach_sub([p.detach() for _, p in named], [self.centre[name] for name, _ in named])
             torch._foreach_mul_(pull, [self.importance[name] for name, _ in named])
-            torch._foreach_add_([p.grad for _, p in named], pull, alpha=self.ewc_lambda)
+            gradients = [p.grad for _, p in named if p.grad is not None]
+            torch._foreach_add_(gradients, pull, alpha=self.ewc_lambda)
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Fold the task's Fisher and weights into the one quadratic."""

@@ -42,7 +42,9 @@ class LoraPerTask(Strategy):
         targets = [n for n in linear if any(n == t or n.endswith(f".{t}") for t in self.target_modules or linear)]
         if not targets:
             known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
-            raise InputError(f"lora_per_task: target_modules = {self.target_modules!r} match no layer; allowed: {known}")
+            raise InputError(
+                f"lora_per_task: target_modules = {self.target_modules!r} match no layer; allowed: {known}"
+            )
         learner.local_labels = True
         learner.learning_rates["body"] = self.learning_rate
         settings = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=targets, lora_dropout=0.0)

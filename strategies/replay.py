@@ -29,7 +29,9 @@ class Replay(Strategy):
         sampling: Literal["reservoir", "class_balanced"] = "reservoir",
     ) -> None:
         if memory_size <= 0 or (memory_size >= 1 and memory_size != int(memory_size)):
-            raise InputError(f"replay: memory_size = {memory_size} is not allowed; allowed: a count, or a fraction below 1")
+            raise InputError(
+                f"replay: memory_size = {memory_size} is not allowed; allowed: a count, or a fraction below 1"
+            )
         if replay_batch_size < 1:
             raise InputError(f"replay: replay_batch_size = {replay_batch_size} is not allowed; allowed: at least 1")
         self.memory_size = memory_size

@@ -274,7 +274,7 @@ def test_toy_words_decide_the_label_within_a_task_and_mislead_across_tasks() -> 
     def accuracy(meaning: dict[str, int], task: Task) -> float:
         votes = (Counter(meaning[w] for w in row["text"].split() if w in meaning) for row in task.test)
         guesses = [vote.most_common(1)[0][0] for vote in votes]
-        right = sum(guess == label for guess, label in zip(guesses, task.test["label"], strict=True))
+        right: int = sum(guess == label for guess, label in zip(guesses, task.test["label"], strict=True))
         return right / len(guesses)
 
     for number, task in enumerate(tasks):

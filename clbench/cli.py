@@ -1,0 +1,182 @@
+"""The command line. Start-up is light: torch and the rest are imported inside the commands that need them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from clbench.errors import ClbenchError
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=(
+        "Which remedy to use when a fine-tuned model forgets: runs sequences of tasks through strategies, records the "
+        "accuracy and forgetting matrices and compares the strategies and their costs."
+    ),
+)  # fmt: skip
+
+Paths = Annotated[list[Path] | None, typer.Argument(metavar="[PATH ...]", help="results or run folders [results]")]
+
+
+@app.command()
+def run(
+    scenario: Annotated[str | None, typer.Option(help="name of a scenario, or the path of a .py file")] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help='expression such as "replay(memory_size=0.05)+ewc"; may be repeated')
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="minilm, tiny, a hub id or a folder")] = None,
+    setting: Annotated[str | None, typer.Option(help="task, domain or class")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="the run's seed [0]; may be repeated")] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over each task's training data")] = None,
+    lr: Annotated[float | None, typer.Option(help="peak learning rate; the output layer's is ten times it")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="new examples a step")] = None,
+    max_length: Annotated[int | None, typer.Option(help="tokens after which a text is cut")] = None,
+    scenario_arg: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="use at most so many train and test examples a task")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:n")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings; options given here win")] = None,
+    output_dir: Annotated[str | None, typer.Option(help="where run folders go [results]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="run a finished configuration anew")] = False,
+    checkpoint_every: Annotated[int | None, typer.Option(help="also save the state every so many steps")] = None,
+    keep_checkpoints: Annotated[bool, typer.Option("--keep-checkpoints", help="keep the last checkpoint")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
+) -> int:
+    """Run strategies on a scenario; several strategies or seeds end with a comparison.
+
+    A finished configuration prints its result again, an unfinished one resumes.
+    """
+    from clbench import commands
+
+    options = {
+        "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "lr": lr,
+        "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device, "precision": precision,
+        "output_dir": output_dir, "overwrite": overwrite or None, "checkpoint_every": checkpoint_every,
+        "keep_checkpoints": keep_checkpoints or None,
+    }  # fmt: skip
+    given = {key: value for key, value in options.items() if value is not None}
+    plans = commands.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config)
+    if dry_run:
+        return commands.print_plans(plans)
+    return commands.run_plans(plans, verbosity=-1 if quiet else int(verbose))
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="the folder of an unfinished run")],
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> int:
+    """Go on with an unfinished run."""
+    from clbench import commands
+
+    return commands.run_plans([commands.plan_again(run)], verbosity=-1 if quiet else 0)
+
+
+@app.command()
+def compare(
+    paths: Paths = None,
+    metric: Annotated[list[str] | None, typer.Option(help="a column; may be repeated")] = None,
+    format: Annotated[str, typer.Option(help="table, markdown, csv, latex or json")] = "table",
+) -> int:
+    """Compare finished runs: mean and standard deviation over seeds, costs, the best marked."""
+    from clbench.render import render
+    from clbench.tables import compare as compare_runs
+
+    print(render(compare_runs(_finished(paths), metric or None), format))
+    return 0
+
+
+@app.command()
+def plot(
+    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff")],
+    paths: Paths = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .png, .pdf or .svg file")] = ...,  # type: ignore[assignment]
+) -> int:
+    """Draw finished runs: forgetting curves, accuracy matrices, or forgetting against learning."""
+    from clbench import plots
+    from clbench.errors import unknown
+
+    kinds = {"curves": plots.plot_curves, "matrix": plots.plot_matrix, "tradeoff": plots.plot_tradeoff}
+    if kind not in kinds:
+        raise unknown("plot", kind, kinds)
+    kinds[kind](_finished(paths), output)
+    print(output)
+    return 0
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(metavar="scenarios|strategies|models|runs")],
+    paths: Paths = None,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> int:
+    """List what there is."""
+    from clbench import listing
+
+    print(listing.list_rows(what, paths or [Path("results")], as_json=json))
+    return 0
+
+
+@app.command()
+def describe(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> int:
+    """Tell what a scenario or strategy does, and its arguments."""
+    from clbench import listing
+
+    print(listing.describe(name))
+    return 0
+
+
+@app.command()
+def metrics(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a result.json, or a CSV: see the README")],
+    format: Annotated[str, typer.Option(help="table or json")] = "table",
+) -> int:
+    """Compute the metrics of an accuracy matrix, yours or someone else's."""
+    from clbench import listing
+
+    print(listing.metrics(file, format))
+    return 0
+
+
+@app.command()
+def data(
+    action: Annotated[str, typer.Argument(metavar="pull|list")],
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME ...]")] = None,
+) -> int:
+    """Fetch data sets and models beforehand, or list them with their rights."""
+    from clbench import listing
+
+    return listing.data(action, names or [])
+
+
+def _finished(paths: list[Path] | None) -> list[Any]:
+    from clbench.results import find_runs
+
+    runs, skipped = find_runs(paths or [Path("results")])
+    for line in skipped:
+        print(line, file=sys.stderr)
+    return runs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 a run failed, 2 wrong usage or bad input, 130 interrupted."""
+    try:
+        return int(app(arguments, standalone_mode=False, prog_name="clbench") or 0)
+    except ClbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except Exception as error:
+        # Usage errors of the option parser; anything else is a defect of ours and shows its traceback.
+        if not hasattr(error, "format_message"):
+            raise
+        print(f"error: {' '.join(error.format_message().split())}", file=sys.stderr)
+        return 2
