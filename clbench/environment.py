@@ -7,7 +7,6 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +90,7 @@ def data_hash(task: Task) -> str:
 
 
 def describe_environment(
-    tasks: Sequence[Task], model_hash: str, device: torch.device, precision: str
+    data_sha256: dict[str, str], model_sha256: str, device: torch.device, precision: str
 ) -> dict[str, Any]:
     """What environment.json holds: command, commit, versions, hardware, hashes of data and model."""
     versions = {name: metadata.version(name) for name in PACKAGES}
@@ -107,8 +106,8 @@ def describe_environment(
             "precision": precision,
             "system": platform.system(),
         },
-        "model_sha256": model_hash,
-        "data_sha256": {task.name: data_hash(task) for task in tasks},
+        "model_sha256": model_sha256,
+        "data_sha256": data_sha256,
     }
 
 

@@ -10,7 +10,7 @@ from clbench.errors import InputError
 # What `list models` shows; any other name is a folder in transformers' format or a hub id.
 BUILT_IN = {
     "minilm": "all-MiniLM-L6-v2, a pretrained sentence encoder: 6 layers, 22.7 M parameters; text",
-    "tiny": "randomly initialised on the spot: a two-layer BERT with its own tokenizer for text, a small CNN for images",
+    "tiny": "randomly initialised on the spot: a two-layer BERT with its own tokenizer (text), a small CNN (images)",
 }
 
 

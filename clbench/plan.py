@@ -1,4 +1,4 @@
-"""From a user's options to a checked plan: the frozen configuration, the scenario and the strategies. Loads no model."""
+"""From a user's options to a checked plan: configuration, scenario, strategies. Loads no model."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import torch
 from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData, encode
-from clbench.environment import choose_device
+from clbench.environment import choose_device, data_hash
 from clbench.labels import label_space
 from clbench.learner import Learner
 from clbench.models import load_model
@@ -25,16 +25,16 @@ class Prepared:
     """What stays the same from the first task to the last.
 
     ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
-    ``model_bytes`` is the size of the model before the strategy added to it.
+    ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data.
     """
 
     config: RunConfig
-    scenario_tasks: list[Task]
     strategy: Stack
     learner: Learner
     tasks: list[TaskData]
     tests: list[list[Example]]
     model_bytes: int
+    data_sha256: dict[str, str]
 
 
 def prepare(plan: Plan, clock: Clock) -> Prepared:
@@ -76,7 +76,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     tests = [encoded(task, config.eval_split, position) for position, task in enumerate(tasks)]
     model_bytes = parameter_bytes(model)
     plan.strategy.setup(learner)
-    return Prepared(config, tasks, plan.strategy, learner, data, tests, model_bytes)
+    hashes = {task.name: data_hash(task) for task in tasks}
+    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes)
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:

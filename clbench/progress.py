@@ -48,7 +48,7 @@ class Reporter:
             self._bar_task = self._bar.add_task(label, total=steps, completed=steps_done, detail="")
 
     def step(self, step: int, texts: int, loss: float) -> None:
-        """Training has reached ``step``, having learned from ``texts`` more; ``loss`` is the mean since the last call."""
+        """Training has reached ``step``, ``texts`` more than at the last call; ``loss`` is the mean since."""
         self.texts += texts
         self.loss = loss
         speed = self.texts / max(time.perf_counter() - self.started, 1e-9)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,30 @@ class RunFolder:
         """Check the result against the format, write result.json, which marks the run as complete."""
         validate_result(dict(result), self.path / "result.json")
         self._write_json("result.json", result)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; InputError that names the holder while another process has it."""
+        from filelock import FileLock, Timeout
+
+        holder = self.path / ".holder"
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            who = holder.read_text() if holder.exists() else "another process"
+            raise InputError(f"{self.path}: {who} is working on this run; wait for it or end it") from None
+        try:
+            write_atomic(holder, f"process {os.getpid()} on {platform.node()}")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def remove_result(self) -> None:
+        """Take the mark of completion away, with what was made from the result."""
+        for name in ("result.json", "predictions.parquet", "matrix.png", "curves.png"):
+            (self.path / name).unlink(missing_ok=True)
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to log.jsonl; a line cut off by a crash before is ended first."""

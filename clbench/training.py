@@ -1,8 +1,9 @@
-"""Training on one task: the steps, with the strategy's hooks in their places."""
+"""Training on one task: a step at a time, with the strategy's hooks in their places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,66 +14,116 @@ from clbench.config import RunConfig
 from clbench.data import Example, TaskData, length, training_batches
 from clbench.errors import RunError
 from clbench.learner import Learner
-from clbench.progress import Reporter
 from clbench.rng import generator, stream_seed
 from clbench.strategy import Strategy
 
-# The loss is read from the device every so many steps: for progress, and to find NaN.
-REPORT_EVERY = 10
 
+class Training:
+    """The steps of one task and all that they depend on, so that it can stop and go on anywhere.
 
-def train_task(
-    config: RunConfig,
-    strategy: Strategy,
-    learner: Learner,
-    task: TaskData,
-    examples: Sequence[Example],
-    report: Reporter,
-) -> int:
-    """Train on ``examples`` for ``config.epochs`` and return how many examples the model has learned from.
-
-    Raises:
-        RunError: the loss is no longer a number; names the task, step and batch.
+    Attributes:
+        step: steps done of ``steps``.
+        seen: examples the model has learned from, replayed ones included.
     """
-    torch.manual_seed(stream_seed(config.seed, "dropout", task.name))
-    lengths = [length(example) for example in examples]
-    steps_per_epoch = -(-len(examples) // config.batch_size)
-    steps = steps_per_epoch * config.epochs
-    accelerator = _accelerator(config, learner)
-    optimizer = accelerator.prepare(_optimizer(config, learner))
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer.optimizer, _schedule(config, steps))
-    parameters = [p for _, p in learner.named_parameters()]
-    learner.model.train()
-    report.start_task(f"{task.name} {task.position + 1}/{learner.tasks}", steps)
-    losses: list[Tensor] = []
-    step = seen = seen_before = 0
-    for epoch in range(config.epochs):
-        order = generator(config.seed, "data order", task.name, epoch)
-        for numbers in training_batches(lengths, config.batch_size, order):
-            total = torch.zeros((), device=learner.device)
-            for part in _micro_batches(numbers, config):
-                batch = strategy.train_batch(learner.collate([examples[i] for i in part]))
-                logits = learner.logits(batch)
-                loss = learner.example_losses(logits, batch).mean()
-                extra = strategy.loss(learner, batch, logits)
-                loss = (loss if extra is None else loss + extra) * (len(part) / len(numbers))
-                accelerator.backward(loss)
-                total += loss.detach()
-                seen += len(batch["labels"])
-            accelerator.unscale_gradients(optimizer)
-            strategy.before_step(learner)
-            torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-            optimizer.step()
-            scheduler.step()
-            optimizer.zero_grad()
-            strategy.after_step(learner)
-            step += 1
-            losses.append(total)
-            if len(losses) == REPORT_EVERY or step == steps:
-                report.step(step, seen - seen_before, _mean_loss(losses, step, steps_per_epoch, task.name))
-                losses, seen_before = [], seen
-    report.end_task()
-    return seen
+
+    def __init__(
+        self, config: RunConfig, strategy: Strategy, learner: Learner, task: TaskData, examples: Sequence[Example]
+    ) -> None:
+        self.config, self.strategy, self.learner, self.task, self.examples = config, strategy, learner, task, examples
+        self.lengths = [length(example) for example in examples]
+        self.steps_per_epoch = -(-len(examples) // config.batch_size)
+        self.steps = self.steps_per_epoch * config.epochs
+        self.step = self.seen = 0
+        self.batches: list[list[int]] = []
+        self.losses: list[Tensor] = []
+        self.accelerator = _accelerator(config, learner)
+        self.optimizer = self.accelerator.prepare(_optimizer(config, learner))
+        self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
+        torch.manual_seed(stream_seed(config.seed, "dropout", task.name))
+        learner.model.train()
+
+    def run_step(self) -> None:
+        """One optimizer step on the next batch of new examples."""
+        config, strategy, learner = self.config, self.strategy, self.learner
+        numbers = self._next_batch()
+        for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
+            group["lr"] = peak * learning_rate_factor(self.step, self.steps, config.warmup)
+        total = torch.zeros((), device=learner.device)
+        for part in _micro_batches(numbers, config):
+            batch = strategy.train_batch(learner.collate([self.examples[i] for i in part]))
+            logits = learner.logits(batch)
+            loss = learner.example_losses(logits, batch).mean()
+            extra = strategy.loss(learner, batch, logits)
+            loss = (loss if extra is None else loss + extra) * (len(part) / len(numbers))
+            self.accelerator.backward(loss)
+            total += loss.detach()
+            self.seen += len(batch["labels"])
+        self.accelerator.unscale_gradients(self.optimizer)
+        strategy.before_step(learner)
+        torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        strategy.after_step(learner)
+        self.losses.append(total)
+        self.step += 1
+
+    def take_loss(self) -> float:
+        """The mean loss since the last call.
+
+        Raises:
+            RunError: a loss was not a number; names the task, step and batch.
+        """
+        values = torch.stack(self.losses).float().cpu()
+        bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
+        if bad:
+            wrong = self.step - len(self.losses) + bad[0]
+            epoch, batch = wrong // self.steps_per_epoch + 1, wrong % self.steps_per_epoch + 1
+            raise RunError(
+                f"the loss is {values[bad[0]].item()} in task {self.task.name!r} at step {wrong + 1} (epoch {epoch}, "
+                f"batch {batch} of {self.steps_per_epoch}); finished tasks are kept; try a smaller --lr"
+            )
+        self.losses = []
+        return float(values.mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position, optimizer, gradient scaler and the random streams of torch."""
+        state = self.optimizer.optimizer.state_dict()["state"]
+        return {
+            "step": self.step,
+            "seen": self.seen,
+            "optimizer": {str(number): value for number, value in state.items()},
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.learner.device) if self.learner.device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self.step, self.seen = state["step"], state["seen"]
+        whole = self.optimizer.optimizer.state_dict()
+        whole["state"] = {int(number): value for number, value in state["optimizer"].items()}
+        self.optimizer.optimizer.load_state_dict(whole)
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["torch_rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.learner.device)
+
+    def _next_batch(self) -> list[int]:
+        """The numbers of the next batch's examples; each epoch's order is a random stream of its own."""
+        epoch, position = divmod(self.step, self.steps_per_epoch)
+        if position == 0 or not self.batches:
+            order = generator(self.config.seed, "data order", self.task.name, epoch)
+            self.batches = training_batches(self.lengths, self.config.batch_size, order)
+        return self.batches[position]
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
+    """The share of the peak learning rate at ``step``: up over the warm-up's share of the steps, then down to 0."""
+    rising = round(warmup * steps)
+    if step < rising:
+        return (step + 1) / rising
+    return (steps - step) / max(1, steps - rising)
 
 
 def _accelerator(config: RunConfig, learner: Learner) -> Accelerator:
@@ -103,32 +154,7 @@ def _optimizer(config: RunConfig, learner: Learner) -> torch.optim.Optimizer:
     return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
 
 
-def _schedule(config: RunConfig, steps: int) -> Callable[[int], float]:
-    """The learning rate's factor: up from 0 over the warm-up, then down to 0, both linear."""
-    warmup = round(config.warmup * steps)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return max(0.0, (steps - step) / max(1, steps - warmup))
-
-    return factor
-
-
 def _micro_batches(numbers: list[int], config: RunConfig) -> Iterator[list[int]]:
     size = -(-config.batch_size // config.accumulation)
     for start in range(0, len(numbers), size):
         yield numbers[start : start + size]
-
-
-def _mean_loss(losses: list[Tensor], step: int, steps_per_epoch: int, task: str) -> float:
-    values = torch.stack(losses).float().cpu()
-    bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
-    if bad:
-        wrong = step - len(losses) + bad[0]
-        epoch, batch = wrong // steps_per_epoch + 1, wrong % steps_per_epoch + 1
-        raise RunError(
-            f"the loss is {values[bad[0]].item()} in task {task!r} at step {wrong + 1} (epoch {epoch}, batch {batch} of "
-            f"{steps_per_epoch}); finished tasks are kept; try a smaller --lr"
-        )
-    return float(values.mean())

@@ -40,6 +40,10 @@ class EWC(Strategy):
             given = f"ewc_lambda={ewc_lambda}, fisher_samples={fisher_samples}, decay={decay}"
             raise InputError(f"ewc: {given}; allowed: ewc_lambda 0 or more, fisher_samples 1 or more, decay 0 to 1")
         self.ewc_lambda, self.fisher, self.fisher_samples, self.decay = ewc_lambda, fisher, fisher_samples, decay
+
+    def setup(self, learner: Learner) -> None:
+        """No penalty before the first task has ended."""
+        self.device = learner.device
         self.importance: dict[str, Tensor] = {}
         self.centre: dict[str, Tensor] = {}
 
@@ -72,4 +76,5 @@ class EWC(Strategy):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the quadratic."""
-        self.importance, self.centre = state["importance"], state["centre"]
+        self.importance = {name: value.to(self.device) for name, value in state["importance"].items()}
+        self.centre = {name: value.to(self.device) for name, value in state["centre"].items()}

@@ -109,6 +109,8 @@ def test_the_setting_decides_which_labels_tasks_may_share() -> None:
     check_tasks([ONE, other], "task")
     with pytest.raises(InputError, match="'one' has no, yes, 'two' has left, yes"):
         check_tasks([ONE, other], "domain")
+    with pytest.raises(InputError, match="'one' has no, yes, 'two' has yes, no"):
+        check_tasks([ONE, make_task("two", ("yes", "no"))], "domain")
     with pytest.raises(InputError, match="'yes' is in 'one' and in 'two'"):
         check_tasks([ONE, other], "class")
 

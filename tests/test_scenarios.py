@@ -168,6 +168,17 @@ def test_text_seq_fills_up_where_a_label_has_too_few_texts() -> None:
     assert money < earn
 
 
+def test_text_seq_leaves_a_text_of_both_official_files_to_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(first: int, last: int) -> list[tuple[str, str]]:
+        return [(f"{label} {number}", label) for label in ("a", "b") for number in range(first, last)]
+
+    made = text_seq.Corpus(("a", "b"), lambda: rows(0, 10), lambda: rows(7, 12))
+    monkeypatch.setattr(text_seq, "CORPORA", {"one": made, "two": made})
+    for task in text_seq.TextSequence(order="one,two", train=10, dev=4, test=10).tasks():
+        assert set(task.test["text"]) == {text for text, _ in rows(7, 12)}
+        assert {*task.train["text"], *task.dev["text"]} == {text for text, _ in rows(0, 7)}
+
+
 @pytest.mark.usefixtures("packages")
 def test_text_seq_says_how_much_there_is() -> None:
     with pytest.raises(

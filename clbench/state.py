@@ -1,0 +1,112 @@
+"""How far a run is and what it has measured, and how both go to disk and come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clbench.checkpoint import load_checkpoint, save_checkpoint
+from clbench.errors import InputError
+from clbench.evaluator import Evaluation
+from clbench.prepare import Prepared
+from clbench.progress import Reporter
+from clbench.results import PREDICTION_COLUMNS, RunFolder
+
+# A task that falls below this share of its accuracy right after learning raises a forgetting warning.
+FORGETTING_THRESHOLD = 0.7
+
+
+@dataclass
+class State:
+    """All of it goes into the checkpoint.
+
+    Attributes:
+        rows: rows of the matrix that are done; row 0 is before training.
+        learned: names of the parameters that learned in any task.
+        training: where inside a task the run is, None between tasks.
+    """
+
+    rows: int = 0
+    accuracy: list[list[float | None]] = field(default_factory=list)
+    macro_f1: list[list[float | None]] = field(default_factory=list)
+    predictions: dict[str, list[Any]] = field(default_factory=lambda: {column: [] for column in PREDICTION_COLUMNS})
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    examples_seen: int = 0
+    trainable_parameters: int = 0
+    learned: list[str] = field(default_factory=list)
+    training: dict[str, Any] | None = None
+
+
+def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
+    """Add a row to the matrices, its predictions, and a warning for each task that has been forgotten."""
+    state.rows = row + 1
+    state.accuracy.append([e.accuracy if e else None for e in evaluations])
+    state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
+    names = prepared.learner.labels.names
+    for position, evaluation in enumerate(evaluations):
+        if evaluation is None:
+            continue
+        task, count = prepared.tasks[position].name, len(evaluation.labels)
+        columns: dict[str, list[Any]] = {
+            "after_task": [row] * count,
+            "task": [task] * count,
+            "index": list(range(count)),
+            "label": [names[i] for i in evaluation.labels],
+            "prediction": [names[i] for i in evaluation.predictions],
+            "confidence": evaluation.confidences,
+        }
+        for column, values in columns.items():
+            state.predictions[column] += values
+        learned = state.accuracy[position + 1][position] if position + 1 < row else None
+        if learned is not None and evaluation.accuracy < FORGETTING_THRESHOLD * learned:
+            text = f"{task} is being forgotten: accuracy {evaluation.accuracy:.3f} after {prepared.tasks[row - 1].name}"
+            text += f", {learned:.3f} right after learning"
+            state.warnings.append({"after_task": row, "task": task, "text": text})
+
+
+def save(prepared: Prepared, state: State, folder: RunFolder) -> None:
+    """Write a checkpoint of everything that the rest of the run depends on."""
+    model = prepared.learner.model
+    # Frozen weights come back from the pretrained model; what learned and the buffers are saved.
+    frozen = {name for name, _ in model.named_parameters()} - set(state.learned)
+    content = {
+        # Not asdict: it would copy every tensor of a training in progress.
+        "state": {key: getattr(state, key) for key in State.__dataclass_fields__},
+        "data_sha256": prepared.data_sha256,
+        "tasks_seen": prepared.learner.tasks_seen,
+        "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
+        "strategy": prepared.strategy.state_dict(),
+    }
+    save_checkpoint(folder.checkpoint, content, prepared.config.hash8)
+
+
+def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
+    """The state to go on from: a checkpoint's, or a fresh one.
+
+    Raises:
+        InputError: the checkpoint is damaged or another's, or the data changed since.
+    """
+    content = load_checkpoint(folder.checkpoint, prepared.config.hash8)
+    if content is None:
+        return State()
+    if content["data_sha256"] != prepared.data_sha256:
+        before, now = content["data_sha256"], prepared.data_sha256
+        changed = [name for name in now if before.get(name) != now[name]]
+        raise InputError(
+            f"the data of {', '.join(changed) or 'a task'} changed since {folder.path} was begun; "
+            "restore them, or give --overwrite to start again"
+        )
+    state, learner, strategy = State(**content["state"]), prepared.learner, prepared.strategy
+    learner.tasks_seen = content["tasks_seen"]
+    strategy.load_state_dict(content["strategy"])
+    if state.training is not None:
+        # before_task sets the task up (its modules, what is frozen); the states then replace what it reset.
+        strategy.before_task(learner, prepared.tasks[state.rows - 1])
+        strategy.load_state_dict(content["strategy"])
+    learner.model.load_state_dict(content["model"], strict=False)
+    learner.clock.resume(state.seconds)
+    steps = f" and {state.training['step']} steps" if state.training else ""
+    report.say(f"resuming {folder.path} after {state.rows - 1} of {len(prepared.tasks)} tasks{steps}")
+    return state
