@@ -44,6 +44,9 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="run a finished configuration anew")] = False,
     checkpoint_every: Annotated[int | None, typer.Option(help="also save the state every so many steps")] = None,
     keep_checkpoints: Annotated[bool, typer.Option("--keep-checkpoints", help="keep the last checkpoint")] = False,
+    auto_batch: Annotated[
+        bool, typer.Option("--auto-batch", help="when memory runs out, halve the micro-batch, same effective batch")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
@@ -58,7 +61,7 @@ def run(
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "lr": lr,
         "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device, "precision": precision,
         "output_dir": output_dir, "overwrite": overwrite or None, "checkpoint_every": checkpoint_every,
-        "keep_checkpoints": keep_checkpoints or None,
+        "keep_checkpoints": keep_checkpoints or None, "auto_batch": auto_batch or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
     plans = commands.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config)

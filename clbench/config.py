@@ -23,6 +23,7 @@ class RunConfig(BaseModel):
 
     ``lr`` and ``head_lr`` are AdamW's peak learning rates of the pretrained body and of the output layer;
     ``warmup`` is the fraction of a task's steps over which they rise from 0, after which they fall linearly to 0;
+    a batch is computed in ``accumulation`` parts, with ``auto_batch`` in smaller ones when memory runs out;
     ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
     "test" except when hyper-parameters are chosen, which is done on "dev".
     """
@@ -39,6 +40,7 @@ class RunConfig(BaseModel):
     head_lr: float = Field(1e-3, gt=0)
     batch_size: int = Field(32, ge=1)
     accumulation: int = Field(1, ge=1)
+    auto_batch: bool = False
     max_length: int = Field(64, ge=4)
     warmup: float = Field(0.1, ge=0, le=1)
     weight_decay: float = Field(0.01, ge=0)

@@ -50,7 +50,10 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
         if plan.config.overwrite:
             folder.remove_result()
             remove_checkpoint(folder.checkpoint)
-        result = _run(plan, folder, signals, report)
+        try:
+            result = _run(plan, folder, signals, report)
+        finally:
+            report.close()
         if not plan.config.keep_checkpoints:
             remove_checkpoint(folder.checkpoint)
     return result
@@ -105,6 +108,7 @@ def _train(
     state.trainable_parameters = max(state.trainable_parameters, sum(p.numel() for p in learning.values()))
     examples = [example for source in sources for example in prepared.tasks[source].train]
     training = Training(config, strategy, learner, task, examples)
+    training.micro_batch_size = state.micro_batch_size or training.micro_batch_size
     if state.training is not None:
         training.load_state_dict(state.training)
     report.start_task(f"{task.name} {position + 1}/{len(prepared.tasks)}", training.steps, training.step)
@@ -122,7 +126,7 @@ def _train(
             save(prepared, state, folder)
             _stop_if_asked(signals, folder)
     report.end_task()
-    state.training = None
+    state.training, state.micro_batch_size = None, training.micro_batch_size
     state.examples_seen += training.seen
     strategy.after_task(learner, task)
     return True
@@ -157,6 +161,7 @@ def _result(prepared: Prepared, state: State, clock: Clock, peak_memory: int) ->
         "seed": config.seed,
         "tasks": [task.name for task in prepared.tasks],
         "limited": config.limit is not None,
+        "micro_batch_size": state.micro_batch_size,
         "accuracy_matrix": state.accuracy,
         "forgetting_matrix": forgetting_matrix(state.accuracy),
         "metrics": compute_metrics(state.accuracy),

@@ -30,7 +30,7 @@ class Reporter:
 
     def start_task(self, label: str, steps: int, steps_done: int = 0) -> None:
         """Training of a task begins."""
-        self.label, self.steps, self.texts = label, steps, 0
+        self.label, self.steps, self.first_step, self.texts = label, steps, steps_done, 0
         self.started = time.perf_counter()
         if self.verbosity >= 0 and sys.stderr.isatty():
             from rich.console import Console
@@ -52,17 +52,23 @@ class Reporter:
         self.texts += texts
         self.loss = loss
         speed = self.texts / max(time.perf_counter() - self.started, 1e-9)
+        left = (time.perf_counter() - self.started) / max(step - self.first_step, 1) * (self.steps - step)
         detail = f"{speed:.0f} texts/s  loss {loss:.3f}"
         if self._bar is not None:
             self._bar.update(self._bar_task, completed=step, detail=detail)
         elif self.verbosity > 0:
-            self._write(f"{self.label}  step {step}/{self.steps}  {detail}")
+            self._write(f"{self.label}  step {step}/{self.steps}  {detail}  {left:.0f} s left")
+
+    def close(self) -> None:
+        """Take the bar away, so that the terminal is as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
     def end_task(self) -> None:
         """Training of a task has ended."""
         if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+            self.close()
         elif self.texts:
             seconds = time.perf_counter() - self.started
             speed = self.texts / max(seconds, 1e-9)

@@ -22,6 +22,7 @@ class State:
     """All of it goes into the checkpoint.
 
     Attributes:
+        micro_batch_size: the smallest that memory allowed so far.
         rows: rows of the matrix that are done; row 0 is before training.
         learned: names of the parameters that learned in any task.
         training: where inside a task the run is, None between tasks.
@@ -34,6 +35,7 @@ class State:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     examples_seen: int = 0
+    micro_batch_size: int | None = None
     trainable_parameters: int = 0
     learned: list[str] = field(default_factory=list)
     training: dict[str, Any] | None = None

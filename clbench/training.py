@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ class Training:
     Attributes:
         step: steps done of ``steps``.
         seen: examples the model has learned from, replayed ones included.
+        micro_batch_size: new examples of one forward and backward pass; a step adds the gradients of several.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Training:
         self.steps_per_epoch = -(-len(examples) // config.batch_size)
         self.steps = self.steps_per_epoch * config.epochs
         self.step = self.seen = 0
+        self.micro_batch_size = -(-config.batch_size // config.accumulation)
         self.batches: list[list[int]] = []
         self.losses: list[Tensor] = []
         self.accelerator = _accelerator(config, learner)
@@ -43,13 +45,39 @@ class Training:
         learner.model.train()
 
     def run_step(self) -> None:
-        """One optimizer step on the next batch of new examples."""
+        """One optimizer step on the next batch of new examples.
+
+        Raises:
+            RunError: the device's memory is exhausted, and ``auto_batch`` is off or the micro-batch cannot be halved.
+        """
+        while True:
+            seen = self.seen
+            try:
+                return self._run_step()
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                half = self.micro_batch_size // 2
+                if not self.config.auto_batch or not half:
+                    size = max(1, self.config.batch_size // 2)
+                    raise RunError(
+                        f"out of memory on {self.learner.device} in task {self.task.name!r} with batches of "
+                        f"{self.micro_batch_size}; finished tasks are kept; try --batch-size {size} or --auto-batch"
+                    ) from error
+            # Outside the except block, so that the failed step's tensors are gone.
+            self.micro_batch_size, self.seen = half, seen
+            self.optimizer.zero_grad()
+            if self.learner.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _run_step(self) -> None:
         config, strategy, learner = self.config, self.strategy, self.learner
         numbers = self._next_batch()
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * learning_rate_factor(self.step, self.steps, config.warmup)
         total = torch.zeros((), device=learner.device)
-        for part in _micro_batches(numbers, config):
+        for start in range(0, len(numbers), self.micro_batch_size):
+            part = numbers[start : start + self.micro_batch_size]
             batch = strategy.train_batch(learner.collate([self.examples[i] for i in part]))
             logits = learner.logits(batch)
             loss = learner.example_losses(logits, batch).mean()
@@ -91,6 +119,7 @@ class Training:
         return {
             "step": self.step,
             "seen": self.seen,
+            "micro_batch_size": self.micro_batch_size,
             "optimizer": {str(number): value for number, value in state.items()},
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
             "torch_rng": torch.get_rng_state(),
@@ -99,7 +128,7 @@ class Training:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
-        self.step, self.seen = state["step"], state["seen"]
+        self.step, self.seen, self.micro_batch_size = state["step"], state["seen"], state["micro_batch_size"]
         whole = self.optimizer.optimizer.state_dict()
         whole["state"] = {int(number): value for number, value in state["optimizer"].items()}
         self.optimizer.optimizer.load_state_dict(whole)
@@ -154,7 +183,6 @@ def _optimizer(config: RunConfig, learner: Learner) -> torch.optim.Optimizer:
     return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
 
 
-def _micro_batches(numbers: list[int], config: RunConfig) -> Iterator[list[int]]:
-    size = -(-config.batch_size // config.accumulation)
-    for start in range(0, len(numbers), size):
-        yield numbers[start : start + size]
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch has no class of its own for a CPU's exhausted memory.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

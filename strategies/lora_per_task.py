@@ -63,7 +63,7 @@ class LoraPerTask(Strategy):
     def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
         """The given task's module, or the most confident of the learned ones."""
         if task_id is not None:
-            self.model.set_adapter(_name(task_id))
+            self._use(task_id)
             return learner.logits(batch)
         answers = [self._log_probabilities(learner, batch, task) for task in range(learner.tasks_seen)]
         stacked = torch.stack(answers)  # (tasks, examples, labels)
@@ -71,11 +71,15 @@ class LoraPerTask(Strategy):
         return stacked[best, torch.arange(len(best), device=best.device)]
 
     def _log_probabilities(self, learner: Learner, batch: Batch, task: int) -> Tensor:
-        self.model.set_adapter(_name(task))
+        self._use(task)
         return learner.mask(learner.logits(batch), torch.full_like(batch["task_ids"], task)).log_softmax(-1)
 
+    def _use(self, task: int) -> None:
+        if self.model.active_adapter != _name(task):
+            self.model.set_adapter(_name(task))
+
     def _activate(self, learner: Learner, task: int) -> None:
-        self.model.set_adapter(_name(task))
+        self._use(task)
         for name, parameter in learner.model.named_parameters():
             parameter.requires_grad_(f".{_name(task)}." in name or learner.is_head(name))
 
