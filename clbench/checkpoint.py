@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import clbench
-from clbench.errors import InputError
+from clbench.errors import InputError, RunError
 
 TENSORS, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 REFERENCE = "__tensor__"
@@ -26,7 +27,19 @@ def save_checkpoint(folder: Path, state: dict[str, Any], hash8: str) -> None:
         folder: the checkpoint's folder; ``folder.new`` and ``folder.old`` beside it are used in between.
         state: nested dicts and lists of tensors and JSON values.
         hash8: the configuration that the state belongs to.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; the checkpoint that was there is whole.
     """
+    try:
+        _save(folder, state, hash8)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(folder.with_suffix(".new"), ignore_errors=True)
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"checkpoint {folder} cannot be written: {reason}; the one before is kept") from error
+
+
+def _save(folder: Path, state: dict[str, Any], hash8: str) -> None:
     new, old = folder.with_suffix(".new"), folder.with_suffix(".old")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -66,8 +79,8 @@ def load_checkpoint(folder: Path, hash8: str) -> dict[str, Any] | None:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         sums = {name: _sha256(folder / name) for name in (TENSORS, VALUES)}
-        recorded, version, owner = manifest["sha256"], manifest["clbench"], manifest["hash8"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        recorded, version, owner = dict(manifest["sha256"]), manifest["clbench"], manifest["hash8"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"checkpoint {folder} is damaged ({type(error).__name__}: {error}); {advice}") from None
     if version != clbench.__version__:
         raise InputError(f"checkpoint {folder} was made by clbench {version}, this is {clbench.__version__}; {advice}")

@@ -172,7 +172,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(app(arguments, standalone_mode=False, prog_name="clbench") or 0)
     except ClbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # A plug-in's own message may have several lines; ours is one.
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; run the same command again to go on", file=sys.stderr)

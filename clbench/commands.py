@@ -36,8 +36,9 @@ def plan_runs(
     """
     base = {**(read_config_file(config_file) if config_file else {}), **options}
     arguments = dict(map(_key_value, scenario_arguments))
-    if arguments:
-        base["scenario_args"] = {**base.get("scenario_args", {}), **arguments}
+    in_file = base.get("scenario_args") or {}
+    if arguments and isinstance(in_file, dict):  # what else it is, make_plan refuses
+        base["scenario_args"] = {**in_file, **arguments}
     expressions = list(strategies) or [base.get("strategy", "")]
     return [
         make_plan({**base, "strategy": expression, "seed": seed})
@@ -79,12 +80,13 @@ def run_plans(plans: Sequence[Plan], verbosity: int) -> int:
     report = Reporter(verbosity)
     runs, failed = [], 0
     for plan in plans:
-        folder = engine.run_folder(plan.config)
-        report.say(f"{plan.config.strategy} on {plan.config.scenario}, {plan.config.model}, seed {plan.config.seed}")
+        config, folder = plan.config, engine.run_folder(plan.config)
+        if len(plans) > 1:
+            report.say(f"{config.strategy} on {config.scenario}, {config.model}, seed {config.seed}")
         try:
             result = engine.run(plan, report)
         except RunError as error:
-            print(f"error: {plan.config.strategy}, seed {plan.config.seed}: {error}", file=sys.stderr)
+            print(f"error: {config.strategy}, seed {config.seed}: {error}", file=sys.stderr)
             failed += 1
             continue
         finished = Run(folder.path, result, folder.read_config())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,11 +49,11 @@ def canonical(components: tuple[Component, ...]) -> str:
 
 def _split_at_plus(text: str) -> list[str]:
     """Split at every ``+`` that stands outside brackets and quotes."""
-    parts, depth, quote, start = [], 0, "", 0
+    parts, depth, quote, start, escaped = [], 0, "", 0, False
     for position, character in enumerate(text):
         if quote:
-            if character == quote and text[position - 1] != "\\":
-                quote = ""
+            quote = "" if character == quote and not escaped else quote
+            escaped = character == "\\" and not escaped
         elif character in "'\"" and depth:
             quote = character
         elif character in "([{":
@@ -86,22 +87,31 @@ def _parse_arguments(text: str, part: str) -> dict[str, Any]:
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "_":
         raise InputError(f"cannot read {part!r}; write NAME(key=value, ...)")
     if call.args:
-        raise InputError(f"{part!r} has the value {ast.unparse(call.args[0])!r} without a name; write key=value")
+        raise InputError(f"{part!r} has the value {_spelling(call.args[0])!r} without a name; write key=value")
     arguments: dict[str, Any] = {}
     for keyword in call.keywords:
         if keyword.arg is None or keyword.arg in arguments:
             raise InputError(
                 f"{part!r} gives {keyword.arg or '**'!r} twice or without a name; write key=value once each"
             )
-        arguments[keyword.arg] = literal(ast.unparse(keyword.value), f"{keyword.arg} in {part!r}")
+        arguments[keyword.arg] = literal(_spelling(keyword.value), f"{keyword.arg} in {part!r}")
     return arguments
 
 
-def literal(text: str, where: str) -> Any:
-    """The Python literal that ``text`` spells; ``where`` names it in the error line."""
+def _spelling(node: ast.expr) -> str:
     try:
-        return ast.literal_eval(text)
+        return ast.unparse(node)
+    except RecursionError:
+        return "nested too deeply"
+
+
+def literal(text: str, where: str) -> Any:
+    """The Python literal that ``text`` spells and JSON can hold; ``where`` names it in the error line."""
+    try:
+        value = ast.literal_eval(text)
+        json.dumps(value, allow_nan=False, sort_keys=True)  # neither 1e999 nor sets: config.json could not keep them
+        return value
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise InputError(
-            f"{where}: {text!r} is not a literal; allowed: a number, True, False, None, a quoted string, a list"
+            f"{where}: {text[:60]!r} is not a literal; allowed: a number, True, False, None, a quoted string, a list"
         ) from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from clbench import plugins
-from clbench.errors import InputError, unknown
+from clbench.errors import unknown
 from clbench.text import byte_unit, text_table
 
 
@@ -28,6 +29,9 @@ def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
         return json.dumps(rows, indent=2, ensure_ascii=False)
     if not rows:
         return f"no {what}"
+    if what != "runs":  # a sentence reads from the left
+        width = max(len(row["name"]) for row in rows)
+        return "\n".join(f"{row['name']:<{width}}  {row['summary']}" for row in rows)
     return text_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
 
 
@@ -50,7 +54,7 @@ def describe(name: str) -> str:
 def kind_of(name: str) -> str:
     """Whether ``name`` (or the file at that path) is a "scenario" or a "strategy"."""
     if name.endswith(".py") or "/" in name:
-        return "scenario" if plugins.defines(plugins.find("scenario", name), "tasks") else "strategy"
+        return "scenario" if plugins.defines(plugins.find("plug-in", name), "tasks") else "strategy"
     names = {kind: plugins.available(kind) for kind in plugins.KINDS}
     for kind, known in names.items():
         if name in known:
@@ -82,9 +86,11 @@ def data(action: str, names: Sequence[str]) -> int:
         return 0
     if action != "list":
         raise unknown("data command", action, ("pull", "list"))
-    rows = [row for row in sources.source_rows() if not names or row["name"] in names]
-    if not rows:
-        raise unknown("source", names[0], [row["name"] for row in sources.source_rows()])
+    known = {row["name"]: row for row in sources.source_rows()}
+    for name in names:
+        if name not in known:
+            raise unknown("source", name, known)
+    rows = [known[name] for name in dict.fromkeys(names or known)]
     header = ["name", "kind", "size", "source", "cached"]
     table = [[r["name"], r["kind"], _size(r["size"]), r["origin"], "yes" if r["cached"] else "no"] for r in rows]
     print(text_table(header, table))
@@ -123,6 +129,6 @@ def _runs(_what: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
         }
         for run in runs
     ]
-    if not rows and skipped:
-        raise InputError("; ".join(skipped))
+    for line in skipped:
+        print(line, file=sys.stderr)
     return rows

@@ -39,14 +39,16 @@ def check_matrix(matrix: object, where: str = "accuracy matrix") -> int:
         if len(row) != tasks:
             raise InputError(f"{where} has {tasks + 1} rows, but row {i} has {len(row)} cells where {tasks} belong")
         for j, cell in enumerate(row):
-            number = isinstance(cell, int | float) and not isinstance(cell, bool)
-            if cell is not None and not (number and 0 <= cell <= 1):
+            if cell is None:
+                continue
+            number = isinstance(cell, (float, int)) and not isinstance(cell, bool)
+            if not (number and 0 <= cell <= 1):
                 raise InputError(f"{where}, row {i}, task {j + 1}: {cell!r} is not 0 to 1, nor null for unmeasured")
     return tasks
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return isinstance(value, (list, tuple))
 
 
 def read_matrix(path: str | Path) -> MatrixFile:

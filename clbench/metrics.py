@@ -105,11 +105,11 @@ def forgetting_matrix(matrix: Matrix) -> list[list[float | None]]:
     row is ``forgetting``.
     """
     tasks = check_matrix(matrix)
-    return [[_drop(matrix, i, j) if j < i - 1 else None for j in range(tasks)] for i in range(1, tasks + 1)]
+    return [[_drop(matrix, i, j) for j in range(tasks)] for i in range(1, tasks + 1)]
 
 
 def _drop(matrix: Matrix, row: int, column: int) -> float | None:
-    """Best of a column from the row where its task was learned until before ``row``, minus the cell in ``row``."""
+    """The best of a column from the row that learned its task until before ``row``, minus the cell in ``row``."""
     earlier = [matrix[k][column] for k in range(column + 1, row)]
     known = [cell for cell in earlier if cell is not None]
     return _difference(max(known), matrix[row][column]) if known and len(known) == len(earlier) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ REMEDY = "restore the file or run it again with --overwrite"
 
 
 def is_number(value: object) -> bool:
-    """Whether ``value`` is a finite int or float and no bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    """Whether ``value`` is an int or float that is finite as a float, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _is_text(value: object) -> bool:

@@ -121,13 +121,13 @@ def test_nine_strategies_look_different() -> None:
 
 
 def test_tradeoff_marks_and_sizes() -> None:
-    runs = [make_run(wall=10.0), make_run("ewc", last=0.7, wall=20.0), make_run("ewc", seed=1, last=0.6, wall=20.0)]
+    runs = [make_run(wall=10.0), make_run("ewc", last=0.7, wall=30.0), make_run("ewc", seed=1, last=0.6, wall=30.0)]
     axis = axes_of(tradeoff_figure(runs))[0]
     markers: list[Any] = [points for points in axis.collections if isinstance(points, PathCollection)]
     naive, ewc = markers
     assert naive.get_offsets().tolist() == [pytest.approx([0.3, 0.85])]
     assert ewc.get_offsets().tolist() == [pytest.approx([0.15, 0.85])]
-    assert ewc.get_sizes()[0] / naive.get_sizes()[0] == pytest.approx(2.0)
+    assert ewc.get_sizes()[0] / naive.get_sizes()[0] == pytest.approx(3.0)
     assert [text.get_text() for text in axis.texts] == ["naive", "ewc"]
     assert "forgetting" in axis.get_xlabel()
     assert "learning accuracy" in axis.get_ylabel()
@@ -147,20 +147,33 @@ def test_tradeoff_names_what_it_cannot_show() -> None:
         tradeoff_figure([one])
 
 
-def test_names_meet_neither_each_other_nor_markers() -> None:
-    points = [(100.0, 100.0), (108.0, 104.0), (104.0, 92.0), (300.0, 100.0)]
-    marks = [[(x - 5, y - 5, x + 5, y + 5)] for x, y in points]
-    sizes = [(80.0, 10.0)] * 4
-    places = place_names(points, [5.0] * 4, marks, sizes, (0.0, 0.0, 400.0, 200.0))
+def name_boxes(
+    points: list[tuple[float, float]], width: float, frame: tuple[float, float, float, float]
+) -> list[tuple[float, float, float, float]]:
+    """What names of this width and height 10 cover that are placed beside markers of radius 3."""
+    marks = [[(x - 3, y - 3, x + 3, y + 3)] for x, y in points]
+    places = place_names(points, [3.0] * len(points), marks, [(width, 10.0)] * len(points), frame)
     boxes = []
-    for (x, y), place, (width, height) in zip(points, places, sizes, strict=True):
-        left, bottom = x + place.x - width * (1 - place.horizontal) / 2, y + place.y - height * (1 - place.vertical) / 2
-        boxes.append((left, bottom, left + width, bottom + height))
-    solid = boxes + [box for own in marks for box in own]
-    assert all(shared_area(a, b) == 0 for i, a in enumerate(boxes) for b in solid[i + 1 :])
-    assert all(shared_area(box, (0, 0, 400, 200)) == pytest.approx(800) for box in boxes)
-    assert not places[3].line  # alone: right beside its marker
-    assert (places[3].horizontal, places[3].vertical) == (1, 0)
+    for (x, y), place in zip(points, places, strict=True):
+        left, bottom = x + place.x - width * (1 - place.horizontal) / 2, y + place.y - 10 * (1 - place.vertical) / 2
+        boxes.append((left, bottom, left + width, bottom + 10))
+    assert all(shared_area(box, own[0]) == 0 for box in boxes for own in marks)
+    return boxes
+
+
+def test_names_meet_neither_each_other_nor_markers() -> None:
+    boxes = name_boxes([(100, 100), (108, 104), (104, 92), (104, 99), (96, 95)], 80, (0, 0, 400, 200))
+    assert all(shared_area(a, b) == 0 for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+def test_a_lone_name_is_right_beside_its_marker() -> None:
+    (box,) = name_boxes([(100, 50)], 80, (0, 0, 400, 200))
+    assert list(box) == pytest.approx([107, 45, 187, 55])
+
+
+def test_a_name_stays_in_the_axes() -> None:
+    (box,) = name_boxes([(190, 50)], 80, (0, 0, 200, 100))
+    assert shared_area(box, (0, 0, 200, 100)) == pytest.approx(800)
 
 
 def test_names_are_short_different_and_no_mathematics() -> None:
@@ -184,6 +197,8 @@ def test_files_by_suffix_are_the_same_each_time(tmp_path: Path, suffix: str, sta
     assert content.startswith(start)
     plot_matrix([make_run()], path)
     assert path.read_bytes() == content
+    assert b"CreationDate" not in content
+    assert b"<dc:date>" not in content
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 

@@ -153,7 +153,10 @@ def test_the_new_content_is_on_disk_before_it_takes_the_name(tmp_path: Path, mon
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", watched)
+    other_name = tmp_path / "link.json"
+    os.link(path, other_name)
     write_atomic(path, b"new")
+    assert other_name.read_text() == "old"  # the old file was left whole, not written over
     assert seen == ["old", "new"]  # the file before, the folder after the rename
     assert path.read_text() == "new"
 

@@ -123,6 +123,7 @@ def test_scenario_setting_and_model_make_tables() -> None:
         ({"config": {"epochs": 4}}, ["ewc [epochs=2]", "ewc [epochs=4]"]),
         ({"config": {"scenario_args": {"order": 2}}}, ["ewc [scenario_args.order=1]", "ewc [scenario_args.order=2]"]),
         ({"config": {"scenario_args": {}}}, ["ewc [scenario_args.order=1]", "ewc [no scenario_args.order]"]),
+        ({"config": {"precision": None}}, ["ewc [no precision]", "ewc [precision=null]"]),
         ({"config": {"limit": 5}, "limited": True}, ["ewc [limit=null]", "ewc [limit=5] (limited)"]),
         ({"config": {"plugin_hashes": {"x": "b"}}}, ["ewc [no plugin_hashes.x]", "ewc [plugin_hashes.x=b]"]),
         ({"tasks": ["second", "first"]}, ['ewc [tasks=["first", "second"]]', 'ewc [tasks=["second", "first"]]']),
@@ -269,9 +270,9 @@ def test_control_characters_reach_no_terminal(format: str) -> None:
 
 
 def test_wide_characters_are_aligned() -> None:
-    lines = render(compare([make_run("\u65e5\u672c"), make_run("abcd")], ["average_accuracy"])).splitlines()
+    lines = render(compare([make_run("\u65e5\u672c" * 3), make_run("abcd")], ["average_accuracy"])).splitlines()
     first, second = (next(line for line in lines if line.startswith(name)) for name in ("\u65e5", "abcd"))
-    assert first.index("1") + 2 == second.index("1")  # two characters that take two columns each
+    assert first.index("1") + 6 == second.index("1")  # six characters that take two columns each
 
 
 def test_matrix_table() -> None:

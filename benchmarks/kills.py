@@ -1,0 +1,206 @@
+"""Runs that are killed again and again, and what differs between them and runs that were left alone."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import Process, Start
+from clbench.plugins import available
+from clbench.results import RunFolder
+
+STACKS = ("replay+ewc", "replay+distillation", "replay(memory_size=20)+ewc(decay=0.9)")
+TEXT_ONLY = ("lora_per_task",)
+EVERY_RUN = ("--epochs", "2", "--batch-size", "16", "--lr", "0.005", "--checkpoint-every", "2", "--device", "cpu")
+SIZES = {
+    "toy": ("--scenario-arg", "train=48", "--scenario-arg", "dev=12", "--scenario-arg", "test=24"),
+    "digits_seq": ("--limit", "48"),
+}
+# Costs that are measured, not computed: they differ between any two runs.
+MEASURED = {"train_seconds", "fisher_seconds", "eval_seconds", "wall_seconds", "peak_memory_bytes"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scenario and a strategy to kill."""
+
+    scenario: str
+    strategy: str
+
+    def arguments(self, output: Path) -> list[str]:
+        """Those of ``clbench run``; small sizes, a checkpoint every two steps."""
+        named = ("--scenario", self.scenario, "--strategy", self.strategy, "--output-dir", str(output))
+        return ["run", *named, *EVERY_RUN, *SIZES[self.scenario]]
+
+
+def cases() -> list[Case]:
+    """Every built-in strategy and the stacks, on every scenario that it takes."""
+    strategies = [*sorted(available("strategy")), *STACKS]
+    return [
+        Case(scenario, strategy)
+        for strategy in strategies
+        for scenario in SIZES
+        if not (strategy in TEXT_ONLY and scenario == "digits_seq")
+    ]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill: up to ``delay`` seconds after ``event``, which is a file of the run that appears or changes, a line
+    on stderr, or at once when empty."""
+
+    event: str
+    delay: float
+
+
+# The events in the order in which a run meets them. Delays are about as long as what follows the event takes.
+MOMENTS = (
+    Moment("", 4.0),
+    Moment("config.json", 0.8),
+    Moment("log.jsonl", 0.05),
+    Moment("checkpoint.new", 0.02),
+    Moment("checkpoint.old", 0.002),
+    Moment("checkpoint", 0.1),
+    Moment("line: steps ", 0.05),
+    Moment("predictions.parquet", 0.004),
+    Moment("result.json", 0.5),
+)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A moment, where it found the run, and whether the run had ended before it came."""
+
+    moment: Moment
+    landed: str
+    too_late: bool
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What came of a run that was killed: the kills and what differs from the run that was left alone."""
+
+    case: Case
+    kills: list[Kill]
+    differences: list[str]
+
+
+def run_alone(case: Case, output: Path, start: Start) -> RunFolder:
+    """The folder of an uninterrupted run of ``case``."""
+    return _finish(start(case.arguments(output), output / "logs"), output)
+
+
+def run_killed(case: Case, output: Path, moments: Iterable[tuple[Moment, Start]], seed: int) -> list[Kill]:
+    """Start the run, kill it, start it again: once for each of ``moments``, in the way it comes with."""
+    chance, kills = random.Random(seed), []
+    for moment, start in moments:
+        before = {path: _signature(path) for path in _entries(output)}
+        process = start(case.arguments(output), output / "logs")
+        if process.wait(_watch(moment.event, output, before, process)) is None:
+            wait = _after(chance.uniform(0, moment.delay))
+            process.wait(wait)
+        process.send(signal.SIGKILL)
+        code = process.wait()
+        kills.append(Kill(moment, _where(output, before, process), too_late=code != -signal.SIGKILL))
+        if code not in (0, -signal.SIGKILL):
+            raise AssertionError(f"exit code {code}: {process.stderr()}")
+    return kills
+
+
+def prove(case: Case, output: Path, moments: Sequence[tuple[Moment, Start]], seed: int) -> Proof:
+    """Run ``case`` once alone and once with kills, and compare."""
+    alone = run_alone(case, output / "alone", moments[-1][1])
+    kills = run_killed(case, output / "killed", moments, seed)
+    finished = _finish(moments[-1][1](case.arguments(output / "killed"), output / "killed" / "logs"), output / "killed")
+    return Proof(case, kills, differences(alone, finished))
+
+
+def differences(one: RunFolder, other: RunFolder) -> list[str]:
+    """What two finished runs disagree on: parts of the result, columns of the predictions, files left behind."""
+    first, second = _comparable(one), _comparable(other)
+    found = [key for key in sorted({*first, *second}) if first.get(key) != second.get(key)]
+    before, after = one.read_predictions(), other.read_predictions()
+    found += [f"predictions: {column}" for column in before if before[column] != after.get(column)]
+    names = [{path.name for path in folder.path.iterdir()} - {".lock"} for folder in (one, other)]
+    return found + [f"file: {name}" for name in sorted(names[0] ^ names[1])]
+
+
+def only_folder(output: Path) -> RunFolder | None:
+    """The one run folder under ``output``, None before it is made."""
+    folders = [path.parent for path in output.glob("*/*/*/config.json")]
+    return RunFolder(folders[0]) if len(folders) == 1 else None
+
+
+def _finish(process: Process, output: Path) -> RunFolder:
+    code, folder = process.wait(), only_folder(output)
+    if code != 0 or folder is None:
+        raise AssertionError(f"exit code {code}: {process.stderr()}")
+    return folder
+
+
+def _comparable(folder: RunFolder) -> dict[str, Any]:
+    result = folder.read_result()
+    assert result is not None, f"{folder.path} holds no result"
+    cost = {f"cost.{name}": value for name, value in result.pop("cost").items() if name not in MEASURED}
+    return {**result, **cost}
+
+
+def _entries(output: Path) -> list[Path]:
+    return list(output.glob("*/*/*/*"))
+
+
+def _signature(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written, replaced or made again."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _watch(
+    event: str, output: Path, before: dict[Path, tuple[int, int] | None], process: Process
+) -> Callable[[], bool]:
+    """Whether ``event`` has happened since ``before``."""
+    if not event:
+        return lambda: True
+    if event.startswith("line: "):
+        return lambda: event.removeprefix("line: ") in process.stderr()
+
+    def changed() -> bool:
+        return any(_signature(path) not in (None, before.get(path)) for path in output.glob(f"*/*/*/{event}"))
+
+    return changed
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    import time
+
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+def _where(output: Path, before: dict[Path, tuple[int, int] | None], process: Process) -> str:
+    """What the run was doing when it ended, read from its folder and its last words."""
+    now = {path.name: _signature(path) != before.get(path) for path in _entries(output)}
+    said = process.stderr()
+    if now.get("result.json"):
+        return "after result.json"
+    if now.get("checkpoint.old") and "checkpoint" not in now:
+        return "between the two renames of a checkpoint"
+    if now.get("checkpoint.new"):
+        return "writing a checkpoint"
+    if any(changed and re.fullmatch(r"\.clbench-.*\.tmp", name) for name, changed in now.items()):
+        return "writing a file"
+    if now.get("predictions.parquet"):
+        return "between predictions.parquet and result.json"
+    if not now.get("config.json"):
+        return "start-up"
+    if not said:
+        return "preparing"
+    return "evaluation after a task" if re.search(r" steps  .*\n$", said) else "training"

@@ -1,0 +1,16 @@
+"""Imported once by the fork server of :mod:`benchmarks.processes`: all that a run imports later, and nothing run."""
+
+import importlib
+
+from clbench.models import import_transformers
+
+import_transformers()
+for name in (
+    "clbench.commands",
+    "matplotlib.backends.backend_agg",
+    "peft",
+    "pyarrow.parquet",
+    "sklearn.datasets",
+    "transformers.models.bert.modeling_bert",
+):
+    importlib.import_module(name)

@@ -1,0 +1,152 @@
+"""Predictions, accuracy, macro-F1 and confidence, against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from clbench.data import Batch, Example
+from clbench.evaluator import Evaluation, evaluate, measurable
+from clbench.learner import Learner
+from clbench.strategy import Strategy
+
+
+class Table(nn.Module):
+    """The image (one pixel, a row's number) is answered with that row of the table."""
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.table = nn.Parameter(table)
+
+    def forward(self, pixel_values: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.table[pixel_values.flatten().long()])
+
+
+def images(labels: list[int], task: int) -> list[Example]:
+    return [
+        {"pixel_values": torch.full((1, 1, 1), float(number)), "label": label, "task_id": task}
+        for number, label in enumerate(labels)
+    ]
+
+
+# Softmax of (log a, log b, …) is proportional to (a, b, …).
+ROWS = torch.tensor([[1.0, 3.0, 90.0, 1.0], [3.0, 1.0, 2.0, 6.0], [1.0, 1.5, 8.0, 2.0]]).log()
+
+
+def test_task_setting_by_hand(make_learner: Callable[..., Learner]) -> None:
+    learner = make_learner("task", model=Table(ROWS))
+    first = evaluate(learner, Strategy(), images([1, 1, 1], 0), 0)
+    assert first.labels == [1, 1, 1]
+    assert first.predictions == [1, 0, 1]
+    assert first.confidences == pytest.approx([0.75, 0.75, 0.6])
+    assert first.accuracy == pytest.approx(2 / 3)
+    second = evaluate(learner, Strategy(), images([2, 3, 3], 1), 1)
+    assert second.predictions == [2, 3, 2]
+    assert second.confidences == pytest.approx([90 / 91, 0.75, 0.8])
+
+
+def test_class_setting_by_hand(make_learner: Callable[..., Learner]) -> None:
+    learner = make_learner("class", model=Table(ROWS))
+    learner.tasks_seen = 1
+    assert [measurable(learner, position) for position in (0, 1)] == [True, False]
+    assert evaluate(learner, Strategy(), images([1, 1, 1], 0), 0).predictions == [1, 0, 1]
+    learner.tasks_seen = 2
+    assert measurable(learner, 1)
+    both = evaluate(learner, Strategy(), images([1, 1, 1], 0), 0)
+    assert both.predictions == [2, 3, 2]
+    assert both.confidences == pytest.approx([90 / 95, 6 / 12, 8 / 12.5])
+    learner.tasks_seen = 0
+    assert not measurable(learner, 0)
+
+
+def test_domain_setting_is_always_measurable(make_learner: Callable[..., Learner]) -> None:
+    learner = make_learner("domain", width=4, model=Table(ROWS))
+    learner.tasks_seen = 0
+    assert measurable(learner, 1)
+    assert evaluate(learner, Strategy(), images([2, 3, 0], 1), 1).predictions == [2, 3, 2]
+
+
+def test_macro_f1_by_hand() -> None:
+    # Label 0: 2 right of 3 true, 3 predicted: F1 2/3. Label 1: 1 right of 2 true, 2 predicted: 1/2. Label 2: none right.
+    evaluation = Evaluation([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 0], [0.5] * 6)
+    assert evaluation.accuracy == pytest.approx(0.5)
+    precision = 2 / 4
+    assert evaluation.macro_f1 == pytest.approx((2 * precision * (2 / 3) / (precision + 2 / 3) + 0.5 + 0.0) / 3)
+
+
+def test_macro_f1_is_over_the_tasks_own_labels() -> None:
+    # Two of four go to another task's label 7, which has no F1 of its own here: both labels have recall 1/2, precision 1.
+    evaluation = Evaluation([0, 0, 1, 1], [0, 7, 1, 7], [0.5] * 4)
+    assert evaluation.macro_f1 == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("setting", ["task", "domain", "class"])
+def test_the_budget_does_not_matter(
+    make_learner: Callable[..., Learner], make_examples: Callable[..., list[Example]], setting: str
+) -> None:
+    learner = make_learner(setting)
+    examples = make_examples(learner.labels, 40, task=1)
+    one, *others = [evaluate(learner, Strategy(), examples, 1, token_budget=budget) for budget in (1, 30, 100, 10**6)]
+    assert len(set(one.predictions)) > 1
+    for other in others:
+        assert other.predictions == one.predictions
+        assert other.confidences == pytest.approx(one.confidences, abs=1e-5)
+        assert other.labels == [example["label"] for example in examples]
+
+
+def test_the_model_is_in_eval_mode(
+    make_learner: Callable[..., Learner], make_examples: Callable[..., list[Example]]
+) -> None:
+    learner = make_learner(dropout=0.5)
+    examples = make_examples(learner.labels, 20)
+    results = []
+    for mode in (True, False):
+        learner.model.train(mode)
+        results.append(evaluate(learner, Strategy(), examples, 0))
+    assert results[0] == results[1]
+    batch = learner.collate(examples)
+    # The same model in train mode does answer at random, so that the above means something.
+    learner.model.train()
+    assert not torch.equal(learner.logits(batch), learner.logits(batch))
+
+
+class Asked(Strategy):
+    """Notes the task id it is given and answers with label 1 of the first task, sure to 3 : 1."""
+
+    def __init__(self) -> None:
+        self.given: list[int | None] = []
+
+    def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
+        self.given.append(task_id)
+        assert torch.is_inference_mode_enabled()
+        return torch.tensor([[0.0, math.log(3.0), -1.0, -1.0]]).expand(len(batch["labels"]), -1)
+
+
+@pytest.mark.parametrize(("setting", "given"), [("task", 0), ("domain", None), ("class", None)])
+def test_a_strategy_answers_and_is_told_the_task_only_where_the_setting_gives_it(
+    make_learner: Callable[..., Learner], setting: str, given: int | None
+) -> None:
+    strategy = Asked()
+    learner = make_learner(setting, model=Table(ROWS))
+    learner.tasks_seen = 1
+    answered = evaluate(learner, strategy, images([1, 0, 1], 0), 0)
+    assert strategy.given == [given]
+    assert answered.predictions == [1, 1, 1]
+    assert answered.confidences == pytest.approx([0.75] * 3)
+
+
+def test_evaluation_changes_neither_weights_nor_random_state(
+    make_learner: Callable[..., Learner], make_examples: Callable[..., list[Example]]
+) -> None:
+    learner = make_learner(dropout=0.5)
+    before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+    state = torch.get_rng_state()
+    evaluate(learner, Strategy(), make_examples(learner.labels, 20), 0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], value) for name, value in learner.model.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in learner.model.parameters())
