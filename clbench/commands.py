@@ -57,7 +57,8 @@ def plan_again(folder: Path) -> Plan:
         raise InputError(f"{str(folder)!r} holds no run (no config.json); allowed: a run's folder, see `list runs`")
     config = RunFolder(folder).read_config()
     hash8 = config.pop("hash8", None)
-    config.pop("plugin_hashes", None)
+    for key in ("plugin_hashes", "clbench"):
+        config.pop(key, None)
     plan = make_plan({**config, "output_dir": str(folder.resolve().parents[2]), "overwrite": False})
     if plan.config.hash8 != hash8:
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import clbench
 from clbench import environment, interrupts
 from clbench.checkpoint import remove_checkpoint, tensor_bytes
 from clbench.clock import Clock
@@ -45,7 +46,7 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
     if not plan.config.overwrite and (finished := folder.read_result()) is not None:
         report.say(f"finished before, read from {folder.path}")
         return finished
-    folder.write_config({**plan.config.model_dump(), "hash8": plan.config.hash8})
+    folder.write_config({**plan.config.model_dump(), "clbench": clbench.__version__, "hash8": plan.config.hash8})
     with folder.locked(), interrupts.watch() as signals:
         if plan.config.overwrite:
             folder.remove_result()

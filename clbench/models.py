@@ -60,10 +60,12 @@ def import_transformers() -> None:
             library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             _operator_schemas.append(library)
+    import huggingface_hub
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    huggingface_hub.logging.set_verbosity_error()
 
 
 def _pretrained(config: RunConfig, labels: int, device: torch.device) -> tuple[nn.Module, Any]:

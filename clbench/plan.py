@@ -60,7 +60,7 @@ def make_plan(options: dict[str, Any]) -> Plan:
     for component in parse_expression(options["strategy"]):
         short, file = locate("strategy", component.name)
         components.append(Component(short, component.arguments))
-        members.append((short, _build("strategy", file, component.arguments)))
+        members.append((short, _build(short, file, component.arguments)))
     resolved |= {
         "scenario": scenario_name,
         "strategy": canonical(tuple(components)),
@@ -73,12 +73,12 @@ def make_plan(options: dict[str, Any]) -> Plan:
     _check_setting(config.setting, scenario_class)
     check_stack(members, config.setting, scenario_class.kind)
     context = {"seed": config.seed, "setting": config.setting}
-    scenario = plugins.build("scenario", scenario_file, config.scenario_args, **context)
+    scenario = plugins.build("scenario", scenario_file, config.scenario_args, label=scenario_name, **context)
     return Plan(config, scenario, Stack(members))
 
 
-def _build(kind: str, file: str, arguments: dict[str, Any]) -> Strategy:
-    strategy = plugins.build(kind, file, arguments)
+def _build(name: str, file: str, arguments: dict[str, Any]) -> Strategy:
+    strategy = plugins.build("strategy", file, arguments, label=name)
     if not isinstance(strategy, Strategy):
         raise InputError(f"{Path(file).name} defines {type(strategy).__name__}, which is no clbench.strategy.Strategy")
     return strategy

@@ -113,13 +113,14 @@ def load(kind: str, name: str) -> type[Any]:
     return typing.cast(type[Any], getattr(_import_file(kind, path), class_name))
 
 
-def build(kind: str, name: str, arguments: dict[str, Any], **context: Any) -> Any:
+def build(kind: str, name: str, arguments: dict[str, Any], *, label: str = "", **context: Any) -> Any:
     """Import a plug-in and construct it with ``arguments``, checked by name and type.
 
     Args:
         kind: "scenario" or "strategy".
         name: its name or path.
         arguments: the user's keywords.
+        label: what error lines call it, ``name`` by default.
         context: keywords the engine gives (a scenario's ``seed`` and ``setting``); the user's win.
 
     Raises:
@@ -131,9 +132,9 @@ def build(kind: str, name: str, arguments: dict[str, Any], **context: Any) -> An
     hints = typing.get_type_hints(cls.__init__)
     for key, value in arguments.items():
         if key not in keywords:
-            raise unknown(f"argument of {name}", key, keywords)
+            raise unknown(f"argument of {label or name}:", key, keywords)
         if key in hints:
-            _check_type(value, hints[key], f"{name}: {key}")
+            _check_type(value, hints[key], f"{label or name}: {key}")
     return cls(**{**context, **arguments})
 
 

@@ -77,7 +77,7 @@ def byte_unit(size: float) -> tuple[float, str]:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A plain table as wide as its content: first column to the left, numbers to the right; lines of a header stack."""
+    """A plain table as wide as its content: words to the left, columns of numbers to the right; header lines stack."""
     from rich.cells import cell_len
 
     stacks = [name.split("\n") for name in header]
@@ -87,10 +87,12 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ]
     widths = [max(cell_len(line[column]) for line in [*head, *rows]) for column in range(len(header))]
 
+    right = [i > 0 and any(re.match(r"[-+]?[\d.]", row[i]) for row in rows) for i in range(len(header))]
+
     def line(cells: Sequence[str]) -> str:
         blanks = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
         padded = [
-            cell + blank if i == 0 else blank + cell for i, (cell, blank) in enumerate(zip(cells, blanks, strict=True))
+            blank + cell if number else cell + blank for cell, blank, number in zip(cells, blanks, right, strict=True)
         ]
         return "  ".join(padded).rstrip()
 

@@ -22,7 +22,7 @@ class LoraPerTask(Strategy):
         rank: of each module.
         alpha: a module's output is scaled by alpha / rank.
         target_modules: names of the linear layers that get one, as PEFT matches them; empty for all in the body.
-        learning_rate: peak learning rate of the modules; they need a larger one than full weights.
+        learning_rate: peak learning rate of the modules; on text_seq's dev texts 0.003 gave .727, 0.001 only .643.
     """
 
     kinds = ("text",)
@@ -30,7 +30,7 @@ class LoraPerTask(Strategy):
     alone = "lora_per_task never overwrites an old task's weights, so there is nothing to protect"
 
     def __init__(
-        self, rank: int = 8, alpha: float = 16.0, target_modules: tuple[str, ...] = (), learning_rate: float = 1e-3
+        self, rank: int = 8, alpha: float = 16.0, target_modules: tuple[str, ...] = (), learning_rate: float = 3e-3
     ) -> None:
         if rank < 1 or alpha <= 0 or learning_rate <= 0:
             raise InputError(f"lora_per_task: {rank=}, {alpha=}, {learning_rate=}; allowed: numbers above 0")

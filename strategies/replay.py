@@ -17,7 +17,7 @@ class Replay(Strategy):
 
     Args:
         memory_size: examples kept: a count, or below 1 a fraction of the old tasks' training examples.
-        replay_batch_size: remembered examples added to each batch.
+        replay_batch_size: remembered examples added to each batch; 16 costs half a batch more.
         sampling: "reservoir" keeps each of N seen examples with probability M/N; "class_balanced" shares the
             places equally among the labels.
     """
