@@ -10,7 +10,7 @@ from typing import Any
 
 from clbench import plugins
 from clbench.errors import unknown
-from clbench.text import byte_unit, text_table
+from clbench.text import DASH, byte_unit, text_table
 
 
 def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
@@ -32,7 +32,7 @@ def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
     if what != "runs":  # a sentence reads from the left
         width = max(len(row["name"]) for row in rows)
         return "\n".join(f"{row['name']:<{width}}  {row['summary']}" for row in rows)
-    return text_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
+    return text_table(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
 
 
 def describe(name: str) -> str:
@@ -99,6 +99,10 @@ def data(action: str, names: Sequence[str]) -> int:
     return 0
 
 
+def _cell(value: object) -> str:
+    return DASH if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
 def _size(size: int) -> str:
     scale, unit = byte_unit(size)
     return f"{size / scale:.1f} {unit}"
@@ -119,16 +123,14 @@ def _runs(_what: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
     from clbench.results import find_runs
 
     runs, skipped = find_runs(paths)
-    rows = [
+    for line in skipped:
+        print(line, file=sys.stderr)
+    return [
         {
             "folder": str(run.folder),
             "strategy": run.result["strategy"],
             "seed": run.result["seed"],
             "average_accuracy": run.result["metrics"]["average_accuracy"],
-            "status": "complete",
         }
         for run in runs
     ]
-    for line in skipped:
-        print(line, file=sys.stderr)
-    return rows
