@@ -47,6 +47,12 @@ def run(
     auto_batch: Annotated[
         bool, typer.Option("--auto-batch", help="when memory runs out, halve the micro-batch, same effective batch")
     ] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run the code that a hub model brings with it")
+    ] = False,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="load a model's weights also where they are not safetensors")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
@@ -62,6 +68,7 @@ def run(
         "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device, "precision": precision,
         "output_dir": output_dir, "overwrite": overwrite or None, "checkpoint_every": checkpoint_every,
         "keep_checkpoints": keep_checkpoints or None, "auto_batch": auto_batch or None,
+        "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
     plans = commands.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config)
@@ -145,6 +152,14 @@ def metrics(
 
     print(listing.metrics(file, format))
     return 0
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> int:
+    """Check that a scenario or strategy does what clbench relies on: resumes exactly, leaks no test data, and so on."""
+    from clbench import testing
+
+    return testing.report(name)
 
 
 @app.command()

@@ -25,7 +25,8 @@ class RunConfig(BaseModel):
     ``warmup`` is the fraction of a task's steps over which they rise from 0, after which they fall linearly to 0;
     a batch is computed in ``accumulation`` parts, with ``auto_batch`` in smaller ones when memory runs out;
     ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
-    "test" except when hyper-parameters are chosen, which is done on "dev".
+    "test" except when hyper-parameters are chosen, which is done on "dev". ``trust_remote_code`` runs code that a hub
+    model brings, ``allow_pickle`` loads weights that are not safetensors: both only for models you trust.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -46,6 +47,8 @@ class RunConfig(BaseModel):
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
     scenario_args: dict[str, Any] = Field(default_factory=dict)
     limit: int | None = Field(None, ge=1)
     eval_split: Literal["test", "dev"] = "test"

@@ -73,15 +73,16 @@ def _pretrained(config: RunConfig, labels: int, device: torch.device) -> tuple[n
 
     path = model_path(config.model)
     try:
-        settings = AutoConfig.from_pretrained(path, num_labels=labels)
+        settings = AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=config.trust_remote_code)
         for key in vars(settings):
             if key.endswith(("dropout", "dropout_prob", "pdrop")) and isinstance(getattr(settings, key), float):
                 setattr(settings, key, config.dropout)
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=config.trust_remote_code)
         model = AutoModelForSequenceClassification.from_pretrained(
             path,
             config=settings,
-            use_safetensors=True,
+            use_safetensors=None if config.allow_pickle else True,
+            trust_remote_code=config.trust_remote_code,
             dtype=torch.float32,
             # Measured on CPUs: the bf16 backward pass of sdpa is slower than eager attention's.
             attn_implementation="eager" if device.type == "cpu" else None,

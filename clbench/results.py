@@ -14,6 +14,7 @@ from typing import Any
 from clbench.errors import InputError, RunError
 from clbench.files import safe_name, write_atomic
 from clbench.schema import validate_result
+from clbench.text import clean
 
 __all__ = ["PREDICTION_COLUMNS", "Run", "RunFolder", "find_runs", "safe_name", "validate_result", "write_atomic"]
 
@@ -186,14 +187,14 @@ def find_runs(paths: Sequence[Path | str]) -> tuple[list[Run], list[str]]:
                 skipped.append(f"skipped: {folder}: not finished; go on with: clbench resume {folder}")
             else:
                 runs.append(run)
-    return runs, skipped
+    return runs, [clean(line) for line in skipped]
 
 
 def _run_folders(folder: Path, depth: int, skipped: list[str]) -> Iterator[Path]:
     """Folders with a result.json or a run's config.json, at most ``depth`` levels below; runs are not searched."""
     try:
         with os.scandir(folder) as entries:
-            names = {entry.name: entry.is_dir() for entry in entries}
+            names = {entry.name: os.path.isdir(entry.path) for entry in entries}  # False for a link to itself
     except OSError as error:
         skipped.append(f"skipped: {folder}: {error.strerror}")
         return

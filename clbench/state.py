@@ -81,7 +81,8 @@ def save(prepared: Prepared, state: State, folder: RunFolder) -> None:
         "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
         "strategy": prepared.strategy.state_dict(),
     }
-    save_checkpoint(folder.checkpoint, content, prepared.config.hash8)
+    with prepared.learner.clock.measure("checkpoint"):
+        save_checkpoint(folder.checkpoint, content, prepared.config.hash8)
 
 
 def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
