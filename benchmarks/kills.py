@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import re
 import signal
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import Process, Start
+from benchmarks.processes import Process, Start, start_forked, start_fresh
 from clbench.plugins import available
 from clbench.results import RunFolder
 
@@ -51,32 +52,39 @@ def cases() -> list[Case]:
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill: up to ``delay`` seconds after ``event``, which is a file of the run that appears or changes, a line
-    on stderr, or at once when empty."""
+    """When a process is killed, and how it was started.
+
+    ``event`` is a file of the run that appears or changes or "line: TEXT" for a line on stderr; the kill comes up to
+    ``most`` seconds later (from the start when the event is empty). With the event "change" a forked process dies
+    before one of the first ``most`` changes it makes to the file system.
+    """
 
     event: str
-    delay: float
+    most: float
+    start: Start = start_forked
 
 
-# The events in the order in which a run meets them. Delays are about as long as what follows the event takes.
-MOMENTS = (
-    Moment("", 4.0),
-    Moment("config.json", 0.8),
-    Moment("log.jsonl", 0.05),
-    Moment("checkpoint.new", 0.02),
-    Moment("checkpoint.old", 0.002),
-    Moment("checkpoint", 0.1),
-    Moment("line: steps ", 0.05),
-    Moment("predictions.parquet", 0.004),
-    Moment("result.json", 0.5),
+# In the order in which a run meets them; the delays are about as long as what follows the event takes.
+WATCHED = (
+    ("config.json", 0.5),
+    ("log.jsonl", 0.05),
+    ("checkpoint.new", 0.02),
+    ("checkpoint.old", 0.002),
+    ("checkpoint", 0.1),
+    ("line: steps ", 0.05),
+    ("predictions.parquet", 0.004),
+    ("result.json", 0.5),
 )
+FRESH_MOMENTS = tuple(Moment(event, most, start_fresh) for event, most in (("", 5.0), *WATCHED))
+FORKED_MOMENTS = tuple(Moment(event, most) for event, most in (("", 0.2), *WATCHED))
+CHANGE = Moment("change", 130)
 
 
 @dataclass(frozen=True)
 class Kill:
-    """A moment, where it found the run, and whether the run had ended before it came."""
+    """Where a kill found the run; ``too_late`` when the run had ended before it came."""
 
-    moment: Moment
+    event: str
     landed: str
     too_late: bool
 
@@ -90,34 +98,43 @@ class Proof:
     differences: list[str]
 
 
-def run_alone(case: Case, output: Path, start: Start) -> RunFolder:
-    """The folder of an uninterrupted run of ``case``."""
-    return _finish(start(case.arguments(output), output / "logs"), output)
+def run_to_end(case: Case, output: Path, start: Start = start_forked) -> RunFolder:
+    """Start or go on with ``case`` in ``output`` and wait for the end."""
+    process = start(case.arguments(output), output / "logs")
+    code, folder = process.wait(), only_folder(output)
+    if code != 0 or folder is None:
+        raise AssertionError(f"exit code {code}: {process.stderr()}")
+    return folder
 
 
-def run_killed(case: Case, output: Path, moments: Iterable[tuple[Moment, Start]], seed: int) -> list[Kill]:
-    """Start the run, kill it, start it again: once for each of ``moments``, in the way it comes with."""
+def run_killed(case: Case, output: Path, moments: Iterable[Moment], seed: int) -> list[Kill]:
+    """Start the run and kill it, once for each of ``moments``, or until it completes."""
     chance, kills = random.Random(seed), []
-    for moment, start in moments:
-        before = {path: _signature(path) for path in _entries(output)}
-        process = start(case.arguments(output), output / "logs")
-        if process.wait(_watch(moment.event, output, before, process)) is None:
-            wait = _after(chance.uniform(0, moment.delay))
-            process.wait(wait)
-        process.send(signal.SIGKILL)
+    for moment in moments:
+        before = {path: _signature(path) for path in output.glob("*/*/*/*")}
+        if moment.event == "change":
+            process = start_forked(case.arguments(output), output / "logs", chance.randrange(1, int(moment.most) + 1))
+        else:
+            process = moment.start(case.arguments(output), output / "logs")
+            if process.wait(_watch(moment.event, output, before, process)) is None:
+                end = time.monotonic() + chance.uniform(0, moment.most)
+                process.wait(lambda end=end: time.monotonic() >= end)  # type: ignore[misc]
+            process.send(signal.SIGKILL)
         code = process.wait()
-        kills.append(Kill(moment, _where(output, before, process), too_late=code != -signal.SIGKILL))
         if code not in (0, -signal.SIGKILL):
             raise AssertionError(f"exit code {code}: {process.stderr()}")
+        kills.append(Kill(moment.event, _where(output, before, process), too_late=code == 0))
+        folder = only_folder(output)
+        if folder is not None and (folder.path / "result.json").exists():
+            break
     return kills
 
 
-def prove(case: Case, output: Path, moments: Sequence[tuple[Moment, Start]], seed: int) -> Proof:
+def prove(case: Case, output: Path, moments: Sequence[Moment], seed: int, start: Start = start_forked) -> Proof:
     """Run ``case`` once alone and once with kills, and compare."""
-    alone = run_alone(case, output / "alone", moments[-1][1])
+    alone = run_to_end(case, output / "alone")
     kills = run_killed(case, output / "killed", moments, seed)
-    finished = _finish(moments[-1][1](case.arguments(output / "killed"), output / "killed" / "logs"), output / "killed")
-    return Proof(case, kills, differences(alone, finished))
+    return Proof(case, kills, differences(alone, run_to_end(case, output / "killed", start)))
 
 
 def differences(one: RunFolder, other: RunFolder) -> list[str]:
@@ -126,7 +143,7 @@ def differences(one: RunFolder, other: RunFolder) -> list[str]:
     found = [key for key in sorted({*first, *second}) if first.get(key) != second.get(key)]
     before, after = one.read_predictions(), other.read_predictions()
     found += [f"predictions: {column}" for column in before if before[column] != after.get(column)]
-    names = [{path.name for path in folder.path.iterdir()} - {".lock"} for folder in (one, other)]
+    names = [{path.name for path in folder.path.iterdir() if path.name[0] != "."} for folder in (one, other)]
     return found + [f"file: {name}" for name in sorted(names[0] ^ names[1])]
 
 
@@ -136,22 +153,11 @@ def only_folder(output: Path) -> RunFolder | None:
     return RunFolder(folders[0]) if len(folders) == 1 else None
 
 
-def _finish(process: Process, output: Path) -> RunFolder:
-    code, folder = process.wait(), only_folder(output)
-    if code != 0 or folder is None:
-        raise AssertionError(f"exit code {code}: {process.stderr()}")
-    return folder
-
-
 def _comparable(folder: RunFolder) -> dict[str, Any]:
     result = folder.read_result()
     assert result is not None, f"{folder.path} holds no result"
     cost = {f"cost.{name}": value for name, value in result.pop("cost").items() if name not in MEASURED}
     return {**result, **cost}
-
-
-def _entries(output: Path) -> list[Path]:
-    return list(output.glob("*/*/*/*"))
 
 
 def _signature(path: Path) -> tuple[int, int] | None:
@@ -178,16 +184,9 @@ def _watch(
     return changed
 
 
-def _after(seconds: float) -> Callable[[], bool]:
-    import time
-
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
-
-
 def _where(output: Path, before: dict[Path, tuple[int, int] | None], process: Process) -> str:
     """What the run was doing when it ended, read from its folder and its last words."""
-    now = {path.name: _signature(path) != before.get(path) for path in _entries(output)}
+    now = {path.name: _signature(path) != before.get(path) for path in output.glob("*/*/*/*")}
     said = process.stderr()
     if now.get("result.json"):
         return "after result.json"

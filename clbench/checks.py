@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from clbench.errors import InputError
+from clbench.interrupts import Interrupted
 from clbench.progress import Reporter
 
 LONGEST_REASON = 300
@@ -87,6 +89,9 @@ def run_checks(
 def _result(check: Check, files: Sequence[Path]) -> CheckResult:
     try:
         reason = check.find()
+    except Interrupted as interrupted:
+        # The run's own message offers to resume it, which nobody wants here.
+        raise Interrupted(f"interrupted in the check {check.name!r}", interrupted.exit_code - 128) from None
     except Exception as error:
         if check.usage and isinstance(error, InputError) and not error.__cause__ and not _lines(error, files):
             raise
@@ -108,7 +113,7 @@ def explain(error: BaseException, files: Sequence[Path]) -> str:
 
 def _lines(error: BaseException, files: Sequence[Path]) -> list[str]:
     """The places in ``files`` that ``error`` passed through, the innermost last."""
-    if isinstance(error, SyntaxError) and error.filename in map(str, files):
+    if isinstance(error, SyntaxError) and Path(error.filename or "") in files:
         return [f"{Path(error.filename or '').name}, line {error.lineno}"]
     frames = traceback.extract_tb(error.__traceback__)
     return [f"{Path(f.filename).name}, line {f.lineno}" for f in frames if Path(f.filename).resolve() in files]
@@ -133,11 +138,13 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Inside, torch uses one thread; afterwards the global random states and the threads are what they were."""
+    """Inside, torch uses one thread and libraries announce no changes; random states and threads are put back."""
     states, threads = (random.getstate(), np.random.get_state(), torch.get_rng_state()), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         torch.set_num_threads(threads)
         random.setstate(states[0])

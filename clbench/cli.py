@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -184,6 +185,9 @@ def _finished(paths: list[Path] | None) -> list[Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 a run failed, 2 wrong usage or bad input, 130 interrupted."""
+    # Names may hold what the terminal's encoding does not, and paths bytes of no encoding.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(app(arguments, standalone_mode=False, prog_name="clbench") or 0)
     except ClbenchError as error:

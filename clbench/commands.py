@@ -59,12 +59,17 @@ def plan_again(folder: Path) -> Plan:
     hash8 = config.pop("hash8", None)
     for key in ("plugin_hashes", "clbench"):
         config.pop(key, None)
-    plan = make_plan({**config, "output_dir": str(folder.resolve().parents[2]), "overwrite": False})
+    place = folder.resolve()
+    if len(place.parents) < 3:
+        raise InputError(f"{str(folder)!r} lies in no results folder; allowed: RESULTS/SCENARIO/STRATEGY/RUN")
+    plan = make_plan({**config, "output_dir": str(place.parents[2]), "overwrite": False})
     if plan.config.hash8 != hash8:
         raise InputError(
             f"{folder} was begun with other sources or settings (hash {hash8}, now {plan.config.hash8}): clbench or a "
             "plug-in changed since; run the command again to start a new run"
         )
+    if (expected := engine.run_folder(plan.config).path.resolve()) != place:
+        raise InputError(f"{folder} was renamed or moved: its run belongs to {expected}; move it back to go on")
     return plan
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,7 +57,7 @@ class RunConfig(BaseModel):
     plugin_hashes: dict[str, str] = Field(default_factory=dict)
     plugin_files: dict[str, str] = Field(default_factory=dict)
     device: str = "auto"
-    output_dir: str = "results"
+    output_dir: str = Field("results", min_length=1)
     overwrite: bool = False
     checkpoint_every: int | None = Field(None, ge=1)
     keep_checkpoints: bool = False
@@ -71,7 +72,7 @@ class RunConfig(BaseModel):
 
 def canonical_json(value: Any) -> str:
     """JSON in one fixed spelling: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=list)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def make_config(options: dict[str, Any]) -> RunConfig:
@@ -84,11 +85,28 @@ def make_config(options: dict[str, Any]) -> RunConfig:
         if key not in RunConfig.model_fields:
             raise unknown("setting", key, RunConfig.model_fields)
     try:
-        return RunConfig(**options)
+        config = RunConfig(**options)
+        # As config.json will give them back, so that a resumed run sees the same values: lists, and texts for keys.
+        arguments = json.loads(json.dumps(config.scenario_args, allow_nan=False))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise InputError(f"{field} = {first['input']!r} is not allowed: {first['msg'].lower()}") from None
+        if first["type"] == "literal_error" and isinstance(first["input"], str):
+            raise unknown(field, first["input"], get_args(RunConfig.model_fields[field].annotation)) from None
+        raise InputError(f"{field} = {_short(first['input'])} is not allowed: {first['msg'].lower()}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"scenario_args cannot be kept as JSON: {error}") from None
+    return config.model_copy(update={"scenario_args": arguments})
+
+
+def _short(value: object) -> str:
+    """``repr`` cut to a length that fits a line; an int of thousands of digits has none."""
+    spelling = reprlib.Repr()
+    spelling.maxstring = spelling.maxlong = spelling.maxother = 60
+    try:
+        return spelling.repr(value)
+    except ValueError:
+        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -100,10 +118,16 @@ def read_config_file(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise InputError(f"config file {str(path)!r} cannot be read: {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    try:
+        # A few lines of aliases of aliases can stand for gigabytes.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise InputError(f"config file {str(path)!r} has an alias (*name); allowed: settings written out")
+        values = yaml.safe_load(text)
+    # Beside its own errors yaml lets those of its conversions through, such as IndexError for !!int "".
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"config file {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
     if values is None:
         return {}

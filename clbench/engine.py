@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from clbench.config import RunConfig
 from clbench.evaluator import Evaluation, evaluate, measurable
 from clbench.interrupts import Interrupted, Interrupts
 from clbench.metrics import compute_metrics, forgetting_matrix
-from clbench.model_names import fingerprint
+from clbench.models import import_transformers
 from clbench.plan import Plan
 from clbench.prepare import Prepared, parameter_bytes, prepare
 from clbench.progress import Reporter
@@ -27,7 +28,7 @@ REPORT_EVERY = 10
 
 def run_folder(config: RunConfig) -> RunFolder:
     """Where the run of ``config`` lies."""
-    model = Path(config.model).name if Path(config.model).is_dir() else config.model
+    model = Path(config.model).name if os.path.isdir(config.model) else config.model
     output = Path(config.output_dir).expanduser()
     return RunFolder.locate(output, config.scenario, config.strategy, model, config.seed, config.hash8)
 
@@ -43,11 +44,13 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     folder = run_folder(plan.config)
-    if not plan.config.overwrite and (finished := folder.read_result()) is not None:
-        report.say(f"finished before, read from {folder.path}")
+    if (finished := _finished(plan, folder, report)) is not None:
         return finished
-    folder.write_config({**plan.config.model_dump(), "clbench": clbench.__version__, "hash8": plan.config.hash8})
+    folder.create()
     with folder.locked(), interrupts.watch() as signals:
+        # Another process may have finished it since.
+        if (finished := _finished(plan, folder, report)) is not None:
+            return finished
         if plan.config.overwrite:
             folder.remove_result()
             remove_checkpoint(folder.checkpoint)
@@ -60,15 +63,28 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
     return result
 
 
+def _finished(plan: Plan, folder: RunFolder, report: Reporter) -> dict[str, Any] | None:
+    result = None if plan.config.overwrite else folder.read_result()
+    if result is not None:
+        report.say(f"finished before, read from {folder.path}")
+        if folder.checkpoint.exists() and not folder.read_config().get("keep_checkpoints"):
+            remove_checkpoint(folder.checkpoint)  # the process ended between the result and this
+    return result
+
+
 def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -> dict[str, Any]:
-    config, clock = plan.config, Clock()
+    config = plan.config
     device = environment.choose_device(config.device)
+    import_transformers()
+    clock = Clock()  # the import takes seconds, and only in the first run of a process
     environment.reset_peak_memory(device)
     prepared = prepare(plan, clock)
+    folder.write_config({**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8})
     state = restore(prepared, folder, report)
-    model_sha256 = fingerprint(config.model)
+    if not state.rows:
+        folder.remove_log()
     folder.write_environment(
-        environment.describe_environment(prepared.data_sha256, model_sha256, device, config.precision)
+        environment.describe_environment(prepared.data_sha256, prepared.model_sha256, device, config.precision)
     )
 
     names = [task.name for task in prepared.tasks]
@@ -86,8 +102,9 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
             save(prepared, state, folder)
             _stop_if_asked(signals, folder)
 
-    folder.write_predictions(state.predictions)
+    predictions_sha256 = folder.write_predictions(state.predictions)
     result = _result(prepared, state, clock, environment.peak_memory(device))
+    result["predictions_sha256"] = predictions_sha256
     folder.write_result(result)
     return result
 
@@ -122,6 +139,8 @@ def _train(
         if len(training.losses) == REPORT_EVERY or due or last or signals.received:
             report.step(training.step, training.seen - reported, training.take_loss())
             reported = training.seen
+        if due or last or signals.received:
+            training.check_weights()
         if (due or signals.received) and not last:
             state.training, state.seconds = training.state_dict(), learner.clock.read()
             save(prepared, state, folder)

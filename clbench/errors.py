@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from clbench.text import clean
+
 
 class ClbenchError(Exception):
     """Base of every error whose message is written for the person at the terminal.
@@ -13,6 +15,10 @@ class ClbenchError(Exception):
     """
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        # Names in it may be anyone's: no line breaks, no control characters for the terminal.
+        super().__init__(clean(" ".join(message.splitlines())))
 
 
 class InputError(ClbenchError):

@@ -8,6 +8,7 @@ The squares are of single examples, never of a batch's mean, so the result does 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from clbench.data import Batch, Example, evaluation_batches, length
 from clbench.learner import Learner
-from clbench.per_example import add_squares_by_loop, squares_collected, supported
+from clbench.per_example import add_squares_by_loop, rows_observed, squares_collected, supported
 
 FisherKind = Literal["sampled", "empirical", "exact"]
 # Tokens of one forward and backward pass: bounds the memory for activations and changes nothing else.
@@ -48,19 +49,27 @@ def diagonal_fisher(
     learner.model.eval()
     parameters = dict(learner.named_parameters())
     sums = {p: torch.zeros_like(p, dtype=torch.float32) for p in parameters.values()}
-    batched = not loop and supported(learner.model)
     draws = torch.rand(len(examples), generator=generator)
-    for numbers in evaluation_batches([length(e) for e in examples], token_budget):
-        batch = learner.collate([examples[i] for i in numbers])
-        if batched:
-            with squares_collected(learner.model, sums, len(numbers)):
+    try:
+        batched = not loop and supported(learner.model) and _fits(learner, examples[0])
+        for numbers in evaluation_batches([length(e) for e in examples], token_budget):
+            batch = learner.collate([examples[i] for i in numbers])
+            if batched:
+                with squares_collected(learner.model, sums, len(numbers)):
+                    for losses in _weighted_losses(learner, batch, kind, draws[numbers]):
+                        losses.sum().backward(retain_graph=kind == "exact")
+            else:
                 for losses in _weighted_losses(learner, batch, kind, draws[numbers]):
-                    losses.sum().backward(retain_graph=kind == "exact")
-        else:
-            for losses in _weighted_losses(learner, batch, kind, draws[numbers]):
-                add_squares_by_loop(losses, sums)
-    learner.model.train(was_training)
+                    add_squares_by_loop(losses, sums)
+    finally:
+        learner.model.train(was_training)
     return {name: sums[p] / len(examples) for name, p in parameters.items()}
+
+
+def _fits(learner: Learner, example: Example) -> bool:
+    """Whether the hooks suit the model's forward pass; two sizes, so that no other dimension is taken for examples."""
+    batches = [learner.collate([example] * count) for count in (2, 3)]
+    return all(rows_observed(learner.model, partial(learner.logits, batch), len(batch["labels"])) for batch in batches)
 
 
 def _weighted_losses(learner: Learner, batch: Batch, kind: FisherKind, draws: Tensor) -> Iterator[Tensor]:

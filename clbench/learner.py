@@ -91,8 +91,9 @@ class Learner:
         """The parameters that learn, in the model's order."""
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
 
-    def is_head(self, name: str) -> bool:
-        """Whether the parameter called ``name`` belongs to the output layer, not to the (pretrained) body."""
+    @staticmethod
+    def is_head(name: str) -> bool:
+        """Whether the parameter or module ``name`` belongs to the output layer, not to the (pretrained) body."""
         return any(part in ("classifier", "score") for part in name.split("."))
 
     def freeze_body(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from clbench.errors import InputError
@@ -25,7 +26,7 @@ def model_path(name: str) -> str:
 
         return str(model_folder(name))
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):  # not folder.is_dir(), which raises for a name too long
         if not (folder / "config.json").is_file():
             raise InputError(f"model folder {name!r} holds no config.json; allowed: a folder in transformers' format")
         return str(folder)
@@ -36,11 +37,10 @@ def model_path(name: str) -> str:
 
 def fingerprint(name: str) -> str:
     """What tells one model from another: SHA-256 over a folder's config and weights, else the name itself."""
-    folder = Path(model_path(name))
-    if name == "tiny" or not folder.is_dir():
+    if name == "tiny" or not (folder := Path(model_path(name))).is_dir():
         return name
     digest = hashlib.sha256()
-    for file in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+    for file in sorted([folder / "config.json", *folder.glob("*.safetensors"), *folder.glob("*.bin")]):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

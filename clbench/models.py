@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import InputError
+from clbench.learner import Learner
 from clbench.model_names import BUILT_IN, model_path
 from clbench.rng import stream_seed
 
@@ -43,13 +45,24 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
 
 
 def import_transformers() -> None:
-    """Import transformers also where torchvision was built for another torch.
+    """Import transformers, quietly, with what the built-in models need."""
+    survive_torchvision()
+    import huggingface_hub
+    import transformers
+    import transformers.models.auto.modeling_auto
+    import transformers.models.bert.modeling_bert
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    huggingface_hub.logging.set_verbosity_error()
+
+
+def survive_torchvision() -> None:
+    """Let transformers, and what imports it, be imported also where torchvision was built for another torch.
 
     There ``import torchvision`` fails because its compiled operators are missing, and transformers imports it
     whenever it is installed. Declaring the two operators that torchvision's Python code refers to is enough.
     """
-    import importlib.util
-
     if not _operator_schemas and importlib.util.find_spec("torchvision") is not None:
         try:
             import torchvision  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: F401
@@ -60,12 +73,6 @@ def import_transformers() -> None:
             library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             _operator_schemas.append(library)
-    import huggingface_hub
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    huggingface_hub.logging.set_verbosity_error()
 
 
 def _pretrained(config: RunConfig, labels: int, device: torch.device) -> tuple[nn.Module, Any]:
@@ -78,16 +85,27 @@ def _pretrained(config: RunConfig, labels: int, device: torch.device) -> tuple[n
             if key.endswith(("dropout", "dropout_prob", "pdrop")) and isinstance(getattr(settings, key), float):
                 setattr(settings, key, config.dropout)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=config.trust_remote_code)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
             path,
             config=settings,
             use_safetensors=None if config.allow_pickle else True,
             trust_remote_code=config.trust_remote_code,
+            # The output layer of another task; it is made anew below.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
             dtype=torch.float32,
             # Measured on CPUs: the bf16 backward pass of sdpa is slower than eager attention's.
             attn_implementation="eager" if device.type == "cpu" else None,
         )
-    except (OSError, ValueError, KeyError) as error:
+        mismatched = {name for name, *_ in loading["mismatched_keys"]}
+        if wrong := [name for name in mismatched if not Learner.is_head(name)]:
+            raise ValueError(f"the weights of {wrong[0]} have another size than config.json says")
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            raise ValueError("it has no tokenizer: its vocabulary is empty")
+        loaded = {name for name, _ in model.named_parameters()} - mismatched - set(loading["missing_keys"])
+        if any(Learner.is_head(name) for name in loaded):
+            _renew_head(model)
+    except Exception as error:  # tokenizers and safetensors raise plain Exceptions for damaged files
         reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"model {config.model!r} cannot be loaded: {reason}; allowed: {', '.join(BUILT_IN)}, a folder, a hub id"
@@ -96,6 +114,15 @@ def _pretrained(config: RunConfig, labels: int, device: torch.device) -> tuple[n
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def _renew_head(model: Any) -> None:
+    """Random weights for an output layer that came with the pretrained model."""
+    for name, module in model.named_modules():
+        if Learner.is_head(name):
+            for parameter in module.parameters(recurse=False):
+                parameter._is_hf_initialized = False
+            model._init_weights(module)
 
 
 def _tiny_text_model(tasks: Sequence[Task], labels: int, config: RunConfig) -> tuple[nn.Module, Any]:

@@ -26,6 +26,30 @@ def supported(model: nn.Module) -> bool:
     return all(sum(p is owner for owner in owners) == 1 for p in learning)
 
 
+def rows_observed(model: nn.Module, forward: Callable[[], Any], examples: int) -> bool:
+    """Whether ``forward`` runs every layer with learning parameters once, on one row an example.
+
+    ALBERT runs its layers several times, DeBERTa its projections twice, MPNet's position bias has a row a token: there
+    the squares of the sum are not the sum of the hooks' squares. Embeddings may be looked up once for the whole batch.
+    """
+    calls: dict[nn.Module, list[int]] = {
+        module: [] for module in model.modules() if any(p.requires_grad for p in module.parameters(recurse=False))
+    }
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, _: calls[module].append(inputs[0].shape[0]))
+        for module in calls
+    ]
+    try:
+        with torch.no_grad():
+            forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return all(
+        rows == [examples] or (rows == [1] and isinstance(module, nn.Embedding)) for module, rows in calls.items()
+    )
+
+
 @contextmanager
 def squares_collected(model: nn.Module, sums: Sums, examples: int) -> Iterator[None]:
     """Inside, each backward pass of a sum of per-example losses adds the squared gradients to ``sums``.
@@ -68,7 +92,9 @@ def _is_known(module: nn.Module) -> bool:
         return module.groups == 1 and not isinstance(module.padding, str) and module.padding_mode == "zeros"
     if isinstance(module, nn.Embedding):
         return module.max_norm is None and not module.scale_grad_by_freq
-    return type(module) is nn.Linear or isinstance(module, nn.LayerNorm) or _is_rms_norm(module)
+    if isinstance(module, nn.LayerNorm):
+        return len(module.normalized_shape) == 1
+    return type(module) is nn.Linear or _is_rms_norm(module)
 
 
 def _is_rms_norm(module: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from clbench.config import RunConfig, make_config
 from clbench.environment import choose_device, choose_precision
 from clbench.errors import InputError, unknown
 from clbench.expression import Component, canonical, parse_expression
+from clbench.models import survive_torchvision
 from clbench.scenario import Scenario
 from clbench.strategy import Stack, Strategy, check_stack
 
@@ -33,6 +34,7 @@ def make_plan(options: dict[str, Any]) -> Plan:
     Raises:
         InputError: anything unknown, of a wrong type or that does not fit together; one line.
     """
+    survive_torchvision()  # plug-ins may import what imports torchvision
     files: dict[str, str] = dict(options.get("plugin_files", {}))
     hashes: dict[str, str] = {}
 
@@ -68,6 +70,8 @@ def make_plan(options: dict[str, Any]) -> Plan:
         "plugin_hashes": dict(sorted(hashes.items())),
     }
     config = make_config(resolved)
+    if "setting" in config.scenario_args:
+        raise InputError("--scenario-arg setting=... is not allowed; give the setting with --setting")
     precision = choose_precision(config.precision, choose_device(config.device), config.model)
     config = config.model_copy(update={"precision": precision})
     _check_setting(config.setting, scenario_class)

@@ -128,7 +128,8 @@ def build(kind: str, name: str, arguments: dict[str, Any], *, label: str = "", *
     """
     cls = load(kind, name)
     signature = inspect.signature(cls.__init__)
-    keywords = {p.name: p for p in list(signature.parameters.values())[1:] if p.kind is not p.VAR_KEYWORD}
+    parameters = list(signature.parameters.values())[1:]
+    keywords = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     hints = typing.get_type_hints(cls.__init__)
     for key, value in arguments.items():
         if key not in keywords:
@@ -148,7 +149,8 @@ def _check_type(value: Any, hint: Any, where: str) -> None:
 
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
-        adapter.validate_python(tuple(value) if isinstance(value, list) else value)
+        takes_tuple = isinstance(value, list) and typing.get_origin(hint) is tuple
+        adapter.validate_python(tuple(value) if takes_tuple else value)
     except ValidationError as error:
         spelled = str(hint).replace("typing.", "") if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
         reason = error.errors()[0]["msg"].lower()
@@ -174,7 +176,8 @@ def _constructor_parameters(node: ast.ClassDef) -> tuple[Parameter, ...]:
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             named = [*item.args.args[1:], *item.args.kwonlyargs]
-            defaults = [*item.args.defaults, *item.args.kw_defaults][-len(named) :] if named else []
+            without: list[ast.expr | None] = [None] * (len(item.args.args) - 1 - len(item.args.defaults))
+            defaults = [*without, *item.args.defaults, *item.args.kw_defaults]
             return tuple(
                 Parameter(
                     argument.arg,

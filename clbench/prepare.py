@@ -13,6 +13,7 @@ from clbench.data import Example, TaskData, encode
 from clbench.environment import choose_device, data_hash
 from clbench.labels import label_space
 from clbench.learner import Learner
+from clbench.model_names import fingerprint
 from clbench.models import load_model
 from clbench.plan import Plan
 from clbench.rng import generator
@@ -25,7 +26,8 @@ class Prepared:
     """What stays the same from the first task to the last.
 
     ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
-    ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data.
+    ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data,
+    ``model_sha256`` one of the pretrained model.
     """
 
     config: RunConfig
@@ -35,6 +37,7 @@ class Prepared:
     tests: list[list[Example]]
     model_bytes: int
     data_sha256: dict[str, str]
+    model_sha256: str
 
 
 def prepare(plan: Plan, clock: Clock) -> Prepared:
@@ -77,7 +80,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     model_bytes = parameter_bytes(model)
     plan.strategy.setup(learner)
     hashes = {task.name: data_hash(task) for task in tasks}
-    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes)
+    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, fingerprint(config.model))
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:

@@ -97,7 +97,7 @@ class Blindfold(Strategy):
 
 
 class Observed(Stack):
-    """A stack whose state is not saved, so that a fault in ``state_dict`` does not end the run that looks for others."""
+    """A stack whose state is not saved, so that a fault in ``state_dict`` does not end a run that looks for others."""
 
     def __init__(self, *members: Strategy) -> None:
         super().__init__([(str(number), member) for number, member in enumerate(members)])

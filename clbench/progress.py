@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from clbench.text import clean
+
 
 class Reporter:
     """Progress on stderr.
@@ -80,6 +82,7 @@ class Reporter:
         self.say(f"{label}: {cells}")
 
     def _write(self, line: str) -> None:
+        line = clean(line)
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False)
         else:

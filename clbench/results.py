@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clbench.errors import InputError, RunError
 from clbench.files import safe_name, write_atomic
-from clbench.schema import validate_result
+from clbench.schema import REMEDY, validate_result
 from clbench.text import clean
 
 __all__ = ["PREDICTION_COLUMNS", "Run", "RunFolder", "find_runs", "safe_name", "validate_result", "write_atomic"]
@@ -76,17 +77,26 @@ class RunFolder:
         except Timeout:
             who = holder.read_text() if holder.exists() else "another process"
             raise InputError(f"{self.path}: {who} is working on this run; wait for it or end it") from None
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written: {error.strerror}") from error
         try:
-            write_atomic(holder, f"process {os.getpid()} on {platform.node()}")
+            for leftover in self.path.glob(".clbench-*"):  # of processes that were killed while they wrote
+                leftover.unlink(missing_ok=True)
+            self._write(".holder", f"process {os.getpid()} on {platform.node()}")
             yield
         finally:
-            holder.unlink(missing_ok=True)
+            with suppress(OSError):  # the disk has become read-only: the lock decides, this is only a name
+                holder.unlink(missing_ok=True)
             lock.release()
 
     def remove_result(self) -> None:
         """Take the mark of completion away, with what was made from the result."""
         for name in ("result.json", "predictions.parquet", "matrix.png", "curves.png"):
             (self.path / name).unlink(missing_ok=True)
+
+    def remove_log(self) -> None:
+        """Begin log.jsonl anew: the run starts from its first row."""
+        (self.path / "log.jsonl").unlink(missing_ok=True)
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to log.jsonl; a line cut off by a crash before is ended first."""
@@ -100,8 +110,8 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{self.path / 'log.jsonl'}: cannot be written: {error.strerror}") from error
 
-    def write_predictions(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Write predictions.parquet: one row a test example and evaluation.
+    def write_predictions(self, columns: Mapping[str, Sequence[Any]]) -> str:
+        """Write predictions.parquet, one row a test example and evaluation, and return its SHA-256.
 
         ``columns`` are of equal length: ``after_task`` (int, 0 is before training), ``task`` (str), ``index`` (int, in
         the task's test split), ``label`` and ``prediction`` (str), ``confidence`` (float in 0..1).
@@ -117,7 +127,9 @@ class RunFolder:
         schema = pa.schema(list(zip(PREDICTION_COLUMNS, types, strict=True)))
         buffer = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pydict(dict(columns), schema=schema), buffer, compression="zstd")
-        self._write("predictions.parquet", buffer.getvalue().to_pybytes())
+        content = buffer.getvalue().to_pybytes()
+        self._write("predictions.parquet", content)
+        return hashlib.sha256(content).hexdigest()
 
     def read_predictions(self) -> dict[str, list[Any]]:
         """The columns of predictions.parquet."""
@@ -134,9 +146,28 @@ class RunFolder:
         return config
 
     def read_result(self) -> dict[str, Any] | None:
-        """The content of result.json, checked, or None while the run is not complete; InputError if it is broken."""
+        """The content of result.json, checked, or None while the run is not complete.
+
+        Raises:
+            InputError: it is broken, or predictions.parquet is not the file that it was made with.
+        """
         path = self.path / "result.json"
-        return validate_result(_read_json(path), path) if path.exists() else None
+        if not path.exists():
+            return None
+        result = validate_result(_read_json(path), path)
+        self._check_predictions(result.get("predictions_sha256"))
+        return result
+
+    def _check_predictions(self, sha256: object) -> None:
+        if sha256 is None:
+            return
+        path = self.path / "predictions.parquet"
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}; {REMEDY}") from error
+        if found != sha256:
+            raise InputError(f"{path}: was changed or cut, or is another run's: not what result.json names; {REMEDY}")
 
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
         self._write(name, _to_json(value, indent=2))

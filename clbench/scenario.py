@@ -103,6 +103,9 @@ def check_tasks(tasks: Sequence[Task], setting: str) -> None:
     for name, count in Counter(task.name for task in tasks).items():
         if not name or count > 1:
             raise InputError(f"task names must be unique and not empty, got {name!r} {count} times")
+    for name in (name for task in tasks for name in (task.name, *task.labels)):
+        if isinstance(name, str) and any("\ud800" <= character <= "\udfff" for character in name):
+            raise InputError(f"the name {name!r} of a task or label is no Unicode text: it holds a lone surrogate")
     if len({task.kind for task in tasks}) > 1:
         raise InputError("tasks must be of one kind, got " + ", ".join(f"{task.name}: {task.kind}" for task in tasks))
     for task in tasks:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from clbench.checkpoint import load_checkpoint, save_checkpoint
-from clbench.errors import InputError
+from clbench.errors import InputError, RunError
 from clbench.evaluator import Evaluation
 from clbench.prepare import Prepared
 from clbench.progress import Reporter
@@ -47,6 +48,11 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
     state.accuracy.append([e.accuracy if e else None for e in evaluations])
     state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
     names = prepared.learner.labels.names
+    if any(not math.isfinite(c) for evaluation in evaluations if evaluation for c in evaluation.confidences):
+        place = f"after {prepared.tasks[row - 1].name}" if row else "before training"
+        raise RunError(
+            f"{place} the model's answers are no numbers; tasks finished before are kept; try a smaller --lr"
+        )
     for position, evaluation in enumerate(evaluations):
         if evaluation is None:
             continue
@@ -77,6 +83,7 @@ def save(prepared: Prepared, state: State, folder: RunFolder) -> None:
         # Not asdict: it would copy every tensor of a training in progress.
         "state": {key: getattr(state, key) for key in State.__dataclass_fields__},
         "data_sha256": prepared.data_sha256,
+        "model_sha256": prepared.model_sha256,
         "tasks_seen": prepared.learner.tasks_seen,
         "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
         "strategy": prepared.strategy.state_dict(),
@@ -100,6 +107,11 @@ def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
         raise InputError(
             f"the data of {', '.join(changed) or 'a task'} changed since {folder.path} was begun; "
             "restore them, or give --overwrite to start again"
+        )
+    if content["model_sha256"] != prepared.model_sha256:
+        raise InputError(
+            f"the model {prepared.config.model!r} changed since {folder.path} was begun; restore it, or "
+            "give --overwrite to start again"
         )
     state, learner, strategy = State(**content["state"]), prepared.learner, prepared.strategy
     learner.tasks_seen = content["tasks_seen"]

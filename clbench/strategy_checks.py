@@ -1,156 +1,178 @@
-"""The checks of a strategy: short runs on a tiny scenario, compared with each other to the last bit."""
+"""The checks of a strategy. Most compare two short runs that must, or must not, differ."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from clbench import engine
-from clbench.checks import Check, Silent, seed_everything
+import numpy as np
+
+from clbench import plugins
+from clbench.checks import Check, seed_everything
 from clbench.clock import Clock
-from clbench.errors import InputError
 from clbench.fingerprints import copy_state, state_difference, task_fingerprints
-from clbench.plan import Plan, make_plan
+from clbench.plan import Plan
 from clbench.prepare import prepare
-from clbench.probes import Blindfold, Cut, Cuts, Observed, Trace
-from clbench.scenario import Scenario, Task
-from clbench.strategy import Stack, Strategy
+from clbench.probes import Blindfold, Cut, Cuts, Trace
+from clbench.scenario import Task
+from clbench.strategy import Stack
 from clbench.tasks import image_dataset, text_dataset
-from clbench.watches import GradientWatch, StateWatch, TaskWatch
+from clbench.trials import Ready, Record, Trials, difference, finish, weights_difference
+from clbench.watches import GradientWatch, Saved, StateWatch, TaskWatch
 
-TASKS = 3
-# Two batches an epoch, the second one smaller, and two epochs: four steps a task.
-OPTIONS: dict[str, Any] = {"model": "tiny", "device": "cpu", "epochs": 2, "batch_size": 5, "dropout": 0.1}
-SCENARIOS: dict[str, dict[str, Any]] = {
-    "toy": {"scenario_args": {"tasks": TASKS, "train": 9, "dev": 3, "test": 6}},
-    "digits_seq": {"limit": 8},
-}
-GROUNDS = (("toy", "task"), ("toy", "domain"), ("toy", "class"), ("digits_seq", "task"), ("digits_seq", "class"))
-"""Scenarios and settings; the checks use the first that the strategy supports, a run is tried on each."""
+# Set up before the checked strategy, to see whether that matters to it.
 NEIGHBOURS = ("replay", "ewc")
-"""Strategies that are set up before the checked one, to see whether that matters."""
-
-
-@dataclass
-class Record:
-    """What a run gave; ``weights`` are fingerprints in the order of training."""
-
-    weights: dict[str, str] = field(default_factory=dict)
-    result: dict[str, Any] = field(default_factory=dict)
-    predictions: dict[str, list[Any]] = field(default_factory=dict)
-
-    def difference(self, other: Record) -> str:
-        """The first thing in which ``other`` differs; empty when both are equal to the last bit."""
-        if place := weights_difference(self, other):
-            return f"other weights {place}"
-        mine, theirs = ({**r.result, "cost": {k: r.result["cost"][k] for k in COUNTS}} for r in (self, other))
-        if found := state_difference(mine, theirs, "result"):
-            return found
-        return state_difference(dict(self.predictions), dict(other.predictions), "predictions")
-
-
-# Of a run's cost, what is no time and no memory.
-COUNTS = ("trainable_parameters", "examples_seen")
-
-
-def weights_difference(one: Record, other: Record) -> str:
-    """The first place in training after which the weights differ."""
-    places = {**one.weights, **other.weights}
-    return next((place for place in places if one.weights.get(place) != other.weights.get(place)), "")
-
-
-class Prepared(Scenario):
-    """Tasks that are there already."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self.ready = list(tasks)
-
-    def tasks(self) -> list[Task]:
-        """Those tasks."""
-        return self.ready
 
 
 class StrategyChecks:
-    """The checks of the strategy that ``expression`` spells, in ``folder``, which must be empty."""
+    """The checks of the strategy of ``trials``; each method gives the reason of a failure, empty when there is none."""
 
-    def __init__(self, expression: str, folder: Path) -> None:
-        self.expression, self.folder = expression, folder
-        self.numbers = itertools.count()
-        self.tasks_of: dict[tuple[str, str, int], list[Task]] = {}
+    def __init__(self, trials: Trials) -> None:
+        self.trials = trials
         self.task_findings: list[str] = []
         self.gradient_findings: list[str] = []
 
-    def checks(self) -> list[Check]:
-        """All of them, in the order in which they are best read."""
-        one_run = ("runs", "same seed")
-        whole = (*one_run, "state_dict", "aliases", "gradients", "task data", "hidden randomness")
+    def all(self) -> list[Check]:
+        """Every check, after those without which its failure would have another cause."""
+        twice = ("runs", "same seed")
+        others = ("state_dict", "aliases", "gradients", "task data", "hidden randomness")
         return [
-            Check("loads", self.loads, usage=True),
+            Check("loads", self.trials.load, usage=True),
             Check("runs", self.runs, ("loads",)),
             Check("state_dict", self.state_dict, ("runs",)),
             Check("aliases", self.aliases, ("runs", "state_dict")),
             Check("gradients", self.gradients, ("runs",)),
             Check("task data", self.task_data, ("runs",)),
             Check("same seed", self.same_seed, ("runs",)),
-            Check("other seed", self.other_seed, one_run),
-            Check("hidden randomness", self.hidden_randomness, one_run),
-            Check("test examples", self.test_examples, one_run),
-            Check("test labels", self.test_labels, one_run),
-            Check("resume", self.resume, whole),
+            Check("other seed", self.other_seed, twice),
+            Check("hidden randomness", self.hidden_randomness, twice),
+            Check("test examples", self.test_examples, twice),
+            Check("test labels", self.test_labels, twice),
+            Check("resume", self.resume, (*twice, *others)),
         ]
-
-    # ---- runs
-
-    def plan(self, ground: tuple[str, str] | None = None, expression: str = "", **options: Any) -> Plan:
-        """A new plan, with new strategies, on tasks that are made once."""
-        scenario, setting = ground or self.ground
-        options = {**OPTIONS, **SCENARIOS[scenario], "scenario": scenario, "setting": setting, **options}
-        options["output_dir"] = str(self.folder / str(next(self.numbers)))
-        plan = make_plan({**options, "strategy": expression or self.expression})
-        key = (scenario, setting, plan.config.seed)
-        if key not in self.tasks_of:
-            self.tasks_of[key] = plan.scenario.tasks()[:TASKS]
-        return Plan(plan.config, Prepared(self.tasks_of[key]), plan.strategy)
-
-    def record(self, plan: Plan, *watches: Strategy, first: Sequence[Strategy] = ()) -> Record:
-        """Run ``plan`` with ``watches`` behind its strategy, from the same global random states each time."""
-        seed_everything(0)
-        record = Record()
-        members = (*first, plan.strategy, Trace(record.weights), *watches)
-        return finish(Plan(plan.config, plan.scenario, Observed(*members)), record)
-
-    @cached_property
-    def grounds(self) -> list[tuple[str, str]]:
-        """The scenarios and settings that the strategy supports."""
-        supported, refusal = [], ""
-        for ground in GROUNDS:
-            try:
-                self.plan(ground)
-                supported.append(ground)
-            except InputError as error:
-                if error.__cause__ or "support" not in str(error):
-                    raise
-                refusal = str(error)
-        if not supported:
-            raise InputError(refusal)
-        return supported
-
-    @property
-    def ground(self) -> tuple[str, str]:
-        """The scenario and setting that all checks but "runs" use."""
-        return self.grounds[0]
 
     @cached_property
     def reference(self) -> Record:
-        """The run that the others are compared with, watched."""
-        naive = prepare(self.plan(expression="naive"), Clock())
+        """The run that the others are compared with; watched."""
+        naive = prepare(self.trials.plan(expression="naive"), Clock())
         expected = {task.name: task_fingerprints(task) for task in naive.tasks}
-        plan = self.plan()
-        self.states = StateWatch(plan.strategy, self.folder)
+        plan = self.trials.plan()
+        self.states = StateWatch(plan.strategy, self.trials.folder)
         watches = (TaskWatch(expected, self.task_findings), GradientWatch(self.gradient_findings), self.states)
-        return self.record(plan, *watches)
+        return self.trials.run(plan, *watches)
+
+    def runs(self) -> str:
+        """Whole runs complete, on every scenario and setting that the strategy supports, with a valid result."""
+        assert self.reference.result
+        for ground in self.trials.grounds[1:]:
+            # Accumulation gives the hooks several batches a step.
+            self.trials.run(self.trials.plan(ground, tasks=2, epochs=1, accumulation=2))
+        return ""
+
+    def state_dict(self) -> str:
+        """State goes to disk and back unchanged, and from there into a strategy that was only set up."""
+        if self.states.error is not None:
+            raise self.states.error
+        if self.states.lost:
+            return self.states.lost[0]
+        return next((found for saved in self.states.saved if (found := self._reloaded(saved))), "")
+
+    def _reloaded(self, saved: Saved) -> str:
+        prepared = prepare(self.trials.plan(), Clock())
+        strategy, learner = prepared.strategy, prepared.learner
+        learner.tasks_seen = saved.tasks_seen
+        # As the engine resumes: inside a task before_task sets the task up, and the state replaces what it reset.
+        strategy.load_state_dict(copy_state(saved.strategy))
+        if saved.task is not None:
+            strategy.before_task(learner, prepared.tasks[saved.task])
+            strategy.load_state_dict(copy_state(saved.strategy))
+        learner.model.load_state_dict(saved.model)
+        found = state_difference(saved.strategy, strategy.state_dict())
+        return f"{found} after load_state_dict into a newly set-up strategy, saved {saved.place}" if found else ""
+
+    def aliases(self) -> str:
+        """Nothing in the state is the live weights' own memory."""
+        return next(iter(self.states.aliases), "")
+
+    def gradients(self) -> str:
+        """What requires grad learns; what does not stays."""
+        return next(iter(self.gradient_findings), "")
+
+    def task_data(self) -> str:
+        """The strategy's tasks are naive's and stay so."""
+        return next(iter(self.task_findings), "")
+
+    def same_seed(self) -> str:
+        """The same run twice gives the same."""
+        return difference(self.reference, self.trials.run(self.trials.plan()))
+
+    def other_seed(self) -> str:
+        """Another seed gives other weights."""
+        other = self.trials.run(self.trials.plan(seed=1))
+        place = list(self.reference.weights)[-1]
+        same = self.reference.weights[place] == other.weights.get(place)
+        return f"seeds 0 and 1 give the same weights {place}" if same else ""
+
+    def hidden_randomness(self) -> str:
+        """Neither the global random states nor what was set up before matter."""
+        seed_everything(1)
+        for name in NEIGHBOURS:
+            prepare(self.trials.plan(expression=name), Clock())
+        found = difference(self.reference, self.trials.run(self.trials.plan(), seed=2))
+        return f"{found} under other global random states" if found else ""
+
+    def test_examples(self) -> str:
+        """Training does not depend on the test split, however the strategy might come by it."""
+        plan = self.trials.plan()
+        scenario = plugins.load("scenario", plan.config.scenario)
+        make = scenario.tasks
+
+        def others(self: Any) -> list[Task]:
+            return [_with_other_test(task) for task in make(self)]
+
+        tasks = [_with_other_test(task) for task in plan.scenario.tasks()]
+        with mock.patch.object(scenario, "tasks", others):
+            record = self.trials.run(Plan(plan.config, Ready(tasks), plan.strategy))
+        place = weights_difference(self.reference, record)
+        return f"with another test split the weights differ {place}" if place else ""
+
+    def test_labels(self) -> str:
+        """An answer does not depend on the true label, nor on the task where the setting does not give it."""
+        found = difference(self.reference, self.trials.run(self.trials.plan(), first=[Blindfold()]))
+        return f"{found} when predict sees no labels and no task that is not given" if found else ""
+
+    def resume(self) -> str:
+        """A run that is cut off at every place, and goes on each time, ends as the uninterrupted one."""
+        record, done, place = Record(), set[str](), ""
+        options: dict[str, Any] = {"output_dir": str(self.trials.folder / "resume"), "checkpoint_every": 1}
+        while True:
+            plan = self.trials.plan(**options)
+            members = [("strategy", plan.strategy), ("trace", Trace(record.weights)), ("cuts", Cuts(done))]
+            seed_everything(0)
+            try:
+                finish(Plan(plan.config, plan.scenario, Stack(members)), record)
+                break
+            except Cut as cut:
+                place = str(cut)
+                if found := self._departed(record):
+                    return f"the weights differ {found}, before the cut {place}"
+        found = difference(self.reference, record)
+        return f"{found} from the uninterrupted run's" if found else ""
+
+    def _departed(self, record: Record) -> str:
+        return next((p for p, weights in record.weights.items() if weights != self.reference.weights.get(p)), "")
+
+
+def _with_other_test(task: Task) -> Task:
+    """``task`` with test examples of the same number and shape: words or images turned round, labels moved on."""
+    labels = [(label + 1) % len(task.labels) for label in task.test["label"]]
+    if task.kind == "image":
+        images = 1 - np.array(task.test["image"], dtype="float32")
+        test = image_dataset(images, labels)
+    else:
+        texts = [" ".join(text.split()[::-1]) for text in task.test["text"]]
+        test = text_dataset(
+            [(text, task.labels[label]) for text, label in zip(texts, labels, strict=True)], task.labels
+        )
+    return Task(task.name, task.kind, task.labels, task.train, task.dev, test)

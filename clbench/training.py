@@ -113,6 +113,19 @@ class Training:
         self.losses = []
         return float(values.mean())
 
+    def check_weights(self) -> None:
+        """Find weights that the last steps spoilt before they are saved; a loss shows them only one step later.
+
+        Raises:
+            RunError: a weight is not a number; names the task and step.
+        """
+        norms = [parameter.detach().abs().max() for _, parameter in self.learner.named_parameters()]
+        if not torch.stack(norms).isfinite().all():
+            raise RunError(
+                f"a weight is not a finite number in task {self.task.name!r} after step {self.step} of {self.steps}; "
+                "finished tasks are kept; try a smaller --lr"
+            )
+
     def state_dict(self) -> dict[str, Any]:
         """Position, optimizer, gradient scaler and the random streams of torch."""
         state = self.optimizer.optimizer.state_dict()["state"]

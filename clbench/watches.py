@@ -133,7 +133,7 @@ class StateWatch(Probe):
         """Weights kept at the start of a task are easily aliases."""
         super().before_task(learner, task)
         self.position = task.position
-        self._look(learner, f"before {task.name}", task.position)
+        self._look(learner, f"before {task.name}", task.position, keep=False)
 
     def after_step(self, learner: Learner) -> None:
         """Once inside a task."""
@@ -145,7 +145,7 @@ class StateWatch(Probe):
         """What the next task starts from."""
         self._look(learner, f"after {task.name}", None)
 
-    def _look(self, learner: Learner, place: str, inside: int | None) -> None:
+    def _look(self, learner: Learner, place: str, inside: int | None, *, keep: bool = True) -> None:
         try:
             state = self.strategy.state_dict()
             save_checkpoint(self.folder / "state", {"state": state}, "check")
@@ -159,8 +159,9 @@ class StateWatch(Probe):
             self.lost.append(f"{found} when read from disk, {place}")
         if moved:
             self.aliases.append(f"{moved} when the live weights change, {place}")
-        model = copy_state(dict(learner.model.state_dict()))
-        self.saved.append(Saved(place, inside, learner.tasks_seen, whole["state"], model))
+        if keep:
+            model = copy_state(dict(learner.model.state_dict()))
+            self.saved.append(Saved(place, inside, learner.tasks_seen, whole["state"], model))
 
 
 def _moves_with_weights(strategy: Strategy, learner: Learner) -> str:

@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 VOCABULARY = 30
 # Three tasks of nine training texts; with this learning rate the predictions change within one epoch.
-TOY = {
+TOY: dict[str, Any] = {
     "scenario": "toy",
     "epochs": 1,
     "lr": 5e-3,
@@ -111,9 +111,15 @@ def make_examples() -> Callable[..., list[Example]]:
     return make
 
 
+@pytest.fixture
+def toy() -> dict[str, Any]:
+    """The options of a short run."""
+    return dict(TOY)
+
+
 @pytest.fixture(scope="session")
 def run_toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """``run_toy(strategy, output=None, **options)``: result and folder; runs in no ``output`` of their own are shared."""
+    """``run_toy(strategy, output=None, **options)``: result and folder; runs without an ``output`` are shared."""
     from clbench import engine
     from clbench.plan import make_plan
     from clbench.progress import Reporter

@@ -1,4 +1,4 @@
-"""The memory: each seen example with the same probability, classes balanced, and a stream that goes on after a resume."""
+"""The memory: each seen example with the same probability, classes balanced, a stream that goes on after a resume."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 from clbench.buffer import ExampleBuffer
 from clbench.data import Example
@@ -37,7 +37,9 @@ def kept_counts(size: float, tasks: list[int], balance: bool, repetitions: int) 
     return counts, len(buffer)
 
 
-@pytest.mark.parametrize(("size", "tasks", "probability"), [(5, [20], 0.25), (6, [8, 12, 4], 0.25), (0.25, [8, 12, 4], 0.25)])
+@pytest.mark.parametrize(
+    ("size", "tasks", "probability"), [(5, [20], 0.25), (6, [8, 12, 4], 0.25), (0.25, [8, 12, 4], 0.25)]
+)
 def test_each_of_n_is_kept_with_probability_m_over_n(size: float, tasks: list[int], probability: float) -> None:
     repetitions, total = 600, sum(tasks)
     counts, held = kept_counts(size, tasks, False, repetitions)
@@ -77,7 +79,10 @@ def test_a_fraction_grows_with_what_was_seen() -> None:
 def test_class_balance(size: float) -> None:
     buffer = ExampleBuffer(size, True, 0)
     # 90 of label 0, 15 of label 1, 15 of label 2; then 60 of the new label 3.
-    first = [{**example, "label": label} for example, label in zip(numbered(0, 120), [0] * 90 + [1] * 15 + [2] * 15, strict=True)]
+    first = [
+        {**example, "label": label}
+        for example, label in zip(numbered(0, 120), [0] * 90 + [1] * 15 + [2] * 15, strict=True)
+    ]
     buffer.add(first)
     assert Counter(example["label"] for example in buffer.examples) == {0: 4, 1: 4, 2: 4}
     buffer.add([{**example, "label": 3} for example in numbered(120, 60)])

@@ -230,6 +230,12 @@ def test_list_runs(runs: list[dict[str, Any]], results: Path, tmp_path: Path) ->
     assert [(row["strategy"], row["seed"]) for row in rows] == [(run["strategy"], run["seed"]) for run in runs]
     assert [row["average_accuracy"] for row in rows] == [run["metrics"]["average_accuracy"] for run in runs]
     assert clbench("list", "runs", tmp_path) == (0, "no runs\n", "")
+    (tmp_path / "config.json").write_text('{"hash8": "00000000"}')
+    assert clbench("list", "runs", tmp_path) == (
+        0,
+        "no runs\n",
+        f"skipped: {tmp_path}: not finished; go on with: clbench resume {tmp_path}\n",
+    )
 
 
 def test_resume_of_a_finished_run_prints_it_and_of_a_changed_one_is_refused(

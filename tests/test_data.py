@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +68,7 @@ def test_evaluation_covers_all_within_the_budget(budget: int) -> None:
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
     # Greedy: the next example would not have fitted.
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in itertools.pairwise(batches):
         assert (len(batch) + 1) * max(lengths[i] for i in [*batch, following[0]]) > budget
 
 

@@ -72,7 +72,7 @@ def test_domain_setting_is_always_measurable(make_learner: Callable[..., Learner
 
 
 def test_macro_f1_by_hand() -> None:
-    # Label 0: 2 right of 3 true, 3 predicted: F1 2/3. Label 1: 1 right of 2 true, 2 predicted: 1/2. Label 2: none right.
+    # Label 0: 2 right of 3 true and 4 predicted. Label 1: 1 right of 2 true and 2 predicted: 1/2. Label 2: none right.
     evaluation = Evaluation([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 0], [0.5] * 6)
     assert evaluation.accuracy == pytest.approx(0.5)
     precision = 2 / 4
@@ -80,7 +80,7 @@ def test_macro_f1_by_hand() -> None:
 
 
 def test_macro_f1_is_over_the_tasks_own_labels() -> None:
-    # Two of four go to another task's label 7, which has no F1 of its own here: both labels have recall 1/2, precision 1.
+    # Two of four go to another task's label 7, which has no F1 here: both labels have recall 1/2, precision 1.
     evaluation = Evaluation([0, 0, 1, 1], [0, 7, 1, 7], [0.5] * 4)
     assert evaluation.macro_f1 == pytest.approx(2 / 3)
 

@@ -88,7 +88,9 @@ def test_example_losses_by_hand(make_learner: Callable[..., Learner]) -> None:
     assert losses.tolist() == pytest.approx([math.log(total) - 2, math.log(total) - 2], rel=1e-6)
 
 
-@pytest.mark.parametrize(("setting", "tasks_seen", "moving"), [("task", 2, (2, 3)), ("class", 1, (0, 1)), ("class", 2, (0, 1, 2, 3))])
+@pytest.mark.parametrize(
+    ("setting", "tasks_seen", "moving"), [("task", 2, (2, 3)), ("class", 1, (0, 1)), ("class", 2, (0, 1, 2, 3))]
+)
 def test_masked_rows_of_the_head_get_no_gradient_at_all(
     make_learner: Callable[..., Learner],
     make_examples: Callable[..., list[Example]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,11 @@ def test_every_built_in_file_is_found_by_its_stem() -> None:
         ("strategy", "toy", "unknown strategy 'toy'"),
         ("strategy", "", "unknown strategy ''"),
         ("scenario", "tooy", "unknown scenario 'tooy'; did you mean 'toy'?"),
-        ("strategy", "./none.py", "strategy file './none.py' does not exist; allowed: a name or the path of a .py file"),
+        (
+            "strategy",
+            "./none.py",
+            "strategy file './none.py' does not exist; allowed: a name or the path of a .py file",
+        ),
         ("strategy", "./none.txt", "strategy file './none.txt' is not a .py file"),
         ("scenario", "folder/", "scenario file 'folder/' is not a .py file"),
     ],
@@ -121,7 +126,7 @@ def test_describe_takes_any_constructor(tmp_path: Path, signature: str, paramete
     path = write(
         tmp_path,
         "mine.py",
-        f'"""A."""\nfrom clbench.strategy import Strategy\n\nclass A(Strategy):\n    def __init__({signature}):\n        pass\n',
+        f"from clbench.strategy import Strategy\n\nclass A(Strategy):\n    def __init__({signature}):\n        pass\n",
     )
     found = plugins.describe("strategy", str(path)).parameters
     assert [(p.name, p.annotation, p.default) for p in found] == parameters
@@ -145,7 +150,9 @@ def test_a_file_that_fails_on_import_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "mine.py", "import no_such_module_of_mine\n" + MINE)
     for _ in range(2):
         line = line_of(plugins.load, "strategy", str(path))
-        assert line.startswith(f"{path} cannot be imported: ModuleNotFoundError: No module named 'no_such_module_of_mine'")
+        assert line.startswith(
+            f"{path} cannot be imported: ModuleNotFoundError: No module named 'no_such_module_of_mine'"
+        )
 
 
 def test_a_file_that_is_no_strategy_is_refused(tmp_path: Path) -> None:
@@ -163,25 +170,25 @@ def test_builds_a_users_file_with_arguments(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "arguments", "message"),
     [
-        ("strategy", "ewc", {"ewc_lamda": 1}, "unknown argument of ewc 'ewc_lamda'; did you mean 'ewc_lambda'? allowed: decay"),
-        ("strategy", "naive", {"strength": 1}, "unknown argument of naive 'strength'; allowed: none"),
-        ("strategy", "naive", {"args": 1}, "unknown argument of naive 'args'; allowed: none"),
-        ("scenario", "toy", {"tsks": 1}, "unknown argument of toy 'tsks'; did you mean 'tasks'?"),
-        ("strategy", "ewc", {"ewc_lambda": "3"}, "ewc: ewc_lambda = '3' is not allowed (input should be a valid number); "),
+        ("strategy", "ewc", {"ewc_lamda": 1}, "unknown argument of ewc: 'ewc_lamda'; did you mean 'ewc_lambda'?"),
+        ("strategy", "naive", {"strength": 1}, "unknown argument of naive: 'strength'; allowed: none"),
+        ("strategy", "naive", {"args": 1}, "unknown argument of naive: 'args'; allowed: none"),
+        ("scenario", "toy", {"tsks": 1}, "unknown argument of toy: 'tsks'; did you mean 'tasks'?"),
+        ("strategy", "ewc", {"ewc_lambda": "3"}, "ewc_lambda = '3' is not allowed (input should be a valid number)"),
         ("strategy", "ewc", {"ewc_lambda": True}, "ewc: ewc_lambda = True is not allowed"),
         ("strategy", "ewc", {"ewc_lambda": float("inf")}, "ewc: ewc_lambda = inf is not allowed"),
-        ("strategy", "ewc", {"fisher_samples": 2.5}, "ewc: fisher_samples = 2.5 is not allowed (input should be a valid integer)"),
-        ("strategy", "ewc", {"fisher": "sample"}, "fisher = 'sample' is not allowed (input should be 'sampled', 'empirical' or"),
+        ("strategy", "ewc", {"fisher_samples": 2.5}, "fisher_samples = 2.5 is not allowed"),
+        ("strategy", "ewc", {"fisher": "sample"}, "fisher = 'sample' is not allowed (input should be 'sampled', "),
         ("strategy", "lora_per_task", {"target_modules": "query"}, "target_modules = 'query' is not allowed"),
         ("strategy", "lora_per_task", {"target_modules": [1]}, "target_modules = [1] is not allowed"),
-        ("scenario", "toy", {"tasks": True}, "toy: tasks = True is not allowed (input should be a valid integer); allowed: int"),
+        ("scenario", "toy", {"tasks": True}, "tasks = True is not allowed (input should be a valid integer)"),
         ("strategy", "ewc", {"ewc_lambda": -1}, "allowed: ewc_lambda 0 or more"),
         ("strategy", "ewc", {"decay": 1.5}, "decay 0 to 1"),
         ("strategy", "ewc", {"fisher_samples": 0}, "fisher_samples 1 or more"),
-        ("strategy", "replay", {"memory_size": 0}, "replay: memory_size = 0 is not allowed; allowed: a count, or a fraction"),
+        ("strategy", "replay", {"memory_size": 0}, "replay: memory_size = 0 is not allowed; allowed: a count"),
         ("strategy", "replay", {"memory_size": 2.5}, "replay: memory_size = 2.5 is not allowed"),
-        ("strategy", "replay", {"replay_batch_size": 0}, "replay: replay_batch_size = 0 is not allowed; allowed: at least 1"),
-        ("strategy", "distillation", {"temperature": 0}, "distillation: temperature=0, alpha=1.0; allowed: temperature above 0"),
+        ("strategy", "replay", {"replay_batch_size": 0}, "replay_batch_size = 0 is not allowed; allowed: at least 1"),
+        ("strategy", "distillation", {"temperature": 0}, "distillation: temperature=0, alpha=1.0; allowed: temp"),
         ("strategy", "lora_per_task", {"rank": 0}, "lora_per_task: rank=0"),
     ],
 )  # fmt: skip
@@ -251,10 +258,16 @@ def test_listing_and_describing_import_nothing_heavy(tmp_path: Path) -> None:
     for name in ("ewc", "toy", "lora_per_task", "text_seq", "./mine.py"):
         assert listing.describe(name)
     heavy = {"torch", "transformers", "datasets", "pandas", "pyarrow", "matplotlib", "sklearn", "peft", "pydantic"}
-    print(sorted(heavy & set(sys.modules)), [n for n in sys.modules if n.startswith(("clbench.strategies.", "clbench_user"))])
+    ours = [name for name in sys.modules if name.startswith(("clbench.strategies.", "clbench_user"))]
+    print(sorted(heavy & set(sys.modules)), ours)
     """
     write(tmp_path, "mine.py")
     done = subprocess.run(
-        [sys.executable, "-c", dedent(program)], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", dedent(program)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.stdout, done.stderr) == ("[] []\n", "")

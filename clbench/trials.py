@@ -1,0 +1,144 @@
+"""Short runs of a strategy on a tiny scenario, recorded so that they can be compared to the last bit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clbench import engine, plugins
+from clbench.checks import Silent, seed_everything
+from clbench.expression import parse_expression
+from clbench.fingerprints import state_difference
+from clbench.plan import Plan, make_plan
+from clbench.probes import Observed, Trace
+from clbench.scenario import Scenario, Task
+from clbench.strategy import ALL_SETTINGS, Strategy
+
+TASKS = 3
+# Two batches an epoch, the second one smaller, and two epochs: four steps a task. Dropout draws from a random stream.
+OPTIONS: dict[str, Any] = {"model": "tiny", "device": "cpu", "epochs": 2, "batch_size": 5, "dropout": 0.1}
+TRAIN, DEV, TEST = 8, 3, 6
+SCENARIOS = {"text": "toy", "image": "digits_seq"}
+# Of a run's cost, what is neither time nor memory.
+COUNTS = ("trainable_parameters", "examples_seen")
+
+Ground = tuple[str, str]
+"""A scenario and a setting."""
+
+
+@dataclass
+class Record:
+    """What a run gave; ``weights`` are fingerprints at places in the order of training."""
+
+    weights: dict[str, str] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[str, list[Any]] = field(default_factory=dict)
+
+
+class Ready(Scenario):
+    """Tasks that have been made already."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.ready = list(tasks)
+
+    def tasks(self) -> list[Task]:
+        """Those tasks."""
+        return self.ready
+
+
+class Trials:
+    """Runs of the strategy that ``expression`` spells, in ``folder``, which must be empty.
+
+    Attributes:
+        files: of the strategies in the expression.
+        grounds: the scenarios and settings that they support; set by :meth:`load`.
+
+    Raises:
+        InputError: the expression cannot be read or names an unknown strategy.
+    """
+
+    def __init__(self, expression: str, folder: Path) -> None:
+        self.expression, self.folder = expression, folder
+        self.files = [plugins.find("strategy", component.name) for component in parse_expression(expression)]
+        self.grounds: list[Ground] = []
+        self.numbers = itertools.count()
+        self.made: dict[tuple[str, str, int], list[Task]] = {}
+
+    def load(self) -> str:
+        """Import the strategies, find the grounds that they support and construct them; what is wrong with them."""
+        classes = [plugins.load("strategy", str(file)) for file in self.files]
+        settings = [setting for setting in ALL_SETTINGS if all(setting in c.settings for c in classes)]
+        kinds = [kind for kind in SCENARIOS if all(not c.kinds or kind in c.kinds for c in classes)]
+        for kind in kinds:
+            allowed = plugins.load("scenario", SCENARIOS[kind]).settings
+            fitting = [(SCENARIOS[kind], setting) for setting in settings if setting in allowed]
+            # Texts in every setting; images, which nothing but the inputs tells from texts, in one.
+            self.grounds += fitting[-1:] if self.grounds else fitting
+        if not self.grounds:
+            declared = "; ".join(f"{c.__name__}: settings {c.settings!r}, kinds {c.kinds!r}" for c in classes)
+            return f"no scenario fits {declared}; allowed: settings task, domain, class; kinds text, image, or none"
+        self.plan()
+        return ""
+
+    def plan(self, ground: Ground | None = None, expression: str = "", tasks: int = TASKS, **options: Any) -> Plan:
+        """A new plan with new strategies; on the first of the grounds unless another is given."""
+        scenario, setting = ground or self.grounds[0]
+        folder = str(self.folder / str(next(self.numbers)))
+        given = {**OPTIONS, "scenario": scenario, "setting": setting, "output_dir": folder, **options}
+        plan = make_plan({**given, "strategy": expression or self.expression})
+        key = (scenario, setting, plan.config.seed)
+        if key not in self.made:
+            self.made[key] = [_few(task) for task in plan.scenario.tasks()[:TASKS]]
+        return Plan(plan.config, Ready(self.made[key][:tasks]), plan.strategy)
+
+    def run(self, plan: Plan, *watches: Strategy, first: Sequence[Strategy] = (), seed: int = 0) -> Record:
+        """Run ``plan`` with its strategy between ``first`` and ``watches``.
+
+        Args:
+            plan: a new one.
+            watches, first: probes.
+            seed: of the global random states, the same for every run unless another is given.
+        """
+        seed_everything(seed)
+        record = Record()
+        stack = Observed(*first, plan.strategy, Trace(record.weights), *watches)
+        return finish(Plan(plan.config, plan.scenario, stack), record)
+
+
+def _few(task: Task) -> Task:
+    """``task`` with a few examples of each split, taken in turn from each label."""
+    sizes = (("train", TRAIN), ("dev", DEV), ("test", TEST))
+    return Task(task.name, task.kind, task.labels, *(_take(getattr(task, split), size) for split, size in sizes))
+
+
+def _take(split: Any, size: int) -> Any:
+    labels = list(split["label"])
+    turns = sorted(range(len(labels)), key=lambda row: (labels[:row].count(labels[row]), labels[row]))
+    return split.select(sorted(turns[:size]))
+
+
+def finish(plan: Plan, record: Record) -> Record:
+    """Run ``plan`` to its end and put its result into ``record``."""
+    record.result = engine.run(plan, Silent())
+    record.predictions = engine.run_folder(plan.config).read_predictions()
+    return record
+
+
+def weights_difference(one: Record, other: Record) -> str:
+    """The first place in training where the weights differ; empty when they are equal to the last bit."""
+    places = {**one.weights, **other.weights}
+    return next((place for place in places if one.weights.get(place) != other.weights.get(place)), "")
+
+
+def difference(one: Record, other: Record) -> str:
+    """The first thing in which two runs differ; empty when they are equal to the last bit."""
+    if place := weights_difference(one, other):
+        return f"the weights differ {place}"
+    first, second = (
+        {**record.result, "cost": {name: record.result["cost"][name] for name in COUNTS}} for record in (one, other)
+    )
+    found = state_difference(first, second, "result")
+    return found or state_difference(dict(one.predictions), dict(other.predictions), "predictions")
