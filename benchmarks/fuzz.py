@@ -170,7 +170,9 @@ TARGETS = {
         check_expression,
     ),
     "strategy expression, round trip": Target(st.lists(examples.components, min_size=1, max_size=3), check_round_trip),
-    "argument value": Target(st.text() | st.lists(examples.pieces).map("".join), check_literal),
+    "argument value": Target(
+        st.text() | st.lists(examples.pieces).map("".join) | examples.literals.map(repr), check_literal
+    ),
     "configuration": Target(examples.options | examples.good_options, check_config),
     "configuration file": Target(
         st.binary()

@@ -93,7 +93,9 @@ def heading(given: Sequence[str]) -> list[str]:
     return [
         "# Reliability",
         "",
-        f"Made by `{command}` with clbench {clbench.__version__}, Python {platform.python_version()}, {platform.system()}.",
+        f"Made by `{command}`",
+        f"with clbench {clbench.__version__}, Python {platform.python_version()}, {platform.system()}.",
+        "",
         "Every run is compared with one that was left alone: all of result.json but measured times and memory, every",
         "column of predictions.parquet bit for bit, and the names of the files in the run's folder.",
     ]
@@ -129,8 +131,8 @@ def writer_section(outcome: writers.Outcome) -> list[str]:
         "",
         "## Many writers in one results folder",
         "",
-        f"{count} processes at once: {lost} runs lost, {different} different from the same run made alone. A reader looked "
-        f"{outcome.sight.looks} times meanwhile and saw {len(outcome.sight.torn)} torn files.",
+        f"{count} processes at once: {lost} runs lost, {different} different from the same run made alone. A reader "
+        f"looked {outcome.sight.looks} times meanwhile and saw {len(outcome.sight.torn)} torn files.",
     ]
 
 
@@ -145,7 +147,7 @@ def fuzz_section(targets: dict[str, fuzz.Outcome | str]) -> list[str]:
         "",
         "## Random and damaged input",
         "",
-        "Refused means: in one printable line that names the value. Anything else that is raised counts as a traceback.",
+        "Refused means: in one printable line that names the value. Anything else that is raised is a traceback.",
         "",
         *table(["target", "examples", "taken", "refused", "tracebacks"], rows),
     ]

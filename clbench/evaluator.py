@@ -60,6 +60,9 @@ def evaluate(
     numbers, columns, confidences = [], [], []
     for batch_numbers in evaluation_batches([length(e) for e in examples], token_budget):
         batch = learner.collate([examples[i] for i in batch_numbers])
+        del batch["labels"]
+        if task_id is None:
+            batch["task_ids"].zero_()
         logits = strategy.predict(learner, batch, task_id)
         if logits is None:
             logits = learner.logits(batch)

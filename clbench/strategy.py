@@ -59,11 +59,17 @@ class Strategy:
         """After the last step of ``task``, before its evaluation."""
 
     def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
-        """Logits (examples, labels) at evaluation, or None for the model's own; ``task_id`` is None where not given."""
+        """Logits (examples, labels) at evaluation, or None for the model's own.
+
+        ``batch`` has no labels; ``task_id`` is None (and every ``batch["task_ids"]`` 0) where the setting gives none.
+        """
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """All that later steps depend on: nested dicts of tensors and JSON values, nothing else."""
+        """All that later steps depend on: nested dicts of tensors and JSON values, nothing else.
+
+        The model's weights are saved beside it, except those that never required a gradient.
+        """
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

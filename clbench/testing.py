@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from clbench import listing
-from clbench.checks import CheckResult, run_checks, undisturbed
-from clbench.scenario_checks import ScenarioChecks
-from clbench.strategy_checks import StrategyChecks
-from clbench.trials import Trials
+from clbench.conformance.checks import CheckResult, run_checks, undisturbed
+from clbench.conformance.scenario_checks import ScenarioChecks
+from clbench.conformance.strategy_checks import StrategyChecks
+from clbench.conformance.trials import Trials
 
 __all__ = ["CheckResult", "check_scenario", "check_strategy"]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from clbench.checks import CheckResult
 from clbench.cli import main
-from clbench.scenario_checks import ScenarioChecks
+from clbench.conformance.checks import CheckResult
+from clbench.conformance.scenario_checks import ScenarioChecks
 from clbench.testing import check_scenario
 
 HEAD = '''

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from clbench import strategy_checks
-from clbench.checks import CheckResult, run_checks, undisturbed
 from clbench.cli import main
-from clbench.strategy_checks import StrategyChecks
+from clbench.conformance import strategy_checks
+from clbench.conformance.checks import CheckResult, run_checks, undisturbed
+from clbench.conformance.strategy_checks import StrategyChecks
+from clbench.conformance.trials import Trials
 from clbench.testing import check_strategy
-from clbench.trials import Trials
 
 HEAD = '''
 """Broken on purpose."""

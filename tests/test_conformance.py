@@ -10,14 +10,14 @@ import torch
 
 from clbench import plugins, sources
 from clbench.cli import main
+from clbench.conformance.probes import Probe, Trace
+from clbench.conformance.trials import Record, Trials, difference, finish
 from clbench.errors import InputError
 from clbench.interrupts import Interrupted
 from clbench.learner import Learner
 from clbench.plan import Plan
-from clbench.probes import Probe, Trace
 from clbench.strategy import Stack
 from clbench.testing import check_scenario, check_strategy
-from clbench.trials import Record, Trials, difference, finish
 
 STACKS = ("replay+ewc", "replay+distillation")
 # One task with an official test file and one without.

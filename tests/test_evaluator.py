@@ -85,6 +85,19 @@ def test_macro_f1_is_over_the_tasks_own_labels() -> None:
     assert evaluation.macro_f1 == pytest.approx(2 / 3)
 
 
+def test_each_prediction_is_that_of_its_own_text(
+    make_learner: Callable[..., Learner], make_examples: Callable[..., list[Example]]
+) -> None:
+    learner = make_learner("class", width=3)
+    examples = make_examples(learner.labels, 30, task=1)
+    found = evaluate(learner, Strategy(), examples, 1)
+    with torch.no_grad():
+        alone = torch.cat([learner.logits(learner.collate([example])) for example in examples])
+    assert len(set(found.predictions)) > 2
+    assert found.predictions == alone.argmax(-1).tolist()
+    assert found.confidences == pytest.approx(alone.softmax(-1).amax(-1).tolist(), abs=1e-5)
+
+
 @pytest.mark.parametrize("setting", ["task", "domain", "class"])
 def test_the_budget_does_not_matter(
     make_learner: Callable[..., Learner], make_examples: Callable[..., list[Example]], setting: str

@@ -249,9 +249,7 @@ def test_a_model_that_changed_between_two_parts_of_a_run_is_named(
 
     cause, arguments = fault
     model = tmp_path / "model"
-    settings = BertConfig(
-        vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
-    )
+    settings = BertConfig(vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     BertModel(settings).save_pretrained(model)
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "apple", "river"]))
     BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(model)

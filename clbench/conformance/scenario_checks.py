@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from clbench import engine, plugins
-from clbench.checks import Check, Silent, seed_everything
 from clbench.clock import Clock
+from clbench.conformance.checks import Check, Silent, seed_everything
 from clbench.environment import data_hash
 from clbench.errors import InputError
 from clbench.files import LONGEST_NAME, safe_name

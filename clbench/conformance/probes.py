@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clbench.conformance.fingerprints import model_fingerprint
 from clbench.data import Batch, TaskData
-from clbench.fingerprints import model_fingerprint
 from clbench.learner import Learner
 from clbench.strategy import Stack, Strategy
 

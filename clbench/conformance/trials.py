@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from clbench import engine, plugins
-from clbench.checks import Silent, seed_everything
+from clbench.conformance.checks import Silent, seed_everything
+from clbench.conformance.fingerprints import state_difference
+from clbench.conformance.probes import Observed, Trace
 from clbench.expression import parse_expression
-from clbench.fingerprints import state_difference
 from clbench.plan import Plan, make_plan
-from clbench.probes import Observed, Trace
 from clbench.scenario import Scenario, Task
 from clbench.strategy import ALL_SETTINGS, Strategy
 

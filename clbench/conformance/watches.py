@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from clbench.checkpoint import load_checkpoint, save_checkpoint
+from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints, tensor_bits
+from clbench.conformance.probes import Probe
 from clbench.data import TaskData
-from clbench.fingerprints import copy_state, state_difference, task_fingerprints, tensor_bits
 from clbench.learner import Learner
-from clbench.probes import Probe
 from clbench.strategy import Strategy
 
 

@@ -9,17 +9,17 @@ from unittest import mock
 import numpy as np
 
 from clbench import plugins
-from clbench.checks import Check, seed_everything
 from clbench.clock import Clock
-from clbench.fingerprints import copy_state, state_difference, task_fingerprints
+from clbench.conformance.checks import Check, seed_everything
+from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
+from clbench.conformance.probes import Blindfold, Cut, Cuts, Trace
+from clbench.conformance.trials import Ready, Record, Trials, difference, finish, weights_difference
+from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
 from clbench.plan import Plan
 from clbench.prepare import prepare
-from clbench.probes import Blindfold, Cut, Cuts, Trace
 from clbench.scenario import Task
 from clbench.strategy import Stack
 from clbench.tasks import image_dataset, text_dataset
-from clbench.trials import Ready, Record, Trials, difference, finish, weights_difference
-from clbench.watches import GradientWatch, Saved, StateWatch, TaskWatch
 
 # Set up before the checked strategy, to see whether that matters to it.
 NEIGHBOURS = ("replay", "ewc")

@@ -1,0 +1,1 @@
+"""The checks behind ``clbench check`` and ``clbench.testing``."""
