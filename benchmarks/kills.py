@@ -17,11 +17,12 @@ from clbench.results import RunFolder
 
 STACKS = ("replay+ewc", "replay+distillation", "replay(memory_size=20)+ewc(decay=0.9)")
 TEXT_ONLY = ("lora_per_task",)
-EVERY_RUN = ("--epochs", "2", "--batch-size", "16", "--lr", "0.005", "--checkpoint-every", "2", "--device", "cpu")
+EVERY_RUN = ("--config", str(Path(__file__).with_name("kills.yaml")))
 SIZES = {
     "toy": ("--scenario-arg", "train=48", "--scenario-arg", "dev=12", "--scenario-arg", "test=24"),
     "digits_seq": ("--limit", "48"),
 }
+RESUMED = "resuming "  # what a run says that goes on from a checkpoint
 # Costs that are measured, not computed: they differ between any two runs.
 MEASURED = {"train_seconds", "fisher_seconds", "eval_seconds", "wall_seconds", "peak_memory_bytes"}
 
@@ -55,38 +56,44 @@ class Moment:
     """When a process is killed, and how it was started.
 
     ``event`` is a file of the run that appears or changes or "line: TEXT" for a line on stderr; the kill comes up to
-    ``most`` seconds later (from the start when the event is empty). With the event "change" a forked process dies
-    before one of the first ``most`` changes it makes to the file system.
+    ``most`` seconds after the event has come for the n-th time, n at most ``times`` (from the start when the event is
+    empty). With the event "change" a forked process dies before one of the first ``most`` changes it makes to the file
+    system.
     """
 
     event: str
     most: float
+    times: int = 1
     start: Start = start_forked
 
 
 # In the order in which a run meets them; the delays are about as long as what follows the event takes.
 WATCHED = (
-    ("config.json", 0.5),
-    ("log.jsonl", 0.05),
-    ("checkpoint.new", 0.02),
-    ("checkpoint.old", 0.002),
-    ("checkpoint", 0.1),
-    ("line: steps ", 0.05),
-    ("predictions.parquet", 0.004),
-    ("result.json", 0.5),
+    ("config.json", 0.5, 1),
+    ("log.jsonl", 0.05, 4),
+    ("checkpoint.new", 0.02, 6),
+    ("checkpoint.old", 0.002, 4),
+    ("checkpoint", 0.1, 6),
+    ("line: steps ", 0.05, 2),
+    ("predictions.parquet", 0.004, 1),
+    ("result.json", 0.5, 1),
 )
-FRESH_MOMENTS = tuple(Moment(event, most, start_fresh) for event, most in (("", 5.0), *WATCHED))
-FORKED_MOMENTS = tuple(Moment(event, most) for event, most in (("", 0.2), *WATCHED))
+FRESH_MOMENTS = tuple(Moment(*event, start_fresh) for event in (("", 5.0, 1), *WATCHED))
+FORKED_MOMENTS = tuple(Moment(*event) for event in (("", 0.2, 1), *WATCHED))
 CHANGE = Moment("change", 130)
 
 
 @dataclass(frozen=True)
 class Kill:
-    """Where a kill found the run; ``too_late`` when the run had ended before it came."""
+    """Where a kill found the run; ``too_late`` when the run had ended before it came.
+
+    ``resumed`` tells whether the process that was killed had gone on from a checkpoint.
+    """
 
     event: str
     landed: str
     too_late: bool
+    resumed: bool
 
 
 @dataclass(frozen=True)
@@ -99,11 +106,15 @@ class Proof:
 
 
 def run_to_end(case: Case, output: Path, start: Start = start_forked) -> RunFolder:
-    """Start or go on with ``case`` in ``output`` and wait for the end."""
+    """Start or go on with ``case`` in ``output`` and wait for the end; a checkpoint that is there must be used."""
+    folder = only_folder(output)
+    kept = folder is not None and any(output.glob("*/*/*/checkpoint*/manifest.json")) and folder.read_result() is None
     process = start(case.arguments(output), output / "logs")
     code, folder = process.wait(), only_folder(output)
     if code != 0 or folder is None:
         raise AssertionError(f"exit code {code}: {process.stderr()}")
+    if kept and RESUMED not in process.stderr():
+        raise AssertionError(f"{folder.path} had a checkpoint and was begun again")
     return folder
 
 
@@ -116,14 +127,14 @@ def run_killed(case: Case, output: Path, moments: Iterable[Moment], seed: int) -
             process = start_forked(case.arguments(output), output / "logs", chance.randrange(1, int(moment.most) + 1))
         else:
             process = moment.start(case.arguments(output), output / "logs")
-            if process.wait(_watch(moment.event, output, before, process)) is None:
+            if process.wait(_watch(moment.event, chance.randint(1, moment.times), output, before, process)) is None:
                 end = time.monotonic() + chance.uniform(0, moment.most)
                 process.wait(lambda end=end: time.monotonic() >= end)  # type: ignore[misc]
             process.send(signal.SIGKILL)
         code = process.wait()
         if code not in (0, -signal.SIGKILL):
             raise AssertionError(f"exit code {code}: {process.stderr()}")
-        kills.append(Kill(moment.event, _where(output, before, process), too_late=code == 0))
+        kills.append(Kill(moment.event, _where(output, before, process), code == 0, RESUMED in process.stderr()))
         folder = only_folder(output)
         if folder is not None and (folder.path / "result.json").exists():
             break
@@ -170,16 +181,22 @@ def _signature(path: Path) -> tuple[int, int] | None:
 
 
 def _watch(
-    event: str, output: Path, before: dict[Path, tuple[int, int] | None], process: Process
+    event: str, times: int, output: Path, before: dict[Path, tuple[int, int] | None], process: Process
 ) -> Callable[[], bool]:
-    """Whether ``event`` has happened since ``before``."""
+    """Whether ``event`` has come ``times`` times since ``before``."""
     if not event:
         return lambda: True
     if event.startswith("line: "):
-        return lambda: event.removeprefix("line: ") in process.stderr()
+        return lambda: process.stderr().count(event.removeprefix("line: ")) >= times
+    known = {path: {signature} for path, signature in before.items()}
+    seen: set[tuple[int, int]] = set()
 
     def changed() -> bool:
-        return any(_signature(path) not in (None, before.get(path)) for path in output.glob(f"*/*/*/{event}"))
+        for path in output.glob(f"*/*/*/{event}"):
+            signature = _signature(path)
+            if signature is not None and signature not in known.get(path, ()):
+                seen.add(signature)
+        return len(seen) >= times
 
     return changed
 

@@ -114,8 +114,8 @@ def kill_section(title: str, proofs: Sequence[Proof]) -> list[str]:
         "",
         f"## {title}",
         "",
-        f"{len(kills)} kills of {len(proofs)} runs; started again each time with the same command; {equal} of "
-        f"{len(proofs)} ended equal.",
+        f"{len(kills)} kills of {len(proofs)} runs, {sum(kill.resumed for kill in kills)} of them of a process that had gone "
+        f"on from a checkpoint. Started again each time with the same command, {equal} of {len(proofs)} ended equal.",
         "",
         *table(["where the kill found the run", "kills"], [[name, str(n)] for name, n in where.most_common()]),
         "",

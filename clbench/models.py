@@ -82,7 +82,7 @@ def _pretrained(config: RunConfig, labels: int, device: torch.device) -> tuple[n
     try:
         settings = AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=config.trust_remote_code)
         for key in vars(settings):
-            if key.endswith(("dropout", "dropout_prob", "pdrop")) and isinstance(getattr(settings, key), float):
+            if key.endswith(("dropout", "dropout_prob", "pdrop")) and isinstance(getattr(settings, key), float | int):
                 setattr(settings, key, config.dropout)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=config.trust_remote_code)
         model, loading = AutoModelForSequenceClassification.from_pretrained(

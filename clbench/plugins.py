@@ -136,6 +136,12 @@ def build(kind: str, name: str, arguments: dict[str, Any], *, label: str = "", *
             raise unknown(f"argument of {label or name}:", key, keywords)
         if key in hints:
             _check_type(value, hints[key], f"{label or name}: {key}")
+    needed = [p.name for p in parameters if p.name in keywords and p.default is p.empty]
+    if missing := [key for key in needed if key not in arguments and key not in context]:
+        raise InputError(f"{label or name} needs a value for {missing[0]!r}; its arguments: {', '.join(keywords)}")
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if (unasked := [key for key in context if key not in keywords]) and not takes_any:
+        raise InputError(f"{label or name}: its constructor must take {unasked[0]!r}; it takes: {', '.join(keywords)}")
     return cls(**{**context, **arguments})
 
 

@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from clbench.config import RunConfig
-from clbench.data import Example, TaskData, length, training_batches
+from clbench.data import Batch, Example, TaskData, length, training_batches
 from clbench.errors import RunError
 from clbench.learner import Learner
 from clbench.rng import generator, stream_seed
@@ -50,10 +50,11 @@ class Training:
         Raises:
             RunError: the device's memory is exhausted, and ``auto_batch`` is off or the micro-batch cannot be halved.
         """
+        # Drawn once, so that neither accumulation nor a retry changes what the step learns from.
+        batch = self.strategy.train_batch(self.learner.collate([self.examples[i] for i in self._next_batch()]))
         while True:
-            seen = self.seen
             try:
-                return self._run_step()
+                return self._run_step(batch)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -65,27 +66,26 @@ class Training:
                         f"{self.micro_batch_size}; finished tasks are kept; try --batch-size {size} or --auto-batch"
                     ) from error
             # Outside the except block, so that the failed step's tensors are gone.
-            self.micro_batch_size, self.seen = half, seen
+            self.micro_batch_size = half
             self.optimizer.zero_grad()
             if self.learner.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _run_step(self) -> None:
+    def _run_step(self, batch: Batch) -> None:
         config, strategy, learner = self.config, self.strategy, self.learner
-        numbers = self._next_batch()
+        count = len(batch["labels"])
+        parts = -(-config.batch_size // self.micro_batch_size)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * learning_rate_factor(self.step, self.steps, config.warmup)
         total = torch.zeros((), device=learner.device)
-        for start in range(0, len(numbers), self.micro_batch_size):
-            part = numbers[start : start + self.micro_batch_size]
-            batch = strategy.train_batch(learner.collate([self.examples[i] for i in part]))
-            logits = learner.logits(batch)
-            loss = learner.example_losses(logits, batch).mean()
-            extra = strategy.loss(learner, batch, logits)
-            loss = (loss if extra is None else loss + extra) * (len(part) / len(numbers))
+        for numbers in torch.arange(count).chunk(parts):
+            part = {key: value[numbers[0] : numbers[-1] + 1] for key, value in batch.items()}
+            logits = learner.logits(part)
+            loss = learner.example_losses(logits, part).mean()
+            extra = strategy.loss(learner, part, logits)
+            loss = (loss if extra is None else loss + extra) * (len(numbers) / count)
             self.accelerator.backward(loss)
             total += loss.detach()
-            self.seen += len(batch["labels"])
         self.accelerator.unscale_gradients(self.optimizer)
         strategy.before_step(learner)
         torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)
@@ -93,6 +93,7 @@ class Training:
         self.optimizer.zero_grad()
         strategy.after_step(learner)
         self.losses.append(total)
+        self.seen += count
         self.step += 1
 
     def take_loss(self) -> float:

@@ -245,11 +245,13 @@ def test_data_that_changed_between_two_parts_of_a_run_is_named(
 def test_a_model_that_changed_between_two_parts_of_a_run_is_named(
     fault: Cause, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     cause, arguments = fault
     model = tmp_path / "model"
     settings = BertConfig(vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    torch.manual_seed(1)
     BertModel(settings).save_pretrained(model)
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "apple", "river"]))
     BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(model)
@@ -258,6 +260,7 @@ def test_a_model_that_changed_between_two_parts_of_a_run_is_named(
     cause.unlink()
     capsys.readouterr()
     shutil.copytree(model, tmp_path / "original")
+    torch.manual_seed(2)
     BertModel(settings).save_pretrained(model)
     assert main(command) == 2
     (line,) = errors(capsys)

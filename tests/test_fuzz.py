@@ -38,8 +38,10 @@ def test_another_exception_or_a_second_line_is_found() -> None:
 
     assert refused(lambda: fail(InputError("one line")))
     assert not refused(lambda: None)
+    two_lines = InputError("one")
+    two_lines.args = ("one\ntwo",)
     with pytest.raises(AssertionError, match="not one line"):
-        refused(lambda: fail(InputError("one\ntwo")))
+        refused(lambda: fail(two_lines))
     with pytest.raises(KeyError):
         refused(lambda: fail(KeyError("x")))
 

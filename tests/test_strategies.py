@@ -478,6 +478,20 @@ def test_independent_gives_each_task_its_own_model(tmp_path: Path) -> None:
     assert result["cost"]["stored_bytes"] == 3 * size
 
 
+def test_independent_starts_every_task_afresh_and_answers_with_the_tasks_own_copy(make_learner: MakeLearner) -> None:
+    learner = make_learner(model=Fixed([0.0] * 4))
+    independent = strategy("independent", learner)
+    batch = {"pixel_values": torch.zeros(1, 1, 1, 1)}
+    for position, value in enumerate((5.0, 7.0)):
+        data = task_data(learner, position, [])
+        independent.before_task(learner, data)
+        assert learner.model.get_parameter("classifier").tolist() == [0.0] * 4
+        learner.model.get_parameter("classifier").data.fill_(value)
+        independent.after_task(learner, data)
+    for position, value in ((0, 5.0), (1, 7.0), (2, 0.0), (0, 5.0), (0, 5.0)):
+        assert independent.predict(learner, batch, position).tolist() == [[value] * 4]
+
+
 def test_joint_is_measured_before_and_at_the_end(tmp_path: Path) -> None:
     result, seen = watched("joint", tmp_path)
     matrix = result["accuracy_matrix"]
