@@ -16,7 +16,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import examples
+from benchmarks import examples, result_examples
 from clbench.config import make_config, read_config_file
 from clbench.errors import InputError
 from clbench.expression import Component, canonical, literal, parse_expression
@@ -154,7 +154,7 @@ def check_run_folder(example: tuple[bytes, bytes], folder: Path) -> bool:
 
 def _show(run: Run) -> None:
     result_summary(run.result).encode()
-    other = Run(run.folder, run.result, dict(examples.CONFIG))
+    other = Run(run.folder, run.result, dict(result_examples.CONFIG))
     for runs in ([run], [run, other]):
         comparison = compare(runs)
         for format in FORMATS:
@@ -166,7 +166,9 @@ TARGETS = {
         st.text() | st.lists(examples.pieces).map("".join) | examples.spellings, check_expression
     ),
     "strategy expression, damaged": Target(
-        examples.damaged(examples.spellings.map(str.encode)).map(lambda content: content.decode(errors="replace")),
+        result_examples.damaged(examples.spellings.map(str.encode)).map(
+            lambda content: content.decode(errors="replace")
+        ),
         check_expression,
     ),
     "strategy expression, round trip": Target(st.lists(examples.components, min_size=1, max_size=3), check_round_trip),
@@ -177,7 +179,7 @@ TARGETS = {
     "configuration file": Target(
         st.binary()
         | st.lists(examples.yaml_pieces).map("".join).map(str.encode)
-        | (examples.options | examples.json_values).map(examples.to_bytes),
+        | (examples.options | examples.json_values).map(result_examples.to_bytes),
         check_config_file,
     ),
     "matrix file": Target(
@@ -185,10 +187,10 @@ TARGETS = {
             st.sampled_from(["matrix.csv", "result.json"]),
             st.binary()
             | examples.csv_text.map(str.encode)
-            | examples.mutated(examples.good_results).map(examples.to_bytes)
-            | examples.json_values.map(examples.to_bytes),
+            | result_examples.mutated(result_examples.good_results).map(result_examples.to_bytes)
+            | examples.json_values.map(result_examples.to_bytes),
         ),
         check_matrix_file,
     ),
-    "run folder": Target(st.tuples(examples.result_bytes, examples.config_bytes), check_run_folder),
+    "run folder": Target(st.tuples(result_examples.result_bytes, result_examples.config_bytes), check_run_folder),
 }

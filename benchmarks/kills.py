@@ -9,46 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from benchmarks.cases import Case, differences
 from benchmarks.processes import Process, Start, start_forked, start_fresh
-from clbench.plugins import available
 from clbench.results import RunFolder
 
-STACKS = ("replay+ewc", "replay+distillation", "replay(memory_size=20)+ewc(decay=0.9)")
-TEXT_ONLY = ("lora_per_task",)
-EVERY_RUN = ("--config", str(Path(__file__).with_name("kills.yaml")))
-SIZES = {
-    "toy": ("--scenario-arg", "train=48", "--scenario-arg", "dev=12", "--scenario-arg", "test=24"),
-    "digits_seq": ("--limit", "48"),
-}
 RESUMED = "resuming "  # what a run says that goes on from a checkpoint
-# Costs that are measured, not computed: they differ between any two runs.
-MEASURED = {"train_seconds", "fisher_seconds", "eval_seconds", "wall_seconds", "peak_memory_bytes"}
-
-
-@dataclass(frozen=True)
-class Case:
-    """A scenario and a strategy to kill."""
-
-    scenario: str
-    strategy: str
-
-    def arguments(self, output: Path) -> list[str]:
-        """Those of ``clbench run``; small sizes, a checkpoint every two steps."""
-        named = ("--scenario", self.scenario, "--strategy", self.strategy, "--output-dir", str(output))
-        return ["run", *named, *EVERY_RUN, *SIZES[self.scenario]]
-
-
-def cases() -> list[Case]:
-    """Every built-in strategy and the stacks, on every scenario that it takes."""
-    strategies = [*sorted(available("strategy")), *STACKS]
-    return [
-        Case(scenario, strategy)
-        for strategy in strategies
-        for scenario in SIZES
-        if not (strategy in TEXT_ONLY and scenario == "digits_seq")
-    ]
 
 
 @dataclass(frozen=True)
@@ -108,7 +74,8 @@ class Proof:
 def run_to_end(case: Case, output: Path, start: Start = start_forked) -> RunFolder:
     """Start or go on with ``case`` in ``output`` and wait for the end; a checkpoint that is there must be used."""
     folder = only_folder(output)
-    kept = folder is not None and any(output.glob("*/*/*/checkpoint*/manifest.json")) and folder.read_result() is None
+    whole = [*output.glob("*/*/*/checkpoint/manifest.json"), *output.glob("*/*/*/checkpoint.old/manifest.json")]
+    kept = folder is not None and bool(whole) and folder.read_result() is None
     process = start(case.arguments(output), output / "logs")
     code, folder = process.wait(), only_folder(output)
     if code != 0 or folder is None:
@@ -148,27 +115,10 @@ def prove(case: Case, output: Path, moments: Sequence[Moment], seed: int, start:
     return Proof(case, kills, differences(alone, run_to_end(case, output / "killed", start)))
 
 
-def differences(one: RunFolder, other: RunFolder) -> list[str]:
-    """What two finished runs disagree on: parts of the result, columns of the predictions, files left behind."""
-    first, second = _comparable(one), _comparable(other)
-    found = [key for key in sorted({*first, *second}) if first.get(key) != second.get(key)]
-    before, after = one.read_predictions(), other.read_predictions()
-    found += [f"predictions: {column}" for column in before if before[column] != after.get(column)]
-    names = [{path.name for path in folder.path.iterdir() if path.name[0] != "."} for folder in (one, other)]
-    return found + [f"file: {name}" for name in sorted(names[0] ^ names[1])]
-
-
 def only_folder(output: Path) -> RunFolder | None:
     """The one run folder under ``output``, None before it is made."""
     folders = [path.parent for path in output.glob("*/*/*/config.json")]
     return RunFolder(folders[0]) if len(folders) == 1 else None
-
-
-def _comparable(folder: RunFolder) -> dict[str, Any]:
-    result = folder.read_result()
-    assert result is not None, f"{folder.path} holds no result"
-    cost = {f"cost.{name}": value for name, value in result.pop("cost").items() if name not in MEASURED}
-    return {**result, **cost}
 
 
 def _signature(path: Path) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.kills import EVERY_RUN, SIZES, differences
+from benchmarks.cases import EVERY_RUN, SIZES, differences
 from benchmarks.processes import Process, Start, start_forked
 from clbench.results import RunFolder, find_runs
 

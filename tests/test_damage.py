@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills import EVERY_RUN, SIZES
+from benchmarks.cases import EVERY_RUN, SIZES
 from clbench.cli import main
 from clbench.results import RunFolder
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills import differences, only_folder
+from benchmarks.cases import differences
+from benchmarks.kills import only_folder
 from clbench.cli import main
 from clbench.results import RunFolder
 

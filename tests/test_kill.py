@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cases import STACKS, Case, cases, differences
 from benchmarks.kills import (
     CHANGE,
     FORKED_MOMENTS,
     FRESH_MOMENTS,
-    STACKS,
-    Case,
     Moment,
-    cases,
-    differences,
     only_folder,
     prove,
     run_killed,

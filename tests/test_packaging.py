@@ -74,7 +74,7 @@ def test_wheel_holds_the_code_at_its_place_and_nothing_else(wheels: dict[str, Pa
     assert {"clbench/cli.py", "clbench/strategies/ewc.py", "clbench/scenarios/toy.py"} < sources
     information = f"clbench-{PROJECT['version']}.dist-info"
     found = {name for name in members(wheels["direct"]) if not name.startswith(f"{information}/")}
-    assert found == sources
+    assert found == {*sources, "clbench/py.typed"}
 
 
 def test_wheel_from_the_sdist_is_the_same(wheels: dict[str, Path]) -> None:

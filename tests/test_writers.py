@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills import Case, run_to_end
+from benchmarks.cases import Case
+from benchmarks.kills import run_to_end
 from benchmarks.processes import start_forked, start_fresh
 from benchmarks.writers import Sight, look, write_together
 

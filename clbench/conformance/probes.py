@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from clbench.conformance.fingerprints import model_fingerprint
-from clbench.data import Batch, TaskData
+from clbench.data import TaskData
 from clbench.learner import Learner
 from clbench.strategy import Stack, Strategy
 
@@ -83,17 +80,6 @@ class Cuts(Probe):
         if place not in self.done:
             self.done.add(place)
             raise Cut(place)
-
-
-class Blindfold(Strategy):
-    """Before a strategy in the stack, hides from its ``predict`` the labels, and the tasks where they are not given."""
-
-    def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
-        """Put zeros in their place; the next strategy is given the same batch."""
-        for key in ("labels",) if task_id is not None else ("labels", "task_ids"):
-            if key in batch:
-                batch[key] = torch.zeros_like(batch[key])
-        return None
 
 
 class Observed(Stack):
