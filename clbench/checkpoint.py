@@ -96,7 +96,8 @@ def load_checkpoint(folder: Path, hash8: str) -> dict[str, Any] | None:
 
 def remove_checkpoint(folder: Path) -> None:
     """Delete the checkpoint and what an interrupted save left beside it."""
-    for path in (folder, folder.with_suffix(".new"), folder.with_suffix(".old")):
+    # The folder itself last: while it is there, an interrupted removal is seen and finished.
+    for path in (folder.with_suffix(".new"), folder.with_suffix(".old"), folder):
         shutil.rmtree(path, ignore_errors=True)
 
 
