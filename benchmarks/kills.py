@@ -46,7 +46,7 @@ WATCHED = (
 )
 FRESH_MOMENTS = tuple(Moment(*event, start_fresh) for event in (("", 5.0, 1), *WATCHED))
 FORKED_MOMENTS = tuple(Moment(*event) for event in (("", 0.2, 1), *WATCHED))
-CHANGE = Moment("change", 130)
+CHANGE = Moment("change", 140)
 
 
 @dataclass(frozen=True)
