@@ -23,7 +23,8 @@ from clbench.expression import Component, canonical, literal, parse_expression
 from clbench.matrix import read_matrix
 from clbench.metrics import compute_metrics
 from clbench.render import FORMATS, render
-from clbench.results import Run, RunFolder, find_runs
+from clbench.results import RunFolder
+from clbench.runs import Run, find_runs
 from clbench.tables import compare, result_summary
 from clbench.text import clean
 

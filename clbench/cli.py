@@ -175,7 +175,7 @@ def data(
 
 
 def _finished(paths: list[Path] | None) -> list[Any]:
-    from clbench.results import find_runs
+    from clbench.runs import find_runs
 
     runs, skipped = find_runs(paths or [Path("results")])
     for line in skipped:

@@ -15,7 +15,8 @@ from clbench.errors import InputError, RunError
 from clbench.expression import literal
 from clbench.plan import Plan, make_plan
 from clbench.progress import Reporter
-from clbench.results import Run, RunFolder
+from clbench.results import RunFolder
+from clbench.runs import Run
 from clbench.tables import compare, render, result_summary
 
 

@@ -9,8 +9,8 @@ from math import fsum, sqrt
 from clbench.errors import InputError, unknown
 from clbench.metrics import METRICS
 from clbench.notes import table_notes
-from clbench.results import Run
 from clbench.rows import Cell, TableRow, canonical, group, run_settings, split_rows
+from clbench.runs import Run
 from clbench.schema import COSTS
 
 DEFAULT_METRICS = (

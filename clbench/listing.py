@@ -120,7 +120,7 @@ def _models(_what: str, _: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _runs(_what: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    from clbench.results import find_runs
+    from clbench.runs import find_runs
 
     runs, skipped = find_runs(paths)
     for line in skipped:

@@ -9,8 +9,8 @@ from typing import Any
 
 from clbench.comparison import Table, compare
 from clbench.errors import InputError
-from clbench.results import Run
 from clbench.rows import TableRow
+from clbench.runs import Run
 from clbench.text import clean, shorten
 
 # Okabe & Ito (2008), "Color Universal Design": told apart with any colour vision. Grey and wine stand for its yellow,

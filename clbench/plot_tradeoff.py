@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clbench.errors import InputError
 from clbench.plot_labels import Box, Placement, place_names
 from clbench.plot_series import Series, collect, figure_title, require_one_sequence, styles
-from clbench.results import Run
+from clbench.runs import Run
 from clbench.text import TIMES
 
 if TYPE_CHECKING:

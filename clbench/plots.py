@@ -13,7 +13,7 @@ from clbench.errors import InputError
 from clbench.files import write_atomic
 from clbench.plot_series import Series, Style, collect, figure_names, figure_title, require_one_sequence, styles
 from clbench.plot_tradeoff import tradeoff_figure
-from clbench.results import Run
+from clbench.runs import Run
 from clbench.text import DASH
 
 if TYPE_CHECKING:

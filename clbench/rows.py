@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from clbench.config import NOT_SCIENCE
-from clbench.results import Run
+from clbench.runs import Run
 from clbench.text import ELLIPSIS
 
 IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8"}

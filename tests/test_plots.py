@@ -17,7 +17,7 @@ from clbench.plot_labels import place_names, shared_area
 from clbench.plot_series import figure_names, styles
 from clbench.plot_tradeoff import tradeoff_figure
 from clbench.plots import curves_figure, matrix_figure, plot_curves, plot_matrix, plot_tradeoff
-from clbench.results import Run
+from clbench.runs import Run
 
 TASKS = ["first", "second"]
 

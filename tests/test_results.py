@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from clbench.errors import InputError, RunError
+from clbench.files import safe_name, write_atomic
 from clbench.metrics import compute_metrics, forgetting_matrix
-from clbench.results import PREDICTION_COLUMNS, RunFolder, find_runs, safe_name, validate_result, write_atomic
-from clbench.schema import COSTS
+from clbench.results import PREDICTION_COLUMNS, RunFolder
+from clbench.runs import find_runs
+from clbench.schema import COSTS, validate_result
 
 MATRIX: list[list[float | None]] = [[0.1, None], [0.9, 0.2], [0.6, 0.8]]
 

@@ -12,8 +12,8 @@ import pytest
 
 from clbench.errors import InputError
 from clbench.metrics import compute_metrics
-from clbench.results import Run
 from clbench.rows import Cell, TableRow
+from clbench.runs import Run
 from clbench.schema import COSTS
 from clbench.tables import compare, matrix_table, metrics_table, render, result_summary
 
