@@ -1,4 +1,4 @@
-"""The files of a run's folder, ``results/<scenario>/<strategy>/<model>-s<seed>-<hash8>/``: written and read only here."""
+"""A run's folder, ``results/<scenario>/<strategy>/<model>-s<seed>-<hash8>/``: its files are written and read here."""
 
 from __future__ import annotations
 
