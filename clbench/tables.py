@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from clbench.comparison import COLUMNS, Comparison, compare
@@ -43,7 +42,6 @@ def result_summary(result: Mapping[str, Any]) -> str:
     limited = ", limited to part of the data" if result["limited"] else ""
     name = f"{result['scenario']}, {result['setting']} setting, {result['model']}, seed {result['seed']}{limited}"
     cost = [[column_title(key), format_cell(key, result["cost"][key])] for key in COSTS]
-    warnings: Sequence[Any] = result.get("forgetting_warnings") or []
     return "\n".join(
         [
             clean(f"{result['strategy']}: {name}"),
@@ -53,7 +51,7 @@ def result_summary(result: Mapping[str, Any]) -> str:
             metrics_table(result["metrics"]),
             "",
             text_table(["cost", "value"], cost),
-            *(f"warning: {clean(each if isinstance(each, str) else json.dumps(each))}" for each in warnings),
+            *(f"warning: {clean(line)}" for line in result.get("forgetting_warnings", [])),
         ]
     )
 

@@ -215,6 +215,8 @@ Change = Callable[[dict[str, Any]], object]
         (lambda r: r["cost"].update(wall_seconds="1"), "cost.wall_seconds is '1'"),
         (lambda r: r["cost"].update(wall_seconds=-1), "cost.wall_seconds is -1"),
         (lambda r: r.update(macro_f1_matrix=[[0.5]]), "macro_f1_matrix"),
+        (lambda r: r.update(forgetting_warnings=True), "forgetting_warnings is "),
+        (lambda r: r.update(forgetting_warnings=[1]), "forgetting_warnings is "),
         (lambda r: r.update(macro_f1_matrix=MATRIX, metrics_f1={}), "metrics_f1.average_accuracy is missing"),
     ],
 )

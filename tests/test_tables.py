@@ -293,7 +293,7 @@ def test_metrics_table() -> None:
 
 
 def test_summary() -> None:
-    result = make_run(limited=True, forgetting_warnings=[{"task": "first", "lost": 0.3}]).result
+    result = make_run(limited=True, forgetting_warnings=["first is being forgotten"]).result
     result["cost"] |= {"peak_memory_bytes": None, "trainable_parameters": 1234567, "stored_bytes": 1536}
     text = result_summary(result)
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -304,5 +304,5 @@ def test_summary() -> None:
     assert "peak memory \u2013" in lines
     assert "stored 1.5 KiB" in lines
     assert "trainable parameters 1,234,567" in lines
-    assert 'warning: {"task": "first", "lost": 0.3}' in lines
+    assert "warning: first is being forgotten" in lines
     assert matrix_table(result) in text
