@@ -65,7 +65,7 @@ def validate_result(result: object, path: Path | str) -> dict[str, Any]:
 
     Every key of the format must be there with its type, matrices with their shapes, and ``metrics`` and
     ``forgetting_matrix`` must be what the accuracy matrix gives, to 1e-9: an edited file is refused. The optional
-    ``macro_f1_matrix`` and ``metrics_f1`` are held to the same, ``forgetting_warnings`` are lines. Other keys are allowed.
+    ``macro_f1_matrix`` and ``metrics_f1`` are held to the same, ``forgetting_warnings`` are lines. Others are free.
 
     Raises:
         InputError: one line naming the file, what is wrong with it and what to do.
