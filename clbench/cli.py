@@ -92,7 +92,9 @@ def resume(
 @app.command()
 def compare(
     paths: Paths = None,
-    metric: Annotated[list[str] | None, typer.Option(help="a column; may be repeated")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="a metric, f1_METRIC for macro-F1, overhead or a cost; may be repeated")
+    ] = None,
     format: Annotated[str, typer.Option(help="table, markdown, csv, latex or json")] = "table",
 ) -> int:
     """Compare finished runs: mean and standard deviation over seeds, costs, the best marked."""
