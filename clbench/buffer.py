@@ -21,7 +21,8 @@ class ExampleBuffer:
         seed: the run's seed.
 
     With a count M, ``uniform`` is reservoir sampling (Vitter 1985, algorithm R): each of N seen examples is kept
-    with probability M/N. With a fraction f each task gives f of its examples, drawn uniformly, so that M/N = f.
+    with probability M/N. With a fraction f each task gives f of its examples, drawn uniformly, so that M/N = f. An
+    example may carry further tensors (stored logits), of the same shape in every example.
     """
 
     def __init__(self, size: float, balance: bool, seed: int) -> None:
@@ -68,6 +69,8 @@ class ExampleBuffer:
             state["lengths"] = torch.tensor([len(i) for i in inputs])
             state["labels"] = torch.tensor([example["label"] for example in self.examples])
             state["task_ids"] = torch.tensor([example["task_id"] for example in self.examples])
+            extra = [name for name in self.examples[0] if name not in (key, "label", "task_id")]
+            state["extra"] = {name: torch.stack([example[name] for example in self.examples]) for name in extra}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -80,6 +83,9 @@ class ExampleBuffer:
             inputs = state["inputs"].split(state["lengths"].tolist()) if ragged else state["inputs"].unbind()
             columns = zip(inputs, state["labels"].tolist(), state["task_ids"].tolist(), strict=True)
             self.examples = [{state["key"]: i.clone(), "label": label, "task_id": task} for i, label, task in columns]
+            for name, values in state["extra"].items():
+                for example, value in zip(self.examples, values, strict=True):
+                    example[name] = value.clone()
 
     def _integer(self, below: int) -> int:
         return int(torch.randint(below, (1,), generator=self.generator))

@@ -11,6 +11,7 @@ from clbench import environment, interrupts
 from clbench.checkpoint import remove_checkpoint, tensor_bytes
 from clbench.clock import Clock
 from clbench.config import RunConfig
+from clbench.data import Example, TaskData
 from clbench.evaluator import Evaluation, evaluate, measurable
 from clbench.interrupts import Interrupted, Interrupts
 from clbench.metrics import compute_metrics, forgetting_matrix
@@ -97,10 +98,11 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
                 report.warn(warning["text"])
                 folder.append_log({"event": "forgetting", **warning})
         state.seconds = clock.read()
+        for event in prepared.learner.take_events():
+            folder.append_log({"after_task": row, **event})
         folder.append_log({"event": "row", "after_task": row, "accuracy": state.accuracy[row], **state.seconds})
         if row < len(names) or config.keep_checkpoints:
-            save(prepared, state, folder)
-            _stop_if_asked(signals, folder)
+            _save_and_stop_if_asked(prepared, state, folder, signals)
 
     predictions_sha256 = folder.write_predictions(state.predictions)
     result = _result(prepared, state, clock, environment.peak_memory(device))
@@ -125,11 +127,35 @@ def _train(
     state.learned = list(dict.fromkeys([*state.learned, *learning]))
     state.trainable_parameters = max(state.trainable_parameters, sum(p.numel() for p in learning.values()))
     examples = [example for source in sources for example in prepared.tasks[source].train]
+    if not learning:
+        # Nothing to step: the strategy takes what it needs from the examples in after_task.
+        seen: int | None = len(examples)
+    else:
+        with learner.clock.measure("train"):
+            seen = strategy.train(learner, task, config)
+    if seen is None:
+        seen = _take_steps(prepared, state, task, examples, folder, signals, report)
+    state.examples_seen += seen
+    strategy.after_task(learner, task)
+    return True
+
+
+def _take_steps(
+    prepared: Prepared,
+    state: State,
+    task: TaskData,
+    examples: list[Example],
+    folder: RunFolder,
+    signals: Interrupts,
+    report: Reporter,
+) -> int:
+    """The steps on one task; the examples learned from."""
+    config, strategy, learner = prepared.config, prepared.strategy, prepared.learner
     training = Training(config, strategy, learner, task, examples)
     training.micro_batch_size = state.micro_batch_size or training.micro_batch_size
     if state.training is not None:
         training.load_state_dict(state.training)
-    report.start_task(f"{task.name} {position + 1}/{len(prepared.tasks)}", training.steps, training.step)
+    report.start_task(f"{task.name} {task.position + 1}/{len(prepared.tasks)}", training.steps, training.step)
     reported = training.seen
     while training.step < training.steps:
         with learner.clock.measure("train"):
@@ -143,18 +169,18 @@ def _train(
             training.check_weights()
         if (due or signals.received) and not last:
             state.training, state.seconds = training.state_dict(), learner.clock.read()
-            save(prepared, state, folder)
-            _stop_if_asked(signals, folder)
+            _save_and_stop_if_asked(prepared, state, folder, signals)
     report.end_task()
     state.training, state.micro_batch_size = None, training.micro_batch_size
-    state.examples_seen += training.seen
-    strategy.after_task(learner, task)
-    return True
+    return training.seen
 
 
-def _stop_if_asked(signals: Interrupts, folder: RunFolder) -> None:
+def _save_and_stop_if_asked(prepared: Prepared, state: State, folder: RunFolder, signals: Interrupts) -> None:
+    if prepared.strategy.resumable:
+        save(prepared, state, folder)
     if signals.received is not None:
-        raise Interrupted(f"stopped; go on with: python -m clbench resume {folder.path}", signals.received)
+        way = "go on with" if prepared.strategy.resumable else "its state cannot be saved, start again with"
+        raise Interrupted(f"stopped; {way}: python -m clbench resume {folder.path}", signals.received)
 
 
 def _evaluate(prepared: Prepared) -> list[Evaluation | None]:

@@ -28,6 +28,8 @@ class Learner:
         local_labels: score training examples among their own task's labels even where the setting gives no task id.
         learning_rates: peak learning rates of "body" and "head"; a strategy may change them in ``setup``.
         clock: seconds by purpose, for the run's cost.
+        keep_features: put what the output layer read, with its graph, into ``features`` in each forward pass.
+        events: what the strategy noted, for the run's log; see :meth:`note`.
     """
 
     def __init__(
@@ -52,6 +54,10 @@ class Learner:
         self.local_labels = False
         self.learning_rates = {"body": lr, "head": head_lr}
         self.clock = clock or Clock()
+        self.keep_features = False
+        self.features: Tensor | None = None
+        self.events: list[dict[str, Any]] = []
+        self._allowed: dict[tuple[int, bool, torch.device], Tensor] = {}
 
     @property
     def device(self) -> torch.device:
@@ -70,18 +76,60 @@ class Learner:
 
     def logits(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
         """Unmasked fp32 logits (examples, labels of the scenario), by ``model`` when another one is given."""
+        if self.keep_features and model is None:
+            logits, self.features = self.logits_and_features(batch)
+            return logits
+        return self._forward(batch, model or self.model)
+
+    def logits_and_features(self, batch: Batch, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
+        """The logits, and what the output layer computed them from (examples, features), fp32; one forward pass."""
+        read: list[Tensor] = []
+        layer = self.output_layer(model)
+        hook = layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+        try:
+            logits = self._forward(batch, model or self.model)
+        finally:
+            hook.remove()
+        features = read[-1].float()
+        if features.ndim == 3:  # a decoder scores every token and answers with the last one's
+            last = batch["attention_mask"].cumsum(1).argmax(1)
+            features = features[torch.arange(len(last), device=last.device), last]
+        return logits, features
+
+    def output_layer(self, model: nn.Module | None = None) -> nn.Linear:
+        """The linear layer that gives the logits, one row a label, of ``model`` when another one is given."""
+        named = (model or self.model).named_modules()
+        return [module for name, module in named if self.is_head(name) and isinstance(module, nn.Linear)][-1]
+
+    def _forward(self, batch: Batch, model: nn.Module) -> Tensor:
         with self.autocast():
-            output = (model or self.model)(**{key: batch[key] for key in INPUTS if key in batch})
+            output = model(**{key: batch[key] for key in INPUTS if key in batch})
         logits: Tensor = output.logits
         return logits.float()
 
+    def note(self, event: str, **values: Any) -> None:
+        """A line for the run's log.jsonl: what happened, and JSON values."""
+        self.events.append({"event": event, **values})
+
+    def take_events(self) -> list[dict[str, Any]]:
+        """What was noted since the last call."""
+        events, self.events = self.events, []
+        return events
+
     def mask(self, logits: Tensor, task_ids: Tensor) -> Tensor:
         """``logits`` with −inf in every column that is no candidate for the example's task."""
-        allowed = torch.zeros(self.tasks, logits.shape[1], dtype=torch.bool)
+        key = (self.tasks_seen, self.local_labels, logits.device)
+        if key not in self._allowed:
+            self._allowed[key] = self._candidates().to(logits.device)
+        return logits.masked_fill(~self._allowed[key][task_ids], float("-inf"))
+
+    def _candidates(self) -> Tensor:
+        """Which labels (tasks, labels of the scenario) training scores for an example of each task."""
+        allowed = torch.zeros(self.tasks, len(self.labels.names), dtype=torch.bool)
         for task in range(self.tasks):
             columns = self.labels.columns[task] if self.local_labels else self.labels.candidates(task, self.tasks_seen)
             allowed[task, list(columns)] = True
-        return logits.masked_fill(~allowed.to(logits.device)[task_ids], float("-inf"))
+        return allowed
 
     def example_losses(self, logits: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy of each example (examples,) among its candidate labels."""

@@ -10,6 +10,7 @@ from clbench.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clbench.config import RunConfig
     from clbench.data import Batch, TaskData
     from clbench.learner import Learner
 
@@ -25,11 +26,13 @@ class Strategy:
         settings: the settings it supports.
         kinds: the task kinds it supports, empty for all.
         alone: why it cannot be stacked with another strategy; empty when it can.
+        resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
 
     settings: ClassVar[tuple[str, ...]] = ALL_SETTINGS
     kinds: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
+    resumable: bool = True
 
     def setup(self, learner: Learner) -> None:
         """Once, before any task; also before a checkpoint's state is loaded."""
@@ -40,6 +43,10 @@ class Strategy:
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Before the first step of ``task``."""
+
+    def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int | None:
+        """Train on ``task`` in a loop of one's own; the examples learned from, or None to leave it to the engine."""
+        return None
 
     def train_batch(self, batch: Batch) -> Batch:
         """Before the forward pass: the batch to learn from."""
@@ -81,6 +88,7 @@ class Stack(Strategy):
 
     def __init__(self, members: Sequence[tuple[str, Strategy]]) -> None:
         self.members = tuple(members)
+        self.resumable = all(member.resumable for _, member in members)
 
     def setup(self, learner: Learner) -> None:
         """Set up each member."""
@@ -98,6 +106,13 @@ class Stack(Strategy):
         """Each member in order."""
         for _, member in self.members:
             member.before_task(learner, task)
+
+    def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int | None:
+        """The first member that trains."""
+        for _, member in self.members:
+            if (seen := member.train(learner, task, config)) is not None:
+                return seen
+        return None
 
     def train_batch(self, batch: Batch) -> Batch:
         """Each member sees the batch that the one before it gave."""
