@@ -139,3 +139,22 @@ def run_toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         return finished
 
     return run
+
+
+@pytest.fixture(scope="session")
+def toy_forgetting(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., float]:
+    """``toy_forgetting(strategy, **options)``: mean forgetting over seeds 0, 1 and 2 on the whole scenario ``toy``."""
+    from clbench import engine
+    from clbench.plan import make_plan
+    from clbench.progress import Reporter
+
+    shared = tmp_path_factory.mktemp("forgetting")
+
+    def mean_forgetting(strategy: str, **options: Any) -> float:
+        # A finished run is read back: naive's runs serve every comparison.
+        chosen = {"scenario": "toy", "strategy": strategy, "device": "cpu", "output_dir": str(shared), **options}
+        results = [engine.run(make_plan({**chosen, "seed": seed}), Reporter(-1)) for seed in range(3)]
+        forgotten: list[float] = [result["metrics"]["forgetting"] for result in results]
+        return sum(forgotten) / len(forgotten)
+
+    return mean_forgetting
