@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +21,54 @@ TENSORS, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 REFERENCE = "__tensor__"
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A state as it was at one moment: copies of its tensors, numbered, and the rest as JSON that refers to them."""
+
+    tensors: dict[str, Tensor]
+    values: str
+
+
 def save_checkpoint(folder: Path, state: dict[str, Any], hash8: str) -> None:
-    """Write ``state`` to ``folder``; the checkpoint that was there stays until the new one is whole on the disk.
+    """Write ``state`` to ``folder``; see :func:`take_snapshot` and :func:`write_snapshot`."""
+    write_snapshot(folder, take_snapshot(state), hash8)
+
+
+def take_snapshot(state: dict[str, Any]) -> Snapshot:
+    """Copy ``state``, nested dicts and lists of tensors and JSON values, so that it may change from here on.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    tensors: dict[str, Tensor] = {}
+    return Snapshot(tensors, json.dumps(_take_tensors(state, tensors), allow_nan=False))
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot, hash8: str) -> None:
+    """Write ``snapshot`` to ``folder``; the checkpoint that was there stays until the new one is whole on the disk.
 
     Args:
         folder: the checkpoint's folder; ``folder.new`` and ``folder.old`` beside it are used in between.
-        state: nested dicts and lists of tensors and JSON values.
+        snapshot: the state.
         hash8: the configuration that the state belongs to.
 
     Raises:
         RunError: the disk is full or the folder cannot be written; the checkpoint that was there is whole.
     """
     try:
-        _save(folder, state, hash8)
+        _write(folder, snapshot, hash8)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder.with_suffix(".new"), ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"checkpoint {folder} cannot be written: {reason}; the one before is kept") from error
 
 
-def _save(folder: Path, state: dict[str, Any], hash8: str) -> None:
+def _write(folder: Path, snapshot: Snapshot, hash8: str) -> None:
     new, old = folder.with_suffix(".new"), folder.with_suffix(".old")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    tensors: dict[str, Tensor] = {}
-    values = json.dumps(_take_tensors(state, tensors), allow_nan=False)
-    save_file(tensors, new / TENSORS)
-    (new / VALUES).write_text(values, encoding="utf-8")
+    save_file(snapshot.tensors, new / TENSORS)
+    (new / VALUES).write_text(snapshot.values, encoding="utf-8")
     manifest = {
         "clbench": clbench.__version__,
         "hash8": hash8,
@@ -112,7 +134,7 @@ def tensor_bytes(state: Any) -> int:
 def _take_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         key = str(len(tensors))
-        # A copy: safetensors refuses tensors that share memory.
+        # A copy: the state goes on changing, and safetensors refuses tensors that share memory.
         tensors[key] = value.detach().to("cpu", copy=True).contiguous()
         return {REFERENCE: key}
     if isinstance(value, dict):

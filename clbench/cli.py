@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,11 +41,16 @@ def run(
     limit: Annotated[int | None, typer.Option(help="use at most so many train and test examples a task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:n")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16")] = None,
+    evaluate: Annotated[str | None, typer.Option(help="all tasks after each, or only those seen")] = None,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="train with torch.compile: pays on GPUs, in long runs")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; options given here win")] = None,
     output_dir: Annotated[str | None, typer.Option(help="where run folders go [results]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="run a finished configuration anew")] = False,
     checkpoint_every: Annotated[int | None, typer.Option(help="also save the state every so many steps")] = None,
     keep_checkpoints: Annotated[bool, typer.Option("--keep-checkpoints", help="keep the last checkpoint")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="print where the time went, and store it")] = False,
     auto_batch: Annotated[
         bool, typer.Option("--auto-batch", help="when memory runs out, halve the micro-batch, same effective batch")
     ] = False,
@@ -69,6 +75,7 @@ def run(
         "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device, "precision": precision,
         "output_dir": output_dir, "overwrite": overwrite or None, "checkpoint_every": checkpoint_every,
         "keep_checkpoints": keep_checkpoints or None, "auto_batch": auto_batch or None,
+        "evaluate": evaluate, "compile": compile or None, "profile": profile or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
@@ -187,6 +194,8 @@ def _finished(paths: list[Path] | None) -> list[Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 a run failed, 2 wrong usage or bad input, 130 interrupted."""
+    # Huge pages: fresh memory for activations and gradients is most of what a CPU's step spends outside its products.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # Names may hold what the terminal's encoding does not, and paths bytes of no encoding.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 
 class Clock:
-    """Adds up the seconds spent on each purpose ("train", "fisher", "eval"), and on everything ("wall")."""
+    """Adds up the seconds spent on each purpose ("train", "fisher", "eval"), and on everything ("wall").
 
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
+    Args:
+        detailed: measure the parts of a step too; on a GPU that makes every step wait for its queue.
+    """
+
+    def __init__(self, detailed: bool = False) -> None:
+        self.detailed = detailed
+        self.started = self._mark = time.perf_counter()
         self.seconds: dict[str, float] = {}
+        self._purposes: list[str] = []
 
     @contextmanager
     def measure(self, purpose: str) -> Iterator[None]:
-        """Count the time inside the ``with`` block; waits for a GPU's queue at both ends."""
-        _synchronise()
-        start = time.perf_counter()
+        """Count the time inside the ``with`` block, without that of blocks within it; waits for a GPU at both ends."""
+        self._count()
+        self._purposes.append(purpose)
         try:
             yield
         finally:
-            _synchronise()
-            self.seconds[purpose] = self.seconds.get(purpose, 0.0) + time.perf_counter() - start
+            self._count()
+            self._purposes.pop()
+
+    def _count(self) -> None:
+        """Add the time since the last call to the innermost purpose."""
+        _synchronise()
+        now = time.perf_counter()
+        if self._purposes:
+            purpose = self._purposes[-1]
+            self.seconds[purpose] = self.seconds.get(purpose, 0.0) + now - self._mark
+        self._mark = now
+
+    def part(self, purpose: str) -> AbstractContextManager[None]:
+        """As :meth:`measure` when ``detailed``, else nothing: for what happens in every step."""
+        return self.measure(purpose) if self.detailed else nullcontext()
 
     def read(self) -> dict[str, float]:
-        """The seconds so far; "wall" since this clock was made and what :meth:`resume` brought."""
+        """The seconds so far, of open blocks too; "wall" since this clock was made and what :meth:`resume` brought."""
+        self._count()
         return {**self.seconds, "wall": self.seconds.get("wall", 0.0) + time.perf_counter() - self.started}
 
     def resume(self, seconds: dict[str, float]) -> None:

@@ -13,6 +13,7 @@ from clbench import engine, plots
 from clbench.config import NOT_SCIENCE, read_config_file
 from clbench.errors import InputError, RunError
 from clbench.expression import literal
+from clbench.outcome import profile_lines
 from clbench.plan import Plan, make_plan
 from clbench.progress import Reporter
 from clbench.results import RunFolder
@@ -100,11 +101,20 @@ def run_plans(plans: Sequence[Plan], verbosity: int) -> int:
         _draw(finished)
         runs.append(finished)
         print(f"{result_summary(result)}\nrun folder: {folder.path}\n")
+        if config.profile:
+            _print_profile(result)
     if len(runs) > 1:
         print(render(compare(runs)))
         for path in _draw_comparison(runs):
             print(f"plot: {path}")
     return 1 if failed else 0
+
+
+def _print_profile(result: dict[str, Any]) -> None:
+    if "profile" not in result["cost"]:
+        print("no profile: the run was finished without --profile; give --overwrite to run it again\n", file=sys.stderr)
+        return
+    print("\n".join([*profile_lines(result["cost"]["profile"]), ""]))
 
 
 def _draw(run: Run) -> None:

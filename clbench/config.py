@@ -16,7 +16,7 @@ from clbench.errors import InputError, unknown
 Setting = Literal["task", "domain", "class"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 # What a run does with its time and files, not what it finds out.
-NOT_SCIENCE = {"device", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "plugin_files"}
+NOT_SCIENCE = {"device", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "profile", "plugin_files"}
 
 
 class RunConfig(BaseModel):
@@ -26,8 +26,10 @@ class RunConfig(BaseModel):
     ``warmup`` is the fraction of a task's steps over which they rise from 0, after which they fall linearly to 0;
     a batch is computed in ``accumulation`` parts, with ``auto_batch`` in smaller ones when memory runs out;
     ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
-    "test" except when hyper-parameters are chosen, which is done on "dev". ``trust_remote_code`` runs code that a hub
-    model brings, ``allow_pickle`` loads weights that are not safetensors: both only for models you trust.
+    "test" except when hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that
+    are still to come, half of a long sequence's evaluations, and with them forward transfer; ``compile`` trains with
+    torch.compile. ``trust_remote_code`` runs code that a hub model brings, ``allow_pickle`` loads weights that are not
+    safetensors: both only for models you trust.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -53,6 +55,8 @@ class RunConfig(BaseModel):
     scenario_args: dict[str, Any] = Field(default_factory=dict)
     limit: int | None = Field(None, ge=1)
     eval_split: Literal["test", "dev"] = "test"
+    evaluate: Literal["all", "seen"] = "all"
+    compile: bool = False
     precision: Precision = "auto"
     plugin_hashes: dict[str, str] = Field(default_factory=dict)
     plugin_files: dict[str, str] = Field(default_factory=dict)
@@ -61,6 +65,7 @@ class RunConfig(BaseModel):
     overwrite: bool = False
     checkpoint_every: int | None = Field(None, ge=1)
     keep_checkpoints: bool = False
+    profile: bool = False
 
     @property
     def hash8(self) -> str:

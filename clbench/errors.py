@@ -20,6 +20,9 @@ class ClbenchError(Exception):
         # Names in it may be anyone's: no line breaks, no control characters for the terminal.
         super().__init__(clean(" ".join(message.splitlines())))
 
+    def __str__(self) -> str:
+        return "; and ".join([super().__str__(), *getattr(self, "__notes__", [])])
+
 
 class InputError(ClbenchError):
     """Wrong usage or bad input: nothing was started and nothing was lost."""

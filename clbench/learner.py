@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -29,6 +29,7 @@ class Learner:
         learning_rates: peak learning rates of "body" and "head"; a strategy may change them in ``setup``.
         clock: seconds by purpose, for the run's cost.
         keep_features: put what the output layer read, with its graph, into ``features`` in each forward pass.
+        compiled: the model as torch.compile made it, for training's forward passes; None for the model itself.
         events: what the strategy noted, for the run's log; see :meth:`note`.
     """
 
@@ -57,6 +58,7 @@ class Learner:
         self.keep_features = False
         self.features: Tensor | None = None
         self.events: list[dict[str, Any]] = []
+        self.compiled: Callable[..., Any] | None = None
         self._allowed: dict[tuple[int, bool, torch.device], Tensor] = {}
 
     @property
@@ -79,6 +81,9 @@ class Learner:
         if self.keep_features and model is None:
             logits, self.features = self.logits_and_features(batch)
             return logits
+        # Only training's passes: hooks (the Fisher information's) are invisible in a compiled model.
+        if model is None and self.compiled is not None and self.model.training:
+            return self._forward(batch, self.compiled)
         return self._forward(batch, model or self.model)
 
     def logits_and_features(self, batch: Batch, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
@@ -101,7 +106,7 @@ class Learner:
         named = (model or self.model).named_modules()
         return [module for name, module in named if self.is_head(name) and isinstance(module, nn.Linear)][-1]
 
-    def _forward(self, batch: Batch, model: nn.Module) -> Tensor:
+    def _forward(self, batch: Batch, model: Callable[..., Any]) -> Tensor:
         with self.autocast():
             output = model(**{key: batch[key] for key in INPUTS if key in batch})
         logits: Tensor = output.logits
@@ -118,18 +123,21 @@ class Learner:
 
     def mask(self, logits: Tensor, task_ids: Tensor) -> Tensor:
         """``logits`` with −inf in every column that is no candidate for the example's task."""
-        key = (self.tasks_seen, self.local_labels, logits.device)
-        if key not in self._allowed:
-            self._allowed[key] = self._candidates().to(logits.device)
-        return logits.masked_fill(~self._allowed[key][task_ids], float("-inf"))
+        return logits.masked_fill(~self.candidates(self.local_labels)[task_ids], float("-inf"))
 
-    def _candidates(self) -> Tensor:
-        """Which labels (tasks, labels of the scenario) training scores for an example of each task."""
-        allowed = torch.zeros(self.tasks, len(self.labels.names), dtype=torch.bool)
-        for task in range(self.tasks):
-            columns = self.labels.columns[task] if self.local_labels else self.labels.candidates(task, self.tasks_seen)
-            allowed[task, list(columns)] = True
-        return allowed
+    def candidates(self, local: bool) -> Tensor:
+        """Which labels may be the answer to an example of each task: bool (tasks, labels of the scenario).
+
+        ``local`` says whether only the task's own are, whatever the setting.
+        """
+        key = (self.tasks_seen, local, self.device)
+        if key not in self._allowed:
+            allowed = torch.zeros(self.tasks, len(self.labels.names), dtype=torch.bool)
+            for task in range(self.tasks):
+                columns = self.labels.columns[task] if local else self.labels.candidates(task, self.tasks_seen)
+                allowed[task, list(columns)] = True
+            self._allowed[key] = allowed.to(self.device)
+        return self._allowed[key]
 
     def example_losses(self, logits: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy of each example (examples,) among its candidate labels."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from clbench.clock import Clock
 from clbench.config import RunConfig
@@ -19,6 +21,7 @@ from clbench.plan import Plan
 from clbench.rng import generator
 from clbench.scenario import Task, check_tasks
 from clbench.strategy import Stack
+from clbench.tokens import tokenise
 
 
 @dataclass(frozen=True)
@@ -63,22 +66,17 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         clock=clock,
     )
 
-    def encoded(task: Task, split: str, position: int) -> list[Example]:
-        return encode(task, split, position, labels, tokenizer, config.max_length)
-
-    data = [
-        TaskData(
-            position,
-            task.name,
-            labels.columns[position],
-            encoded(task, "train", position),
-            encoded(task, "dev", position),
-        )
-        for position, task in enumerate(tasks)
-    ]
-    tests = [encoded(task, config.eval_split, position) for position, task in enumerate(tasks)]
+    splits = ("train", "dev", config.eval_split)
+    ids = _token_ids(tasks, splits, tokenizer, config.max_length)
+    data, tests = [], []
+    for position, task in enumerate(tasks):
+        train, dev, test = (encode(task, split, position, labels, ids) for split in splits)
+        data.append(TaskData(position, task.name, labels.columns[position], train, dev))
+        tests.append(test)
     model_bytes = parameter_bytes(model)
     plan.strategy.setup(learner)
+    if config.compile:
+        learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
     return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, fingerprint(config.model))
 
@@ -88,12 +86,20 @@ def parameter_bytes(model: torch.nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in model.parameters())
 
 
+def _token_ids(tasks: Sequence[Task], splits: Sequence[str], tokenizer: Any, max_length: int) -> Iterator[Tensor]:
+    """The token ids of every text, task after task and split after split; none for images."""
+    if tokenizer is None:
+        return iter(())
+    texts = [text for task in tasks for split in splits for text in getattr(task, split)["text"][:]]
+    return iter(tokenise(texts, tokenizer, max_length))
+
+
 def _limited(task: Task, config: RunConfig) -> Task:
     """``task`` with at most ``config.limit`` seeded, evenly labelled train and test examples."""
     if config.limit is None:
         return task
     train, test = (
-        split.select(_spread(split["label"], config.limit, generator(config.seed, "limit", task.name, name)))
+        split.select(_spread(split["label"][:], config.limit, generator(config.seed, "limit", task.name, name)))
         for name, split in (("train", task.train), ("test", task.test))
     )
     return Task(task.name, task.kind, task.labels, train, task.dev, test)

@@ -134,7 +134,7 @@ def _check_columns(task: Task) -> None:
             if column not in data.column_names:
                 names = ", ".join(data.column_names)
                 raise InputError(f"task {task.name!r}: {split} has no column {column!r}, only {names}")
-        if task.kind == "text" and not all(isinstance(text, str) for text in data["text"]):
+        if task.kind == "text" and not all(isinstance(text, str) for text in data["text"][:]):
             raise InputError(f"task {task.name!r}: {split} has a text that is not a string")
         if task.kind == "image":
             _check_images(_images(data), f"task {task.name!r}: {split}")
@@ -149,7 +149,7 @@ def _check_images(images: np.ndarray, where: str) -> None:
 
 def _check_label_column(task: Task) -> None:
     for split, data in task.splits.items():
-        present = set(data["label"])
+        present = set(data["label"][:])
         for label in present:
             if type(label) is not int or not 0 <= label < len(task.labels):
                 allowed = f"0..{len(task.labels) - 1}"
@@ -168,7 +168,7 @@ def _check_leakage(task: Task) -> None:
 
 def _contents(data: datasets.Dataset, kind: str) -> set[str] | set[bytes]:
     if kind == "text":
-        return {splits.same_text(text) for text in data["text"]}
+        return {splits.same_text(text) for text in data["text"][:]}
     return {image.tobytes() for image in _images(data)}
 
 

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clbench.checkpoint import load_checkpoint, save_checkpoint
+import torch
+from torch import Tensor
+
+from clbench.checkpoint import load_checkpoint
+from clbench.checkpoint_writer import CheckpointWriter
 from clbench.errors import InputError, RunError
 from clbench.evaluator import Evaluation
 from clbench.prepare import Prepared
 from clbench.progress import Reporter
-from clbench.results import PREDICTION_COLUMNS, RunFolder
+from clbench.results import RunFolder
 
 # A task that falls below this share of its accuracy right after learning raises a forgetting warning.
 FORGETTING_THRESHOLD = 0.7
@@ -25,6 +29,7 @@ class State:
     Attributes:
         micro_batch_size: the smallest that memory allowed so far.
         rows: rows of the matrix that are done; row 0 is before training.
+        predictions: the columns of predictions.parquet; tasks and labels as numbers.
         learned: names of the parameters that learned in any task.
         training: where inside a task the run is, None between tasks.
     """
@@ -32,7 +37,7 @@ class State:
     rows: int = 0
     accuracy: list[list[float | None]] = field(default_factory=list)
     macro_f1: list[list[float | None]] = field(default_factory=list)
-    predictions: dict[str, list[Any]] = field(default_factory=lambda: {column: [] for column in PREDICTION_COLUMNS})
+    predictions: dict[str, Tensor] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     examples_seen: int = 0
@@ -52,21 +57,21 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
     state.rows = row + 1
     state.accuracy.append([e.accuracy if e else None for e in evaluations])
     state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
-    names = prepared.learner.labels.names
     for position, evaluation in enumerate(evaluations):
         if evaluation is None:
             continue
         task, count = prepared.tasks[position].name, len(evaluation.labels)
-        columns: dict[str, list[Any]] = {
-            "after_task": [row] * count,
-            "task": [task] * count,
-            "index": list(range(count)),
-            "label": [names[i] for i in evaluation.labels],
-            "prediction": [names[i] for i in evaluation.predictions],
-            "confidence": evaluation.confidences,
+        columns = {
+            "after_task": torch.full((count,), row),
+            "task": torch.full((count,), position),
+            "index": torch.arange(count),
+            "label": torch.tensor(evaluation.labels),
+            "prediction": torch.tensor(evaluation.predictions),
+            "confidence": torch.tensor(evaluation.confidences),
         }
         for column, values in columns.items():
-            state.predictions[column] += values
+            before = [state.predictions[column]] if column in state.predictions else []
+            state.predictions[column] = torch.cat([*before, values])
         learned = state.accuracy[position + 1][position] if position + 1 < row else None
         if learned is not None and evaluation.accuracy < FORGETTING_THRESHOLD * learned:
             text = f"{task} is being forgotten: accuracy {evaluation.accuracy:.3f} after {prepared.tasks[row - 1].name}"
@@ -74,9 +79,20 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
             state.warnings.append({"after_task": row, "task": task, "text": text})
 
 
-def save(prepared: Prepared, state: State, folder: RunFolder) -> None:
-    """Write a checkpoint of everything that the rest of the run depends on."""
+def prediction_columns(prepared: Prepared, state: State) -> dict[str, list[Any]]:
+    """All predictions as predictions.parquet names them."""
+    columns: dict[str, list[Any]] = {name: values.tolist() for name, values in state.predictions.items()}
+    labels = prepared.learner.labels.names
+    columns["task"] = [prepared.tasks[position].name for position in columns["task"]]
+    for column in ("label", "prediction"):
+        columns[column] = [labels[number] for number in columns[column]]
+    return columns
+
+
+def save(prepared: Prepared, state: State, writer: CheckpointWriter) -> None:
+    """Begin to write a checkpoint of everything that the rest of the run depends on."""
     model = prepared.learner.model
+    state.seconds = prepared.learner.clock.read()
     # Frozen weights come back from the pretrained model; what learned and the buffers are saved.
     frozen = {name for name, _ in model.named_parameters()} - set(state.learned)
     content = {
@@ -89,7 +105,7 @@ def save(prepared: Prepared, state: State, folder: RunFolder) -> None:
         "strategy": prepared.strategy.state_dict(),
     }
     with prepared.learner.clock.measure("checkpoint"):
-        save_checkpoint(folder.checkpoint, content, prepared.config.hash8)
+        writer.save(content)
 
 
 def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:

@@ -34,6 +34,11 @@ class Strategy:
     alone: ClassVar[str] = ""
     resumable: bool = True
 
+    @property
+    def answers(self) -> bool:
+        """Whether it has a :meth:`predict` of its own."""
+        return type(self).predict is not Strategy.predict
+
     def setup(self, learner: Learner) -> None:
         """Once, before any task; also before a checkpoint's state is loaded."""
 
@@ -89,6 +94,11 @@ class Stack(Strategy):
     def __init__(self, members: Sequence[tuple[str, Strategy]]) -> None:
         self.members = tuple(members)
         self.resumable = all(member.resumable for _, member in members)
+
+    @property
+    def answers(self) -> bool:
+        """Whether a member does."""
+        return any(member.answers for _, member in self.members)
 
     def setup(self, learner: Learner) -> None:
         """Set up each member."""

@@ -51,11 +51,17 @@ class Training:
             RunError: the device's memory is exhausted, and ``auto_batch`` is off or the micro-batch cannot be halved.
         """
         # Drawn once, so that neither accumulation nor a retry changes what the step learns from.
-        batch = self.strategy.train_batch(self.learner.collate([self.examples[i] for i in self._next_batch()]))
+        timed = self.learner.clock.part
+        with timed("train/data"):
+            batch = self.learner.collate([self.examples[i] for i in self._next_batch()])
+        with timed("train/strategy"):
+            batch = self.strategy.train_batch(batch)
         while True:
             try:
                 return self._run_step(batch)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                    raise RunError(f"--compile does not work here: {str(error).split(chr(10))[0]}") from error
                 if not _is_out_of_memory(error):
                     raise
                 half = self.micro_batch_size // 2
@@ -72,7 +78,7 @@ class Training:
                 torch.cuda.empty_cache()
 
     def _run_step(self, batch: Batch) -> None:
-        config, strategy, learner = self.config, self.strategy, self.learner
+        config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
         count = len(batch["labels"])
         parts = -(-config.batch_size // self.micro_batch_size)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
@@ -80,18 +86,24 @@ class Training:
         total = torch.zeros((), device=learner.device)
         for numbers in torch.arange(count).chunk(parts):
             part = {key: value[numbers[0] : numbers[-1] + 1] for key, value in batch.items()}
-            logits = learner.logits(part)
-            loss = learner.example_losses(logits, part).mean()
-            extra = strategy.loss(learner, part, logits)
-            loss = (loss if extra is None else loss + extra) * (len(numbers) / count)
-            self.accelerator.backward(loss)
+            with timed("train/forward"):
+                logits = learner.logits(part)
+                loss = learner.example_losses(logits, part).mean()
+            with timed("train/strategy"):
+                extra = strategy.loss(learner, part, logits)
+                loss = (loss if extra is None else loss + extra) * (len(numbers) / count)
+            with timed("train/backward"):
+                self.accelerator.backward(loss)
             total += loss.detach()
         self.accelerator.unscale_gradients(self.optimizer)
-        strategy.before_step(learner)
-        torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        strategy.after_step(learner)
+        with timed("train/strategy"):
+            strategy.before_step(learner)
+        with timed("train/optimizer"):
+            torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        with timed("train/strategy"):
+            strategy.after_step(learner)
         self.losses.append(total)
         self.seen += count
         self.step += 1

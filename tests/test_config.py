@@ -36,6 +36,8 @@ SCIENCE: dict[str, Any] = {
     "scenario_args": {"train": 30},
     "limit": 5,
     "eval_split": "dev",
+    "evaluate": "seen",
+    "compile": True,
     "precision": "bf16",
     "trust_remote_code": True,
     "allow_pickle": True,
@@ -48,6 +50,7 @@ OTHER: dict[str, Any] = {
     "overwrite": True,
     "checkpoint_every": 5,
     "keep_checkpoints": True,
+    "profile": True,
 }
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clbench import engine
 from clbench.checkpoint import load_checkpoint
+from clbench.cli import main
 from clbench.data import Batch, TaskData
 from clbench.errors import InputError, RunError
 from clbench.evaluator import Evaluation
@@ -260,17 +261,17 @@ def test_weights_that_are_no_numbers_are_not_evaluated(toy: dict[str, Any], tmp_
 
 def scripted(accuracies: list[list[float]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is trained, and evaluations give these accuracies (tenths), row after row."""
-    cells = iter([cell for row in accuracies for cell in row])
+    rows = iter(accuracies)
 
-    def evaluate(*_: Any) -> Evaluation:
-        right = round(10 * next(cells))
-        return Evaluation([0] * 10, [0] * right + [1] * (10 - right), [0.5] * 10)
+    def evaluate_all(*_: Any) -> list[Evaluation]:
+        rights = [round(10 * cell) for cell in next(rows)]
+        return [Evaluation([0] * 10, [0] * right + [1] * (10 - right), [0.5] * 10) for right in rights]
 
     def skip(self: Training) -> None:
         self.step += 1
         self.losses.append(torch.zeros(()))
 
-    monkeypatch.setattr(engine, "evaluate", evaluate)
+    monkeypatch.setattr(engine, "evaluate_all", evaluate_all)
     monkeypatch.setattr(Training, "run_step", skip)
 
 
@@ -485,3 +486,48 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path: Pa
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose another with --output-dir"):
         engine.run(plan_for("naive", tmp_path / "file", **toy), Reporter(-1))
+
+
+def test_seen_tasks_only_leaves_the_others_unmeasured(run_toy: RunToy) -> None:
+    whole, _ = run_toy("naive")
+    result, folder = run_toy("naive", evaluate="seen")
+    expected = [
+        [None if position >= row else cell for position, cell in enumerate(cells)]
+        for row, cells in enumerate(whole["accuracy_matrix"])
+    ]
+    assert result["accuracy_matrix"] == expected
+    assert result["metrics"]["forward_transfer"] is None
+    assert result["metrics"]["forgetting"] == whole["metrics"]["forgetting"]
+    columns = folder.read_predictions()
+    assert {(r, TASKS.index(t)) for r, t in zip(columns["after_task"], columns["task"], strict=True)} == {
+        (1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2),
+    }  # fmt: skip
+
+
+def test_the_profile_is_stored_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run", "--scenario", "toy", "--strategy", "ewc", "--epochs", "1", "--output-dir", str(tmp_path), "-q"]
+    assert main([*command, "--profile"]) == 0
+    printed = capsys.readouterr().out
+    (folder,) = (tmp_path / "toy" / "ewc").iterdir()
+    cost = json.loads((folder / "result.json").read_text())["cost"]
+    profile = cost["profile"]
+    assert {"train/forward", "train/backward", "train/optimizer", "train/strategy", "fisher", "eval/forward"} < {
+        *profile
+    }
+    # The parts of the wall time do not overlap.
+    assert sum(value for purpose, value in profile.items() if purpose != "wall") <= profile["wall"]
+    assert cost["train_seconds"] == pytest.approx(sum(profile[k] for k in profile if k.split("/")[0] == "train"))
+    assert f"wall{profile['wall']:.2f}s" in printed.replace(" ", "")
+    # A run that was finished without one has none to show.
+    assert main([*command, "--seed", "1"]) == 0
+    assert main([*command, "--seed", "1", "--profile"]) == 0
+    assert "finished without --profile" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_compiled_training_gives_the_same_to_rounding(run_toy: RunToy) -> None:
+    """A minute of compiling."""
+    eager, _ = run_toy("naive", dropout=0.0)
+    compiled, _ = run_toy("naive", dropout=0.0, compile=True)
+    difference = torch.tensor(eager["accuracy_matrix"]) - torch.tensor(compiled["accuracy_matrix"])
+    assert float(difference.abs().max()) < 0.07  # one of 15 texts

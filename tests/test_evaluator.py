@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.data import Batch, Example
-from clbench.evaluator import Evaluation, evaluate, measurable
+from clbench.evaluator import Evaluation, evaluate_all, measurable
 from clbench.learner import Learner
 from clbench.strategy import Strategy
 
@@ -32,6 +32,16 @@ def images(labels: list[int], task: int) -> list[Example]:
         {"pixel_values": torch.full((1, 1, 1), float(number)), "label": label, "task_id": task}
         for number, label in enumerate(labels)
     ]
+
+
+def evaluate(
+    learner: Learner, strategy: Strategy, examples: list[Example], position: int, token_budget: int = 0
+) -> Evaluation:
+    """The evaluation of one task's test set, the other tasks having none."""
+    tests = [examples if task == position else [] for task in range(learner.tasks)]
+    found = evaluate_all(learner, strategy, tests, token_budget)[position]
+    assert found is not None
+    return found
 
 
 # Softmax of (log a, log b, …) is proportional to (a, b, …).
@@ -140,7 +150,8 @@ class Asked(Strategy):
         assert "labels" not in batch
         # The second task's id is 1; where it is not given there is nothing to read it from.
         assert batch["task_ids"].tolist() == [task_id or 0] * len(batch["task_ids"])
-        return torch.tensor([[0.0, math.log(3.0), -1.0, -1.0]]).expand(len(batch["task_ids"]), -1)
+        logits = torch.tensor([[0.0, math.log(3.0), -1.0, -1.0]])[:, : len(learner.labels.names)]
+        return logits.expand(len(batch["task_ids"]), -1)
 
 
 @pytest.mark.parametrize(("setting", "given"), [("task", 1), ("domain", None), ("class", None)])
@@ -166,3 +177,42 @@ def test_evaluation_changes_neither_weights_nor_random_state(
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in learner.model.state_dict().items())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in learner.model.parameters())
+
+
+class Listening(Strategy):
+    """Notes what it is asked and leaves the answer to the model."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int | None, list[int]]] = []
+
+    def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
+        assert "labels" not in batch
+        self.asked.append((task_id, sorted(set(batch["task_ids"].tolist()))))
+        return None
+
+
+@pytest.mark.parametrize("setting", ["task", "domain", "class"])
+def test_one_stream_for_all_tasks_answers_as_one_task_after_the_other(
+    make_learner: Callable[..., Learner], make_examples: Callable[..., list[Example]], setting: str
+) -> None:
+    learner, listening = make_learner(setting, tasks=3), Listening()
+    tests = [make_examples(learner.labels, 15 + task, task=task) for task in range(3)]
+    together, apart = (evaluate_all(learner, strategy, tests) for strategy in (Strategy(), listening))
+    for one, other, examples in zip(together, apart, tests, strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.labels == [example["label"] for example in examples]
+        assert one.predictions == other.predictions
+        assert one.confidences == pytest.approx(other.confidences, abs=1e-6)
+    # A strategy that answers is given the task id where the setting gives it, and no trace of it elsewhere.
+    given = [(task, [task]) for task in range(3)] if setting == "task" else [(None, [0])] * 3
+    assert listening.asked == given
+
+
+def test_nothing_can_be_answered_before_training_in_the_class_setting(
+    make_learner: Callable[..., Learner], make_examples: Callable[..., list[Example]]
+) -> None:
+    learner = make_learner("class")
+    learner.tasks_seen = 0
+    tests = [make_examples(learner.labels, 4, task=task) for task in range(2)]
+    assert evaluate_all(learner, Strategy(), tests) == [None, None]
