@@ -1,63 +1,100 @@
 """Experience replay: each step also learns from a memory of past tasks' examples.
 
 Chaudhry et al. 2019, "On Tiny Episodic Memories in Continual Learning" (ER); the memory is filled when a task ends.
+With ``kl_weight`` the loss gains kl_weight · Σ_m KL(p_m ‖ q_m) / n over the remembered among the batch's n examples:
+q_m is the model's distribution over the candidate labels and p_m that of the model as it stood when the example's task
+ended. p_m is stored beside the example: the input never changes, so one number a label is exactly what a copy of the
+model would give, without its memory and without a second forward pass a step.
 """
 
 from typing import Any, Literal
 
-from clbench.buffer import ExampleBuffer
-from clbench.data import Batch, TaskData, concatenate
+import torch
+from torch import Tensor
+
+from clbench.buffer import ExampleBuffer, check_memory
+from clbench.config import RunConfig
+from clbench.data import Batch, TaskData
 from clbench.errors import InputError
 from clbench.learner import Learner
+from clbench.rehearsal import ReplayWindow, divergences, join, stored_outputs
 from clbench.strategy import Strategy
 
 
 class Replay(Strategy):
     """The loss is the mean over the new batch and ``replay_batch_size`` remembered examples together.
 
+    Remembered examples are drawn for up to ten steps ahead, and each step gets those whose lengths suit its batch.
+
     Args:
         memory_size: examples kept: a count, or below 1 a fraction of the old tasks' training examples.
         replay_batch_size: remembered examples added to each batch; 16 costs half a batch more.
         sampling: "reservoir" keeps each of N seen examples with probability M/N; "class_balanced" shares the
-            places equally among the labels.
+            places equally among the labels; "ring" keeps each label's newest examples of each task; "herding" those
+            whose mean feature is nearest to the label's (iCaRL); "greedy_balanced" is GDumb's sampler.
+        kl_weight: of the divergence from the stored distributions, 0 or more; 0 stores none. Not tuned.
     """
 
     def __init__(
         self,
         memory_size: float = 0.05,
         replay_batch_size: int = 16,
-        sampling: Literal["reservoir", "class_balanced"] = "reservoir",
+        sampling: Literal["reservoir", "class_balanced", "ring", "herding", "greedy_balanced"] = "reservoir",
+        kl_weight: float = 0.0,
     ) -> None:
-        if memory_size <= 0 or (memory_size >= 1 and memory_size != int(memory_size)):
-            raise InputError(
-                f"replay: memory_size = {memory_size} is not allowed; allowed: a count, or a fraction below 1"
-            )
-        if replay_batch_size < 1:
-            raise InputError(f"replay: replay_batch_size = {replay_batch_size} is not allowed; allowed: at least 1")
+        check_memory("replay", memory_size, replay_batch_size)
+        if kl_weight < 0:
+            raise InputError(f"replay: kl_weight = {kl_weight} is not allowed; allowed: 0 or more")
         self.memory_size = memory_size
         self.replay_batch_size = replay_batch_size
         self.sampling = sampling
+        self.kl_weight = kl_weight
 
     def setup(self, learner: Learner) -> None:
         """An empty memory."""
         self.learner = learner
-        self.buffer = ExampleBuffer(self.memory_size, self.sampling == "class_balanced", learner.seed)
+        self.buffer = ExampleBuffer(self.memory_size, self.sampling, learner.seed)
+        self.window = ReplayWindow(self.buffer, self.replay_batch_size)
+
+    def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int | None:
+        """Note how many steps the engine will take, so that no window goes beyond them."""
+        self.window.task_steps = -(-len(task.train) // config.batch_size) * config.epochs
+        return None
 
     def train_batch(self, batch: Batch) -> Batch:
         """Add remembered examples, once there are any."""
         if not len(self.buffer):
             return batch
-        remembered = self.learner.collate(self.buffer.sample(self.replay_batch_size))
-        return concatenate(batch, remembered, self.learner.padding_id)
+        width = batch["input_ids"].shape[1] if "input_ids" in batch else 1
+        taken = self.window.take(width)
+        remembered = self.learner.collate(taken)
+        if self.kl_weight:
+            remembered["replay_logits"] = torch.stack([e["logits"] for e in taken]).to(self.learner.device)
+        return join(batch, remembered, self.learner.padding_id)
+
+    def loss(self, learner: Learner, batch: Batch, logits: Tensor) -> Tensor | None:
+        """The weighted divergence from the stored distributions."""
+        if "replay_logits" not in batch:
+            return None
+        return self.kl_weight * divergences(batch["replay_logits"], logits).mean()
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Offer the task's examples to the memory."""
-        self.buffer.add(task.train)
+        needs_features = self.sampling == "herding"
+        self.buffer.add(task.train, stored_outputs(learner, task.train)[1] if needs_features else None)
+        new = [number for number, example in enumerate(self.buffer.examples) if "logits" not in example]
+        if self.kl_weight and new:
+            logits = stored_outputs(learner, [self.buffer.examples[number] for number in new])[0]
+            for number, row in zip(new, logits, strict=True):
+                # A new dict: the task's own examples stay as they are.
+                self.buffer.examples[number] = {**self.buffer.examples[number], "logits": row}
+        self.window.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        """The memory with its count seen and random stream."""
-        return self.buffer.state_dict()
+        """The memory with its count seen and random stream, and the examples drawn ahead."""
+        return {**self.buffer.state_dict(), "window": self.window.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the memory."""
         self.buffer.load_state_dict(state)
+        self.window.load_state_dict(state["window"])

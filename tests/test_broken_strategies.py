@@ -259,7 +259,7 @@ BROKEN_STRATEGIES = {
         """
         def setup(self, learner):
             from clbench.buffer import ExampleBuffer
-            self.learner, self.buffer = learner, ExampleBuffer(6, False, learner.seed)
+            self.learner, self.buffer = learner, ExampleBuffer(6, "reservoir", learner.seed)
         def train_batch(self, batch):
             return self.learner.collate(self.buffer.sample(3)) if len(self.buffer) else batch
         def after_task(self, learner, task):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
-from clbench.buffer import ExampleBuffer
+from clbench.buffer import ExampleBuffer, Sampling
 from clbench.data import Example
 
 
@@ -24,10 +24,10 @@ def numbers(examples: list[Example]) -> list[int]:
     return [int(example["input_ids"][0]) for example in examples]
 
 
-def kept_counts(size: float, tasks: list[int], balance: bool, repetitions: int) -> tuple[Counter[int], int]:
+def kept_counts(size: float, tasks: list[int], sampling: Sampling, repetitions: int) -> tuple[Counter[int], int]:
     counts: Counter[int] = Counter()
     for seed in range(repetitions):
-        buffer, start = ExampleBuffer(size, balance, seed), 0
+        buffer, start = ExampleBuffer(size, sampling, seed), 0
         for count in tasks:
             buffer.add(numbered(start, count))
             start += count
@@ -42,7 +42,7 @@ def kept_counts(size: float, tasks: list[int], balance: bool, repetitions: int) 
 )
 def test_each_of_n_is_kept_with_probability_m_over_n(size: float, tasks: list[int], probability: float) -> None:
     repetitions, total = 600, sum(tasks)
-    counts, held = kept_counts(size, tasks, False, repetitions)
+    counts, held = kept_counts(size, tasks, "reservoir", repetitions)
     assert held == round(probability * total)
     observed = [counts[number] for number in range(total)]
     assert sum(observed) == repetitions * held
@@ -56,7 +56,7 @@ def test_each_of_n_is_kept_with_probability_m_over_n(size: float, tasks: list[in
 
 
 def test_a_count_larger_than_what_was_seen_keeps_all() -> None:
-    buffer = ExampleBuffer(50, False, 0)
+    buffer = ExampleBuffer(50, "reservoir", 0)
     buffer.add(numbered(0, 20))
     buffer.add(numbered(20, 20))
     assert numbers(buffer.examples) == list(range(40))
@@ -65,7 +65,7 @@ def test_a_count_larger_than_what_was_seen_keeps_all() -> None:
 
 
 def test_a_fraction_grows_with_what_was_seen() -> None:
-    buffer = ExampleBuffer(0.1, False, 0)
+    buffer = ExampleBuffer(0.1, "reservoir", 0)
     sizes = []
     for start, count in ((0, 100), (100, 50), (150, 4)):
         buffer.add(numbered(start, count))
@@ -77,7 +77,7 @@ def test_a_fraction_grows_with_what_was_seen() -> None:
 
 @pytest.mark.parametrize("size", [12, 0.1])
 def test_class_balance(size: float) -> None:
-    buffer = ExampleBuffer(size, True, 0)
+    buffer = ExampleBuffer(size, "class_balanced", 0)
     # 90 of label 0, 15 of label 1, 15 of label 2; then 60 of the new label 3.
     first = [
         {**example, "label": label}
@@ -92,20 +92,20 @@ def test_class_balance(size: float) -> None:
 
 
 def test_class_balance_gives_places_that_a_rare_label_cannot_fill_to_others() -> None:
-    buffer = ExampleBuffer(10, True, 0)
+    buffer = ExampleBuffer(10, "class_balanced", 0)
     buffer.add([{**example, "label": int(number < 2)} for number, example in enumerate(numbered(0, 40))])
     assert Counter(example["label"] for example in buffer.examples) == {0: 8, 1: 2}
 
 
 def test_class_balance_keeps_every_example_of_a_label_alike() -> None:
-    counts, _ = kept_counts(4, [12], True, 600)
+    counts, _ = kept_counts(4, [12], "class_balanced", 600)
     low, high = stats.binom.ppf([1e-6, 1 - 1e-6], 600, 4 / 12)
     assert low <= min(counts[number] for number in range(12))
     assert max(counts.values()) <= high
 
 
 def test_sample_is_uniform_and_without_repetition() -> None:
-    buffer = ExampleBuffer(10, False, 0)
+    buffer = ExampleBuffer(10, "reservoir", 0)
     buffer.add(numbered(0, 10))
     drawn: Counter[int] = Counter()
     for _ in range(600):
@@ -122,19 +122,21 @@ def test_the_seed_decides_and_the_global_stream_is_untouched() -> None:
     state = torch.get_rng_state()
     contents = []
     for seed in (0, 0, 1):
-        buffer = ExampleBuffer(5, False, seed)
+        buffer = ExampleBuffer(5, "reservoir", seed)
         buffer.add(numbered(0, 50))
         contents.append(numbers(buffer.examples))
     assert contents[0] == contents[1] != contents[2]
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(("size", "balance"), [(7, False), (7, True), (0.2, False), (0.2, True)])
-def test_a_restored_memory_goes_on_with_the_same_stream(size: float, balance: bool) -> None:
-    one = ExampleBuffer(size, balance, 3)
+@pytest.mark.parametrize(
+    ("size", "sampling"), [(7, "reservoir"), (7, "class_balanced"), (0.2, "reservoir"), (0.2, "class_balanced")]
+)
+def test_a_restored_memory_goes_on_with_the_same_stream(size: float, sampling: Sampling) -> None:
+    one = ExampleBuffer(size, sampling, 3)
     one.add(numbered(0, 30))
     one.sample(3)
-    other = ExampleBuffer(size, balance, 99)
+    other = ExampleBuffer(size, sampling, 99)
     other.load_state_dict(one.state_dict())
     for buffer in (one, other):
         buffer.add(numbered(30, 30, task=1))
@@ -147,10 +149,10 @@ def test_a_restored_memory_goes_on_with_the_same_stream(size: float, balance: bo
 
 
 def test_an_empty_memory_and_one_of_images_come_back() -> None:
-    empty, restored = ExampleBuffer(5, False, 0), ExampleBuffer(5, False, 1)
+    empty, restored = ExampleBuffer(5, "reservoir", 0), ExampleBuffer(5, "reservoir", 1)
     restored.load_state_dict(empty.state_dict())
     assert len(restored) == 0
-    images = ExampleBuffer(5, False, 0)
+    images = ExampleBuffer(5, "reservoir", 0)
     images.add([{"pixel_values": torch.full((1, 2, 2), float(i)), "label": i, "task_id": 0} for i in range(3)])
     restored.load_state_dict(images.state_dict())
     assert [example["pixel_values"].mean().item() for example in restored.examples] == [0, 1, 2]

@@ -1,0 +1,66 @@
+"""GDumb: keep a balanced memory, and after each task train a fresh model on it alone.
+
+Prabhu et al. 2020, "GDumb: A Simple Approach that Questions Our Progress in Continual Learning", algorithm 1: an
+example enters the memory while its label has less than memory_size / labels places; in a full memory the label with
+most gives up a random one. What has been learned before is thrown away: the model starts
+from the pretrained weights each time.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from clbench.buffer import ExampleBuffer, check_memory
+from clbench.config import RunConfig
+from clbench.data import TaskData
+from clbench.errors import InputError
+from clbench.learner import Learner
+from clbench.strategy import Strategy
+from clbench.training import Training
+
+
+class GDumb(Strategy):
+    """Whatever beats it must have learned something that a memory of this size does not hold.
+
+    The paper's training recipe (SGD with restarts, cutmix) is the run's own optimizer here, with more epochs.
+
+    Args:
+        memory_size: examples kept: a count, or below 1 a fraction of all training examples so far.
+        epochs: passes over the memory after each task; not tuned.
+    """
+
+    alone = "gdumb trains a fresh model on its memory after each task, so there is nothing to protect"
+
+    def __init__(self, memory_size: float = 0.05, epochs: int = 30) -> None:
+        check_memory("gdumb", memory_size, 1)
+        if epochs < 1:
+            raise InputError(f"gdumb: epochs = {epochs} is not allowed; allowed: at least 1")
+        self.memory_size, self.epochs = memory_size, epochs
+
+    def setup(self, learner: Learner) -> None:
+        """Keep the weights that every training starts from; they are made again from the seed, not stored."""
+        self.buffer = ExampleBuffer(self.memory_size, "greedy_balanced", learner.seed)
+        self.start: dict[str, Tensor] = {
+            name: value.detach().clone() for name, value in learner.model.state_dict().items()
+        }
+
+    def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int | None:
+        """Offer the task's examples to the memory and train on what it holds; the examples learned from."""
+        self.buffer.add(task.train)
+        learner.model.load_state_dict(self.start)
+        settings = config.model_copy(update={"epochs": self.epochs})
+        training = Training(settings, Strategy(), learner, task, self.buffer.examples)
+        for step in range(1, training.steps + 1):
+            training.run_step()
+            if step % training.steps_per_epoch == 0:
+                training.take_loss()  # raises when it is no number
+        training.check_weights()
+        return training.seen
+
+    def state_dict(self) -> dict[str, Any]:
+        """The memory with its count seen and random stream."""
+        return self.buffer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the memory."""
+        self.buffer.load_state_dict(state)
