@@ -30,7 +30,8 @@ def parse_expression(text: str) -> tuple[Component, ...]:
 
     Args:
         text: ``name``, ``name(key=value, ...)`` or several joined by ``+``; a value is a Python literal
-            (``ast.literal_eval``), a name may be the path of a .py file.
+            (``ast.literal_eval``), a name may be the path of a .py file or that of another library's strategy, such as
+            ``avalanche.EWC``.
 
     Raises:
         InputError: one line that names the part that cannot be read.

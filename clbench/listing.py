@@ -10,6 +10,7 @@ from typing import Any
 
 from clbench import plugins
 from clbench.errors import unknown
+from clbench.integrations import SUMMARIES, is_foreign
 from clbench.text import DASH, byte_unit, text_table
 
 
@@ -30,6 +31,8 @@ def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
     if not rows:
         return f"no {what}"
     if what != "runs":  # a sentence reads from the left
+        if what == "strategies":
+            rows += [{"name": name, "summary": summary} for name, summary in SUMMARIES.items()]
         width = max(len(row["name"]) for row in rows)
         return "\n".join(f"{row['name']:<{width}}  {row['summary']}" for row in rows)
     return text_table(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
@@ -55,6 +58,8 @@ def kind_of(name: str) -> str:
     """Whether ``name`` (or the file at that path) is a "scenario" or a "strategy"."""
     if name.endswith(".py") or "/" in name:
         return "scenario" if plugins.defines(plugins.find("plug-in", name), "tasks") else "strategy"
+    if is_foreign(name):
+        return "strategy"
     names = {kind: plugins.available(kind) for kind in plugins.KINDS}
     for kind, known in names.items():
         if name in known:

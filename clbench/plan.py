@@ -11,6 +11,7 @@ from clbench.config import RunConfig, make_config
 from clbench.environment import choose_device, choose_precision
 from clbench.errors import InputError, unknown
 from clbench.expression import Component, canonical, parse_expression
+from clbench.integrations import is_foreign, module_of
 from clbench.models import survive_torchvision
 from clbench.scenario import Scenario
 from clbench.strategy import Stack, Strategy, check_stack
@@ -40,6 +41,9 @@ def make_plan(options: dict[str, Any]) -> Plan:
 
     def locate(kind: str, name: str) -> tuple[str, str]:
         """The plug-in's short name and what finds it again; notes its file and hash."""
+        if kind == "strategy" and is_foreign(name):
+            hashes[f"{kind}:{name}"] = module_of(name)[0].source_hash()
+            return name, name
         path = plugins.find(kind, files.get(f"{kind}:{name}", name))
         built_in = plugins.available(kind)
         short = name if built_in.get(name) == path else path.name if path.stem in built_in else path.stem

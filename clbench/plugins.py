@@ -1,7 +1,8 @@
 """Finds scenarios and strategies: built-in files, entry points, and a user's own .py file by path.
 
 A file is a plug-in: its stem is the name, its docstring's first line the summary, its one subclass the thing itself.
-What ``list`` and ``describe`` show is read with ``ast``; nothing is imported before it runs.
+What ``list`` and ``describe`` show is read with ``ast``; nothing is imported before it runs. A dotted name whose first
+part is another library is that library's strategy (``clbench.integrations``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from clbench.arguments import check_arguments
 from clbench.errors import InputError, unknown
+from clbench.integrations import SUMMARIES, is_foreign, module_of
 
 KINDS = {"scenario": "clbench.scenarios", "strategy": "clbench.strategies"}
 
@@ -78,14 +81,20 @@ def find(kind: str, name: str) -> Path:
         if not path.is_file():
             raise InputError(f"{kind} file {name!r} does not exist; allowed: a name or the path of a .py file")
         return path.resolve()
+    if kind == "strategy" and is_foreign(name):
+        return Path(str(module_of(name)[0].__file__))
     names = available(kind)
     if name not in names:
-        raise unknown(kind, name, names)
+        raise unknown(kind, name, [*names, *(SUMMARIES if kind == "strategy" else ())])
     return names[name]
 
 
 def describe(kind: str, name: str) -> Description:
     """Read a plug-in's docstring, class attributes and constructor keywords without importing it."""
+    if kind == "strategy" and is_foreign(name):
+        module, member = module_of(name)
+        told: Description = module.describe(member)
+        return told
     path = find(kind, name)
     tree = _parse(path)
     node = _plugin_class(tree, path)
@@ -108,6 +117,9 @@ def defines(path: Path, method: str) -> bool:
 
 def load(kind: str, name: str) -> type[Any]:
     """Import the plug-in's file and return its class."""
+    if kind == "strategy" and is_foreign(name):
+        module, member = module_of(name)
+        return typing.cast(type[Any], module.load(member))
     path = find(kind, name)
     class_name = _plugin_class(_parse(path), path).name
     return typing.cast(type[Any], getattr(_import_file(kind, path), class_name))
@@ -126,19 +138,13 @@ def build(kind: str, name: str, arguments: dict[str, Any], *, label: str = "", *
     Raises:
         InputError: an unknown keyword or a value of the wrong type, in one line.
     """
+    if kind == "strategy" and is_foreign(name):
+        module, member = module_of(name)
+        return module.build(member, arguments)
     cls = load(kind, name)
-    signature = inspect.signature(cls.__init__)
-    parameters = list(signature.parameters.values())[1:]
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     keywords = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    hints = typing.get_type_hints(cls.__init__)
-    for key, value in arguments.items():
-        if key not in keywords:
-            raise unknown(f"argument of {label or name}:", key, keywords)
-        if key in hints:
-            _check_type(value, hints[key], f"{label or name}: {key}")
-    needed = [p.name for p in parameters if p.name in keywords and p.default is p.empty]
-    if missing := [key for key in needed if key not in arguments and key not in context]:
-        raise InputError(f"{label or name} needs a value for {missing[0]!r}; its arguments: {', '.join(keywords)}")
+    check_arguments(label or name, parameters, typing.get_type_hints(cls.__init__), arguments, context)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     if (unasked := [key for key in context if key not in keywords]) and not takes_any:
         raise InputError(f"{label or name}: its constructor must take {unasked[0]!r}; it takes: {', '.join(keywords)}")
@@ -148,19 +154,6 @@ def build(kind: str, name: str, arguments: dict[str, Any], *, label: str = "", *
 def source_hash(path: Path) -> str:
     """SHA-256 of a plug-in's file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _check_type(value: Any, hint: Any, where: str) -> None:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
-        takes_tuple = isinstance(value, list) and typing.get_origin(hint) is tuple
-        adapter.validate_python(tuple(value) if takes_tuple else value)
-    except ValidationError as error:
-        spelled = str(hint).replace("typing.", "") if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
-        reason = error.errors()[0]["msg"].lower()
-        raise InputError(f"{where} = {value!r} is not allowed ({reason}); allowed: {spelled}") from None
 
 
 def _parse(path: Path) -> ast.Module:
