@@ -1,0 +1,146 @@
+"""What the peers are given: clbench's tasks as tokenised examples, the model, and what makes them train the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.sequences import TaskSequence
+from clbench.config import RunConfig
+from clbench.data import Example, encode, evaluation_batches, length, training_batches
+from clbench.environment import choose_device
+from clbench.evaluator import TOKEN_BUDGET
+from clbench.labels import label_space
+from clbench.learner import Learner
+from clbench.model_names import model_path
+from clbench.models import load_model
+from clbench.plan import make_plan
+from clbench.rng import generator, stream_seed
+from clbench.tokens import tokenise
+
+HUGGING_FACE_DROPOUT = 0.1  # of BERT configurations, the pretrained model's too
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Tasks, model and settings; ``columns`` are each task's labels in the one output layer."""
+
+    sequence: TaskSequence
+    config: RunConfig
+    device: torch.device
+    names: list[str]
+    columns: tuple[tuple[int, ...], ...]
+    model: nn.Module
+    tokenizer: Any
+    train: list[list[Example]]
+    tests: list[list[Example]]
+
+    @property
+    def same(self) -> bool:
+        """Whether the peer is to compute what clbench computes."""
+        return self.sequence.row == "same"
+
+    @property
+    def fused(self) -> bool | None:
+        """The argument of AdamW."""
+        return True if self.same and not self.sequence.plain_adamw else None
+
+
+def load(sequence: TaskSequence) -> Loaded:
+    """Make the tasks, tokenise, load the model."""
+    plan = make_plan(sequence.options())
+    config, tasks = plan.config, plan.scenario.tasks()
+    device, labels = choose_device(config.device), label_space(tasks, config.setting)
+    if sequence.row == "same" or config.model == "tiny":
+        dropout = config.dropout if sequence.row == "same" else HUGGING_FACE_DROPOUT
+        given = config.model_copy(update={"dropout": dropout})
+        model, tokenizer = load_model(given, tasks, len(labels.names), device)
+    else:
+        model, tokenizer = _documented_model(config, len(labels.names), device)
+
+    def encoded(split: str) -> list[list[Example]]:
+        texts = [text for task in tasks for text in getattr(task, split)["text"][:]]
+        ids = iter(tokenise(texts, tokenizer, config.max_length))
+        return [encode(task, split, position, labels, ids) for position, task in enumerate(tasks)]
+
+    names = [task.name for task in tasks]
+    return Loaded(sequence, config, device, names, labels.columns, model, tokenizer, encoded("train"), encoded("test"))
+
+
+def _documented_model(config: RunConfig, labels: int, device: torch.device) -> tuple[nn.Module, Any]:
+    """The model as its own documentation loads it: dropout and attention as they come."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    path = model_path(config.model)
+    with torch.random.fork_rng():
+        torch.manual_seed(stream_seed(config.seed, "model"))
+        model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=labels)
+    return model.to(device), AutoTokenizer.from_pretrained(path)
+
+
+class EpochBatches:
+    """A batch sampler that gives, one epoch after the other, the batches in which clbench's training takes a task."""
+
+    def __init__(self, config: RunConfig, name: str, examples: Sequence[Example]) -> None:
+        self.config, self.name = config, name
+        self.lengths = [length(example) for example in examples]
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.config.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = generator(self.config.seed, "data order", self.name, self.epoch)
+        self.epoch += 1
+        return iter(training_batches(self.lengths, self.config.batch_size, order))
+
+
+def test_batches(examples: Sequence[Example], device: torch.device) -> list[list[int]]:
+    """A test set in batches as clbench forms them; it takes all test sets as one stream, the peers one by one."""
+    return list(evaluation_batches([length(example) for example in examples], TOKEN_BUDGET[device.type]))
+
+
+def adamw(model: nn.Module, config: RunConfig, fused: bool | None) -> torch.optim.AdamW:
+    """AdamW with clbench's learning rates and decay: none for biases, norms and the output layer."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    head = [p for name, p in named if Learner.is_head(name)]
+    body = [p for name, p in named if not Learner.is_head(name)]
+    groups = [
+        {"params": [p for p in body if p.ndim > 1], "lr": config.lr, "weight_decay": config.weight_decay},
+        {"params": [p for p in body if p.ndim <= 1], "lr": config.lr, "weight_decay": 0.0},
+        {"params": head, "lr": config.head_lr, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, fused=fused)
+
+
+@dataclass
+class Answers:
+    """One output layer over all tasks' labels: hides the logits of other tasks' labels, and counts the texts.
+
+    ``trained`` texts were learned from, ``evaluated`` ones answered; a forward pass for Fisher, in eval mode and with
+    gradients, is neither.
+    """
+
+    allowed: Tensor
+    trained: int = 0
+    evaluated: int = 0
+
+    def mask(self, logits: Tensor, task_ids: Tensor, training: bool) -> Tensor:
+        """``logits`` (texts, labels), −inf where a label is not of the text's task."""
+        if training:
+            self.trained += len(logits)
+        elif not torch.is_grad_enabled():
+            self.evaluated += len(logits)
+        return logits.masked_fill(~self.allowed[task_ids], float("-inf"))
+
+
+def answers(loaded: Loaded) -> Answers:
+    """The mask of a scenario in setting "task"."""
+    allowed = torch.zeros(len(loaded.columns), sum(map(len, loaded.columns)), dtype=torch.bool)
+    for position, columns in enumerate(loaded.columns):
+        allowed[position, list(columns)] = True
+    return Answers(allowed.to(loaded.device))
