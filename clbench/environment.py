@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import platform
 import re
 import subprocess
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from clbench.scenario import Task
 
 PACKAGES = ("torch", "transformers", "datasets", "peft", "accelerate", "safetensors", "numpy", "scikit-learn")
+# Distributions that a run uses where they are installed, and the modules that they bring.
+OPTIONAL = {"avalanche-lib": "avalanche"}
 
 
 def choose_device(name: str) -> torch.device:
@@ -93,7 +96,8 @@ def describe_environment(
     data_sha256: dict[str, str], model_sha256: str, device: torch.device, precision: str
 ) -> dict[str, Any]:
     """What environment.json holds: command, commit, versions, hardware, hashes of data and model."""
-    versions = {name: metadata.version(name) for name in PACKAGES}
+    installed = {name for name in OPTIONAL if importlib.util.find_spec(OPTIONAL[name])}
+    versions = {name: metadata.version(name) for name in (*PACKAGES, *sorted(installed))}
     return {
         "command": " ".join(["python -m clbench", *sys.argv[1:]]),
         "commit": _git("rev-parse", "HEAD"),

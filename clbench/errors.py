@@ -41,6 +41,7 @@ def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
     "unknown strategy 'ewcc'; did you mean 'ewc'? allowed: ewc, naive"
     """
     names = sorted(allowed)
-    close = difflib.get_close_matches(value.lower(), names, n=1, cutoff=0.5)
-    hint = f" did you mean '{close[0]}'?" if close else ""
+    spelled = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(value.lower(), spelled, n=1, cutoff=0.5)
+    hint = f" did you mean '{spelled[close[0]]}'?" if close else ""
     return InputError(f"unknown {what} {value!r};{hint} allowed: {', '.join(names) or 'none'}")

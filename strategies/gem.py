@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import nnls  # type: ignore[import-untyped, unused-ignore]
+from scipy.optimize import nnls
 from torch import Tensor
 
 from clbench.buffer import ExampleBuffer, check_memory

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from scipy import stats  # type: ignore[import-untyped, unused-ignore]
+from scipy import stats
 
 from clbench.buffer import ExampleBuffer, Sampling
 from clbench.data import Example

@@ -75,7 +75,7 @@ def test_every_built_in_file_is_found_by_its_stem() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("strategy", "ewcc", "unknown strategy 'ewcc'; did you mean 'ewc'? allowed: distillation, ewc"),
+        ("strategy", "ewcc", "unknown strategy 'ewcc'; did you mean 'ewc'? allowed: adapter, "),
         ("strategy", "Replay", "did you mean 'replay'?"),
         ("strategy", "toy", "unknown strategy 'toy'"),
         ("strategy", "", "unknown strategy ''"),
