@@ -19,9 +19,9 @@ from torch import Tensor
 from benchmarks.report import describe, heading, table, write_report
 from benchmarks.timing import PAIRS, described, interleave, ratios, spread, start_as_command_line
 from clbench.clock import Clock
-from clbench.data import Example, evaluation_batches, length
+from clbench.data import TOKEN_BUDGET, Example, length, sorted_batches
 from clbench.environment import choose_device
-from clbench.fisher import TOKEN_BUDGET, FisherKind, diagonal_fisher
+from clbench.fisher import FisherKind, diagonal_fisher
 from clbench.learner import Learner
 from clbench.models import import_transformers
 from clbench.plan import make_plan
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(given)
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
+    options.token_budget = options.token_budget or TOKEN_BUDGET[device.type]
     prepared = load(options, device)
     learner, examples = prepared.learner, prepared.tasks[0].train[: options.texts]
     found = {}
@@ -77,7 +78,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scenario", default="text_seq")
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--texts", type=int, default=200)
-    parser.add_argument("--token-budget", type=int, default=TOKEN_BUDGET, help="tokens of one pass, padding included")
+    parser.add_argument("--token-budget", type=int, default=0, help="tokens of one pass [the device's]")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=Path("results"))
     return parser.parse_args(arguments)
@@ -113,7 +114,7 @@ def loop(learner: Learner, examples: Sequence[Example], kind: FisherKind) -> dic
 def ordinary_pass(learner: Learner, examples: Sequence[Example], budget: int) -> None:
     """Forward and backward over all ``examples``, in the Fisher's batches."""
     learner.model.eval()
-    for numbers in evaluation_batches([length(example) for example in examples], budget):
+    for numbers in sorted_batches(examples, learner.device, budget):
         batch = learner.collate([examples[number] for number in numbers])
         learner.example_losses(learner.logits(batch), batch).mean().backward()
         learner.model.zero_grad()

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from benchmarks.sequences import TaskSequence
 from clbench.config import RunConfig
-from clbench.data import Example, encode, evaluation_batches, length, training_batches
+from clbench.data import Example, encode, length, sorted_batches, training_batches
 from clbench.environment import choose_device
-from clbench.evaluator import TOKEN_BUDGET
 from clbench.labels import label_space
 from clbench.learner import Learner
 from clbench.model_names import model_path
@@ -101,7 +100,7 @@ class EpochBatches:
 
 def test_batches(examples: Sequence[Example], device: torch.device) -> list[list[int]]:
     """A test set in batches as clbench forms them; it takes all test sets as one stream, the peers one by one."""
-    return list(evaluation_batches([length(example) for example in examples], TOKEN_BUDGET[device.type]))
+    return list(sorted_batches(examples, device))
 
 
 def adamw(model: nn.Module, config: RunConfig, fused: bool | None) -> torch.optim.AdamW:

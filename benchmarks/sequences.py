@@ -118,7 +118,7 @@ def steps_counted() -> Iterator[list[None]]:
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     steps: list[None] = []
-    hook = register_optimizer_step_post_hook(lambda *_: None)
+    hook = register_optimizer_step_post_hook(lambda *_: steps.append(None))
     try:
         yield steps
     finally:

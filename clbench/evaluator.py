@@ -8,13 +8,9 @@ from dataclasses import dataclass
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from clbench.data import Example, evaluation_batches, length
+from clbench.data import Example, sorted_batches
 from clbench.learner import Learner
 from clbench.strategy import Strategy
-
-# Tokens of one forward pass, padding included, by device: a CPU is fastest where activations stay in its cache.
-# Predictions do not depend on it.
-TOKEN_BUDGET = {"cpu": 1024, "cuda": 32768}
 
 
 @dataclass(frozen=True)
@@ -56,14 +52,13 @@ def evaluate_all(
         tests: each task's test set.
         token_budget: tokens of one forward pass, 0 for what suits the device.
     """
-    budget = token_budget or TOKEN_BUDGET.get(learner.device.type, TOKEN_BUDGET["cuda"])
     positions = [position for position, test in enumerate(tests) if test and measurable(learner, position)]
     groups = [[position] for position in positions] if strategy.answers or not positions else [positions]
     rows: list[Evaluation | None] = [None for _ in tests]
     learner.model.eval()
     for group in groups:
         examples = [example for position in group for example in tests[position]]
-        predictions, confidences = _predict(learner, strategy, examples, group, budget)
+        predictions, confidences = _predict(learner, strategy, examples, group, token_budget)
         for position in group:
             labels = [example["label"] for example in tests[position]]
             rows[position] = Evaluation(labels, predictions[: len(labels)], confidences[: len(labels)])
@@ -79,7 +74,7 @@ def _predict(
     given = learner.labels.setting == "task"
     allowed = learner.candidates(local=False)
     numbers, columns, confidences = [], [], []
-    for batch_numbers in evaluation_batches([length(e) for e in examples], token_budget):
+    for batch_numbers in sorted_batches(examples, learner.device, token_budget):
         batch = learner.collate([examples[i] for i in batch_numbers])
         del batch["labels"]
         rows = allowed[batch["task_ids"]]

@@ -14,13 +14,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clbench.data import Batch, Example, evaluation_batches, length
+from clbench.data import Batch, Example, sorted_batches
 from clbench.learner import Learner
 from clbench.per_example import add_squares_by_loop, rows_observed, squares_collected, supported
 
 FisherKind = Literal["sampled", "empirical", "exact"]
-# Tokens of one forward and backward pass: bounds the memory for activations and changes nothing else.
-TOKEN_BUDGET = 2048
 
 
 def diagonal_fisher(
@@ -30,7 +28,7 @@ def diagonal_fisher(
     generator: torch.Generator,
     *,
     loop: bool = False,
-    token_budget: int = TOKEN_BUDGET,
+    token_budget: int = 0,
 ) -> dict[str, Tensor]:
     """The diagonal Fisher of every learning parameter over ``examples``, the model in eval mode.
 
@@ -40,7 +38,7 @@ def diagonal_fisher(
         kind: whose labels: "sampled", "empirical" or "exact".
         generator: the stream from which labels are sampled, one number an example.
         loop: take the gradients one example at a time, the slow reference.
-        token_budget: tokens of one pass.
+        token_budget: tokens of one pass, 0 for what suits the device; changes the memory for activations, nothing else.
 
     Returns:
         For each learning parameter's name a tensor of its shape, fp32, on its device.
@@ -52,7 +50,7 @@ def diagonal_fisher(
     draws = torch.rand(len(examples), generator=generator)
     try:
         batched = not loop and supported(learner.model) and _fits(learner, examples[0])
-        for numbers in evaluation_batches([length(e) for e in examples], token_budget):
+        for numbers in sorted_batches(examples, learner.device, token_budget):
             batch = learner.collate([examples[i] for i in numbers])
             if batched:
                 with squares_collected(learner.model, sums, len(numbers)):

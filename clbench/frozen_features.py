@@ -12,14 +12,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from clbench.data import Batch, Example, TaskData, evaluation_batches, length
+from clbench.data import Batch, Example, TaskData, sorted_batches
 from clbench.errors import RunError
 from clbench.learner import INPUTS, Learner
 from clbench.strategy import Strategy
 
 FeatureKind = Literal["mean", "output_layer"]
-# Tokens of one forward pass, padding included.
-TOKEN_BUDGET = 4096
 
 
 @dataclass
@@ -147,7 +145,7 @@ def collect_features(learner: Learner, examples: list[Example], kind: FeatureKin
     """The features (examples, features) in fp64 and labels (examples,) of ``examples``, longest texts first."""
     learner.model.eval()
     features, labels = [], []
-    for numbers in evaluation_batches([length(example) for example in examples], TOKEN_BUDGET):
+    for numbers in sorted_batches(examples, learner.device):
         batch = learner.collate([examples[number] for number in numbers])
         features.append(logits_and_features(learner, batch, kind)[1])
         labels.append(batch["labels"])

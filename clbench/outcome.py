@@ -48,7 +48,8 @@ def make_result(prepared: Prepared, state: State, peak_memory: int) -> dict[str,
 
 def _cost(prepared: Prepared, state: State, peak_memory: int) -> dict[str, Any]:
     seconds = prepared.learner.clock.read()
-    added = parameter_bytes(prepared.learner.model) - prepared.model_bytes
+    # Below 0 where a strategy has quantized the model.
+    added = max(0, parameter_bytes(prepared.learner.model) - prepared.model_bytes)
     cost: dict[str, Any] = {
         "train_seconds": _total(seconds, "train"),
         "fisher_seconds": _total(seconds, "fisher"),

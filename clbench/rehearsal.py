@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 from clbench.buffer import ExampleBuffer
-from clbench.data import BUCKET_BATCHES, Batch, Example, concatenate, evaluation_batches, length
+from clbench.data import BUCKET_BATCHES, Batch, Example, concatenate, length, sorted_batches
 from clbench.learner import Learner
-
-# Tokens of one forward pass over stored examples; bounds the memory for activations.
-TOKEN_BUDGET = 4096
 
 
 class ReplayWindow:
@@ -138,7 +135,7 @@ def stored_outputs(learner: Learner, examples: Sequence[Example]) -> tuple[Tenso
     learner.model.eval()
     logits: list[Tensor] = [torch.empty(0)] * len(examples)
     features = list(logits)
-    for numbers in evaluation_batches([length(e) for e in examples], TOKEN_BUDGET):
+    for numbers in sorted_batches(examples, learner.device):
         batch = learner.collate([examples[i] for i in numbers])
         given, read = learner.logits_and_features(batch)
         known = learner.mask(given, batch["task_ids"]).cpu()

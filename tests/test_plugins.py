@@ -17,8 +17,13 @@ from clbench.errors import InputError
 from clbench.plan import make_plan
 
 ROOT = Path(plugins.__file__).resolve().parents[1]
-STRATEGIES = {"distillation", "ewc", "frozen", "independent", "joint", "lora_per_task", "naive", "replay"}
-SCENARIOS = {"text_seq", "toy", "digits_seq"}
+STRATEGIES = {
+    *("adapter", "agem", "alarm", "cumulative", "der", "distillation", "ema", "er_ace", "ewc", "feature_distillation"),
+    *("frozen", "gdumb", "gem", "ia3", "independent", "joint", "klda", "l2_anchor", "lora_incremental", "lora_merge"),
+    *("lora_per_task", "lora_sequential", "mas", "naive", "ncm", "o_lora", "p_tuning_v2", "prefix_tuning"),
+    *("progressive_prompts", "prompt_tuning", "ranpac", "replay", "rwalk", "seq_star", "si", "slda", "wise"),
+}
+SCENARIOS = {"text_seq", "toy", "digits_seq", "wordnet_class"}
 
 MINE = '''
 """Pulls weights towards zero.

@@ -1,0 +1,204 @@
+"""Learned vectors before a text: as embedded tokens, or as keys and values of every attention layer.
+
+Both ways leave the text's own tokens at their positions 0, 1, ...: nothing runs past a position table. PEFT's prompts
+go in before positions are added and its prefix counts as text seen before, so both move the text to later positions,
+and an encoder then answers with a prompt's output in place of the first token's; so the insertion is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from peft import PrefixEncoder, PrefixTuningConfig
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, DynamicLayer
+
+from clbench.errors import InputError
+from clbench.learner import Learner
+from clbench.rng import stream_seed
+
+
+def embedded_words(learner: Learner, count: int, stream: torch.Generator) -> nn.Parameter:
+    """``count`` words drawn from the vocabulary as the model embeds them at position 0: (count, hidden size).
+
+    Lester et al. 2021, section 3.2, "sampled vocabulary": a better start than noise.
+    """
+    words, layer = _embeddings(learner)
+    numbers = torch.randint(words.num_embeddings, (count, 1), generator=stream)
+    learner.model.eval()  # no dropout
+    with torch.no_grad():
+        return nn.Parameter(layer(numbers.to(learner.device))[:, 0].clone())
+
+
+def prepend_prompt(learner: Learner, prompt: Callable[[], Tensor]) -> None:
+    """Let the model read ``prompt()`` (tokens, hidden size) in front of each text, as it is asked for.
+
+    The vectors join the embedded text after positions (and the embedding's layer norm) and have no position of their
+    own; padding never hides them. An encoder classifies by its first token, which stays the first: they stand behind
+    it, and among tokens without positions order means nothing. A decoder reads them first. The outputs at their places
+    are taken out again, so that whatever pools or classifies finds the text's own tokens where they were.
+
+    Raises:
+        InputError: the model's forward pass cannot take them.
+    """
+    words, layer = _embeddings(learner)
+    place = 0 if layer is words else 1
+
+    def widen_mask(_: nn.Module, inputs: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return inputs, {**keywords, "attention_mask": _with_ones(keywords["attention_mask"], len(prompt()))}
+
+    def insert(_: nn.Module, __: Any, embedded: Tensor) -> Tensor:
+        vectors = prompt().to(embedded.dtype).expand(len(embedded), -1, -1)
+        return torch.cat([embedded[:, :place], vectors, embedded[:, place:]], dim=1)
+
+    def take_out(_: nn.Module, __: Any, output: Any) -> Any:
+        hidden = output.last_hidden_state
+        output.last_hidden_state = torch.cat([hidden[:, :place], hidden[:, place + len(prompt()) :]], dim=1)
+        return output
+
+    body = _body(learner)
+    body.register_forward_pre_hook(widen_mask, with_kwargs=True)
+    layer.register_forward_hook(insert)
+    body.register_forward_hook(take_out)
+    _try(learner)
+
+
+def prepend_keys_and_values(learner: Learner, prefix: Callable[[], Tensor | None]) -> None:
+    """Let every attention layer read ``prefix()`` (tokens, layers · 2 · key width) before each text's keys and values.
+
+    A token's row holds, layer by layer, its key and its value, as PEFT's ``PrefixEncoder`` gives them; None for none.
+
+    Raises:
+        InputError: the model's forward pass cannot take them.
+    """
+    layers, heads, width = attention_shape(learner)
+
+    def prepend(_: nn.Module, inputs: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        vectors = prefix()
+        if vectors is None:
+            return inputs, keywords
+        by_layer = vectors.view(len(vectors), layers, 2, heads, width).permute(1, 2, 3, 0, 4)
+        mask = _with_ones(keywords["attention_mask"], len(vectors))
+        return inputs, {**keywords, "attention_mask": mask, "past_key_values": _Prefix(by_layer)}
+
+    _body(learner).register_forward_pre_hook(prepend, with_kwargs=True)
+    _try(learner)
+
+
+def prefix_encoder(learner: Learner, tokens: int, hidden: int | None, *names: str | int) -> PrefixEncoder:
+    """PEFT's prefix of ``tokens`` vectors, weights from the seed's stream ``names``; see :func:`prefix_of`.
+
+    Args:
+        learner: gives the shape of the attention layers.
+        tokens: prefix tokens.
+        hidden: units of the two-layer perceptron that the vectors come from; None learns them themselves.
+        names: of the random stream.
+    """
+    layers, heads, width = attention_shape(learner)
+    settings = PrefixTuningConfig(
+        num_virtual_tokens=tokens,
+        num_layers=layers,
+        token_dim=heads * width,
+        encoder_hidden_size=hidden or 1,
+        prefix_projection=hidden is not None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(stream_seed(learner.seed, *names))
+        return PrefixEncoder(settings).to(learner.device)
+
+
+def prefix_of(encoder: PrefixEncoder) -> Tensor:
+    """The vectors (tokens, layers · 2 · key width) that ``encoder`` stands for now."""
+    weight = encoder.embedding.weight
+    vectors: Tensor = encoder(torch.arange(len(weight), device=weight.device))
+    return vectors
+
+
+def attention_shape(learner: Learner) -> tuple[int, int, int]:
+    """Layers, heads of keys and values, and their width, as the model's configuration gives them.
+
+    Raises:
+        InputError: it does not.
+    """
+    settings: Any = getattr(learner.model, "config", None)
+    try:
+        heads = settings.num_attention_heads
+        width = getattr(settings, "head_dim", None) or settings.hidden_size // heads
+        return settings.num_hidden_layers, getattr(settings, "num_key_value_heads", None) or heads, width
+    except AttributeError as error:
+        raise _unfit(learner, error) from error
+
+
+class _PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
+    """One layer's prefix; it keeps no text, so that a layer computed again for its gradient reads the same."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys[None], values[None]  # (1, heads, tokens, width)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """The prefix and the text's keys and values (examples, heads, tokens, width)."""
+
+        def joined(kept: Tensor, new: Tensor) -> Tensor:
+            return torch.cat([kept.to(new.dtype).expand(len(new), -1, -1, -1), new], dim=2)
+
+        return joined(self.keys, key_states), joined(self.values, value_states)
+
+
+class _Prefix(Cache):  # type: ignore[misc]  # transformers is not typed
+    """Every layer's prefix (layers, 2, heads, tokens, width); masks count it, positions do not."""
+
+    def __init__(self, by_layer: Tensor) -> None:
+        super().__init__(layers=[_PrefixLayer(keys, values) for keys, values in by_layer])
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Where the text's positions begin."""
+        return 0
+
+    def get_query_offset(self, layer_idx: int = 0) -> int:
+        """How many keys stand before the text's."""
+        count: int = self.layers[layer_idx].get_seq_length()
+        return count
+
+
+def _body(learner: Learner) -> Any:
+    # transformers: the model without the output layer.
+    return getattr(learner.model, "base_model", learner.model)
+
+
+def _embeddings(learner: Learner) -> tuple[nn.Embedding, nn.Module]:
+    """The word embeddings, and the layer around them that adds positions (the same where there is none)."""
+    body = _body(learner)
+    try:
+        words = body.get_input_embeddings()
+        name = next(name for name, module in body.named_modules() if module is words)
+    except (AttributeError, NotImplementedError, StopIteration) as error:
+        raise _unfit(learner, error) from error
+    parent = name.rpartition(".")[0]
+    return words, body.get_submodule(parent) if parent else words
+
+
+def _with_ones(mask: Tensor, count: int) -> Tensor:
+    return torch.cat([mask.new_ones(len(mask), count), mask], dim=1)
+
+
+def _try(learner: Learner) -> None:
+    """Read one text of two tokens, so that a model that does not fit is found before the run."""
+    learner.model.eval()
+    batch = learner.collate([{"input_ids": torch.tensor([1, 1]), "label": 0, "task_id": 0}])
+    try:
+        with torch.no_grad():
+            learner.logits(batch)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise _unfit(learner, error) from error
+
+
+def _unfit(learner: Learner, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(
+        f"{type(learner.model).__name__} takes no learned prompts ({reason}); allowed: transformers' text classifiers "
+        "such as BERT and RoBERTa, Llama and Qwen"
+    )
