@@ -67,6 +67,8 @@ def make_plan(options: dict[str, Any]) -> Plan:
         short, file = locate("strategy", component.name)
         components.append(Component(short, component.arguments))
         members.append((short, _build(short, file, component.arguments)))
+        for used in members[-1][1].uses:
+            locate("strategy", used)
     resolved |= {
         "scenario": scenario_name,
         "strategy": canonical(tuple(components)),

@@ -26,12 +26,14 @@ class Strategy:
         settings: the settings it supports.
         kinds: the task kinds it supports, empty for all.
         alone: why it cannot be stacked with another strategy; empty when it can.
+        uses: names of built-in strategies that it is made of; their files count among its sources.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
 
     settings: ClassVar[tuple[str, ...]] = ALL_SETTINGS
     kinds: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
+    uses: ClassVar[tuple[str, ...]] = ()
     resumable: bool = True
 
     @property

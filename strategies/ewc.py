@@ -8,11 +8,11 @@ one quadratic, A_i (θ_i − c_i)² + const with A = Σ_t F_t and c = Σ_t F_t �
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from clbench.data import TaskData
 from clbench.errors import InputError
 from clbench.fisher import diagonal_fisher
+from clbench.importance import Weights, add_pull, to_device
 from clbench.learner import Learner
 from clbench.rng import generator
 from clbench.strategy import Strategy
@@ -44,17 +44,12 @@ class EWC(Strategy):
     def setup(self, learner: Learner) -> None:
         """No penalty before the first task has ended."""
         self.device = learner.device
-        self.importance: dict[str, Tensor] = {}
-        self.centre: dict[str, Tensor] = {}
+        self.importance: Weights = {}
+        self.centre: Weights = {}
 
     def before_step(self, learner: Learner) -> None:
         """Add the penalty's gradient to the task's."""
-        named = [(name, p) for name, p in learner.named_parameters() if p.grad is not None and name in self.importance]
-        if named:
-            pull = torch._foreach_sub([p.detach() for _, p in named], [self.centre[name] for name, _ in named])
-            torch._foreach_mul_(pull, [self.importance[name] for name, _ in named])
-            gradients = [p.grad for _, p in named if p.grad is not None]
-            torch._foreach_add_(gradients, pull, alpha=self.ewc_lambda)
+        add_pull(learner, self.importance, self.centre, self.ewc_lambda)
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Fold the task's Fisher and weights into the one quadratic."""
@@ -76,5 +71,5 @@ class EWC(Strategy):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the quadratic."""
-        self.importance = {name: value.to(self.device) for name, value in state["importance"].items()}
-        self.centre = {name: value.to(self.device) for name, value in state["centre"].items()}
+        self.importance = to_device(state["importance"], self.device)
+        self.centre = to_device(state["centre"], self.device)
