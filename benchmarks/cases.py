@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clbench.plugins import available
+from clbench.expression import parse_expression
+from clbench.plugins import available, load
 from clbench.results import RunFolder
 
 STACKS = ("replay+ewc", "replay+distillation", "replay(memory_size=20)+ewc(decay=0.9)")
-TEXT_ONLY = ("lora_per_task",)
 EVERY_RUN = ("--config", str(Path(__file__).with_name("kills.yaml")))
 SIZES = {
     "toy": ("--scenario-arg", "train=48", "--scenario-arg", "dev=12", "--scenario-arg", "test=24"),
@@ -40,8 +40,14 @@ def cases() -> list[Case]:
         Case(scenario, strategy)
         for strategy in strategies
         for scenario in SIZES
-        if not (strategy in TEXT_ONLY and scenario == "digits_seq")
+        if _takes(strategy, load("scenario", scenario).kind)
     ]
+
+
+def _takes(expression: str, kind: str) -> bool:
+    """Whether every strategy of the expression supports tasks of that kind."""
+    kinds = [load("strategy", part.name).kinds for part in parse_expression(expression)]
+    return all(not known or kind in known for known in kinds)
 
 
 def differences(one: RunFolder, other: RunFolder) -> list[str]:

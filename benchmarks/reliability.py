@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import random
 import sys
 import tempfile
 import traceback
@@ -28,7 +29,7 @@ from clbench.text import escape_markdown
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="SIGKILLs of fresh interpreters at watched moments")
-    parser.add_argument("--deaths", type=int, default=100, help="SIGKILLs before a random change of the file system")
+    parser.add_argument("--deaths", type=int, help="SIGKILLs before a random change of a file [two a case]")
     parser.add_argument("--examples", type=int, default=10_000, help="random inputs of each target")
     parser.add_argument("--writers", type=int, default=8, help="processes that write into one folder at once")
     parser.add_argument("--seed", type=int, default=0)
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="clbench-reliability-") as folder:
         place = Path(folder)
         watched = list(prove_kills(place / "kills", options.kills, FRESH_MOMENTS, options.seed))
-        sudden = list(prove_kills(place / "deaths", options.deaths, [CHANGE], options.seed))
+        deaths = 2 * len(cases()) if options.deaths is None else options.deaths
+        sudden = list(prove_kills(place / "deaths", deaths, [CHANGE], options.seed))
         outcome = writers.write_together(place / "writers", range(options.writers), start_fresh)
     targets = {name: try_target(name, target, options.examples) for name, target in fuzz.TARGETS.items()}
     text = "\n".join(
@@ -62,7 +64,9 @@ def prove_kills(output: Path, kills: int, moments: Sequence[Moment], seed: int) 
     """Proofs for case after case until ``kills`` kills have landed; the moments go round."""
     share, landed = max(2, -(-kills // len(cases()))), 0
     start = start_forked if moments[0] is CHANGE else start_fresh
-    for number, case in enumerate(cycle(cases())):
+    # Mixed, so that a few kills do not all fall on the first strategies of the alphabet.
+    mixed = random.Random(seed).sample(cases(), len(cases()))
+    for number, case in enumerate(cycle(mixed)):
         if landed >= kills:
             return
         chosen = list(islice(cycle(moments), number * share, (number + 1) * share))
