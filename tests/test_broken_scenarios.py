@@ -107,7 +107,7 @@ BROKEN_SCENARIOS = {
     ),
     "images of several sizes": (
         "run",
-        "RuntimeError: mat1 and mat2 shapes cannot be multiplied",
+        "RuntimeError: stack expects each tensor to be equal size",
         """
         kind = "image"
         def tasks(self):

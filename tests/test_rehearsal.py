@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from clbench import plugins
 from clbench.buffer import ExampleBuffer, Sampling
 from clbench.config import make_config
-from clbench.data import Batch, Example, TaskData, length
+from clbench.data import TOKEN_BUDGET, Batch, Example, TaskData, length
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.rehearsal import ReplayWindow, divergences, join, stored_outputs, uncollate
@@ -749,7 +749,7 @@ def test_stored_outputs_do_not_depend_on_the_batches(
     learner = make_learner("task")
     examples = make_examples(learner.labels, 9)
     whole = stored_outputs(learner, examples)
-    monkeypatch.setattr("clbench.rehearsal.TOKEN_BUDGET", 1)
+    monkeypatch.setitem(TOKEN_BUDGET, "cpu", 1)
     for one, other in zip(whole, stored_outputs(learner, examples), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
     # The other task's columns are no candidates.
