@@ -20,7 +20,7 @@ from benchmarks.peer_run import run_peer
 from benchmarks.sequences import EWC_LAMBDA, Outcome, TaskSequence
 from clbench.clock import Clock
 from clbench.data import Example, collate
-from clbench.models import import_transformers
+from clbench.models import import_libraries
 from clbench.rng import stream_seed
 from clbench.training import learning_rate_factor
 
@@ -196,7 +196,7 @@ class AvalanchePeer:
 
 def run(sequence: TaskSequence) -> Outcome:
     """Run it."""
-    import_transformers()
+    import_libraries()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Avalanche's own calls of what it retires
         import avalanche.training  # noqa: F401  # seconds that are not timed

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from benchmarks.sequences import Outcome, TaskSequence
 from clbench import engine
-from clbench.models import import_transformers
+from clbench.models import import_libraries
 from clbench.plan import make_plan
 from clbench.progress import Reporter
 from clbench.results import RunFolder
@@ -19,7 +19,7 @@ QUIET = -1
 
 def run(sequence: TaskSequence) -> Outcome:
     """Run it; the seconds of its parts come from the run's own log."""
-    import_transformers()  # the peers import before they are timed, too
+    import_libraries()  # the peers import before they are timed, too
     with tempfile.TemporaryDirectory(prefix="clbench-speed-") as folder:
         plan = make_plan({**sequence.options(), "output_dir": folder})
         start = time.perf_counter()

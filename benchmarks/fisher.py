@@ -23,7 +23,7 @@ from clbench.data import TOKEN_BUDGET, Example, length, sorted_batches
 from clbench.environment import choose_device
 from clbench.fisher import FisherKind, diagonal_fisher
 from clbench.learner import Learner
-from clbench.models import import_transformers
+from clbench.models import import_libraries
 from clbench.plan import make_plan
 from clbench.prepare import Prepared, prepare
 from clbench.rng import generator
@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def load(options: argparse.Namespace, device: torch.device) -> Prepared:
     """The scenario's tasks and the model as a run has them before training."""
-    import_transformers()
+    import_libraries()
     settings = {"scenario": options.scenario, "strategy": "ewc", "model": options.model, "device": str(device)}
     return prepare(make_plan(settings), Clock())
 

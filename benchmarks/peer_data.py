@@ -14,12 +14,12 @@ from clbench.config import RunConfig
 from clbench.data import Example, encode, length, sorted_batches, training_batches
 from clbench.environment import choose_device
 from clbench.labels import label_space
-from clbench.learner import Learner
 from clbench.model_names import model_path
 from clbench.models import load_model
 from clbench.plan import make_plan
 from clbench.rng import generator, stream_seed
 from clbench.tokens import tokenise
+from clbench.training import parameter_groups
 
 HUGGING_FACE_DROPOUT = 0.1  # of BERT configurations, the pretrained model's too
 
@@ -90,7 +90,7 @@ class EpochBatches:
         self.epoch = 0
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.config.batch_size)
+        return self.config.steps_per_epoch(len(self.lengths))
 
     def __iter__(self) -> Iterator[list[int]]:
         order = generator(self.config.seed, "data order", self.name, self.epoch)
@@ -106,14 +106,8 @@ def test_batches(examples: Sequence[Example], device: torch.device) -> list[list
 def adamw(model: nn.Module, config: RunConfig, fused: bool | None) -> torch.optim.AdamW:
     """AdamW with clbench's learning rates and decay: none for biases, norms and the output layer."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    head = [p for name, p in named if Learner.is_head(name)]
-    body = [p for name, p in named if not Learner.is_head(name)]
-    groups = [
-        {"params": [p for p in body if p.ndim > 1], "lr": config.lr, "weight_decay": config.weight_decay},
-        {"params": [p for p in body if p.ndim <= 1], "lr": config.lr, "weight_decay": 0.0},
-        {"params": head, "lr": config.head_lr, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, fused=fused)
+    rates = {"body": config.lr, "head": config.head_lr}
+    return torch.optim.AdamW(parameter_groups(named, rates, config.weight_decay), fused=fused)
 
 
 @dataclass

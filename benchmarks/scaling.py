@@ -22,9 +22,9 @@ import torch
 from benchmarks.many_runs import compare_seconds, write_runs
 from benchmarks.report import describe, heading, mebibytes, table, write_report
 from benchmarks.step_times import learn, prepare_many, step_times, trainable_bytes
-from benchmarks.timing import PAIRS, described, ratios, spread, start_as_command_line
+from benchmarks.timing import PAIRS, described, quartiles, ratios, spread, start_as_command_line
 from clbench.environment import choose_device
-from clbench.models import import_transformers
+from clbench.models import import_libraries
 from clbench.plan import make_plan
 from clbench.results import RunFolder
 from clbench.strategy import Strategy
@@ -34,10 +34,10 @@ MOMENTS = (2, 5, 10, 20, 50)
 NOTES = """
 A step is the engine's own (batch, forward and backward pass, the strategy's hooks, clipping, AdamW) on the same
 {batch_size} short texts, small so that a penalty's share is large: {steps} of them a measurement. The strategy has
-learned all tasks before; its state at each moment was kept, and the moments take turns, {pairs} of them, so that a
-drifting machine slows all alike. Ratios are of measurements in one turn; numbers are median (minimum–maximum). Stored
-is what the strategy keeps, as in result.json; trainable weights are {weights}; the checkpoint holds the weights that
-learn and what the strategy keeps. Memory is what the process has resident, on a GPU what its tensors take."""
+learned all tasks before; its state at each moment was kept, and the moments take turns, {turns} of them, so that a
+drifting machine slows all alike. Ratios are of measurements in one turn; numbers are median (first–third quartile).
+Stored is what the strategy keeps, as in result.json; trainable weights are {weights}; the checkpoint holds the weights
+that learn and what the strategy keeps. Memory is what the process has resident, on a GPU what its tensors take."""
 RUN_NOTES = """
 ## Runs
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(given)
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
-    import_transformers()
+    import_libraries()
     settings = {"model": options.model, "device": str(device), "batch_size": options.batch_size}
     found = {strategy: measure(strategy, options, settings) for strategy in STRATEGIES}
     runs = measure_compare(options.runs, options.pairs) if options.runs else []
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notes = NOTES.format(
         batch_size=options.batch_size,
         steps=options.steps,
-        pairs=options.pairs,
+        turns=options.turns,
         weights=mebibytes(found["ewc"]["trainable_bytes"]),
     )
     lines = [*heading("Scaling", environment, options.pairs), "", "## Tasks", "", *task_table(found)]
@@ -80,11 +80,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="turns; fewer than 5 are a trial")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="turns of compare; fewer than 5 are a trial")
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--tasks", type=int, default=MOMENTS[-1], help="2 to 200")
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=10, help="steps of one measurement")
+    parser.add_argument("--steps", type=int, default=2, help="steps of one measurement")
+    parser.add_argument("--turns", type=int, default=100, help="turns of the measurements of steps")
     parser.add_argument("--runs", type=int, default=10_000, help="generated runs; 0 leaves compare out")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=Path("results"))
@@ -98,7 +99,7 @@ def measure(strategy: str, options: argparse.Namespace, settings: dict[str, Any]
     prepared = prepare_many(expression, options.tasks, settings)
     with tempfile.TemporaryDirectory(prefix="clbench-scaling-") as folder:
         kept, sizes = learn(prepared, moments, RunFolder(Path(folder)))
-        seconds = step_times(prepared, kept, partial(build, expression), options.pairs, options.steps)
+        seconds = step_times(prepared, kept, partial(build, expression), options.turns, options.steps)
     return {
         "step_seconds": {str(moment): described(values) for moment, values in seconds.items()},
         "ratio_to_first": {
@@ -133,8 +134,8 @@ def task_table(found: dict[str, dict[str, Any]]) -> list[str]:
                 [
                     strategy,
                     moment,
-                    spread([1000 * value for value in one["step_seconds"][moment]["values"]]).text(1),
-                    spread(one["ratio_to_first"][moment]["values"]).text(3),
+                    quartiles([1000 * value for value in one["step_seconds"][moment]["values"]], 1),
+                    quartiles(one["ratio_to_first"][moment]["values"], 3),
                     mebibytes(size["stored_bytes"]),
                     f"{size['stored_bytes'] / one['trainable_bytes']:.2f}",
                     mebibytes(size["checkpoint_bytes"]),

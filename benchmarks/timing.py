@@ -40,6 +40,12 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
 
 
+def quartiles(values: Sequence[float], digits: int) -> str:
+    """Median, first and third quartile of many values, as a table shows them."""
+    first, middle, third = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{middle:.{digits}f} ({first:.{digits}f}–{third:.{digits}f})"
+
+
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """Each of ``ours`` by the one of ``theirs`` that was measured in the same turn."""
     return [a / b for a, b in zip(ours, theirs, strict=True)]

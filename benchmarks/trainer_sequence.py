@@ -21,7 +21,7 @@ from benchmarks.sequences import EWC_LAMBDA, Outcome, TaskSequence
 from benchmarks.trainer_ewc import Weights, fisher_by_loop, penalty
 from clbench.clock import Clock
 from clbench.data import Example, collate
-from clbench.models import import_transformers
+from clbench.models import import_libraries
 from clbench.rng import generator, stream_seed
 from clbench.training import learning_rate_factor
 
@@ -115,7 +115,7 @@ class TrainerPeer:
     def _same_optimizer(self, texts: int) -> tuple[Any, Any]:
         config = self.loaded.config
         optimizer = adamw(self.model, config, True)
-        steps = -(-texts // config.batch_size) * config.epochs
+        steps = config.steps_per_epoch(texts) * config.epochs
         factor = partial(learning_rate_factor, steps=steps, warmup=config.warmup)
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
@@ -176,7 +176,7 @@ def _loader(loaded: Loaded, examples: Any, batches: Any) -> DataLoader[Any]:
 
 def run(sequence: TaskSequence) -> Outcome:
     """Run it."""
-    import_transformers()
+    import_libraries()
     trainer_class()  # the import of the Trainer takes seconds
 
     with tempfile.TemporaryDirectory(prefix="clbench-trainer-") as folder:

@@ -2,9 +2,9 @@
 
 import importlib
 
-from clbench.models import import_transformers
+from clbench.models import import_libraries
 
-import_transformers()
+import_libraries()
 for name in (
     "clbench.commands",
     "matplotlib.backends.backend_agg",

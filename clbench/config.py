@@ -74,6 +74,10 @@ class RunConfig(BaseModel):
         science["clbench"] = clbench.__version__
         return hashlib.sha256(canonical_json(science).encode()).hexdigest()[:8]
 
+    def steps_per_epoch(self, examples: int) -> int:
+        """Optimizer steps of one pass over so many new examples; the last batch may be smaller."""
+        return -(-examples // self.batch_size)
+
 
 def canonical_json(value: Any) -> str:
     """JSON in one fixed spelling: sorted keys, no spaces, no NaN."""

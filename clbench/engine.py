@@ -16,7 +16,7 @@ from clbench.config import RunConfig
 from clbench.data import Example, TaskData
 from clbench.evaluator import evaluate_all
 from clbench.interrupts import Interrupted, Interrupts
-from clbench.models import import_transformers
+from clbench.models import import_libraries
 from clbench.outcome import make_result
 from clbench.plan import Plan
 from clbench.prepare import Prepared, prepare
@@ -90,8 +90,8 @@ def _finished(plan: Plan, folder: RunFolder, report: Reporter) -> dict[str, Any]
 def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -> dict[str, Any]:
     config = plan.config
     device = environment.choose_device(config.device)
-    import_transformers()
-    clock = Clock(config.profile)  # the import takes seconds, and only in the first run of a process
+    import_libraries()
+    clock = Clock(config.profile)  # from here on: imports are no part of what a strategy costs
     environment.reset_peak_memory(device)
     with clock.measure("prepare"):
         prepared = prepare(plan, clock)

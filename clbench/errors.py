@@ -41,7 +41,13 @@ def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
     "unknown strategy 'ewcc'; did you mean 'ewc'? allowed: ewc, naive"
     """
     names = sorted(allowed)
+    close = nearest(value, names)
+    hint = f" did you mean '{close}'?" if close else ""
+    return InputError(f"unknown {what} {value!r};{hint} allowed: {', '.join(names) or 'none'}")
+
+
+def nearest(value: str, names: Iterable[str]) -> str | None:
+    """The name most like ``value``, whatever the case of its letters; None when none is like it."""
     spelled = {name.lower(): name for name in names}
     close = difflib.get_close_matches(value.lower(), spelled, n=1, cutoff=0.5)
-    hint = f" did you mean '{spelled[close[0]]}'?" if close else ""
-    return InputError(f"unknown {what} {value!r};{hint} allowed: {', '.join(names) or 'none'}")
+    return spelled[close[0]] if close else None

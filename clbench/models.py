@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
     Raises:
         InputError: the model is unknown, cannot be loaded, or does not fit the scenario's kind of task.
     """
-    import_transformers()
+    import_libraries()
     with torch.random.fork_rng():
         torch.manual_seed(stream_seed(config.seed, "model"))
         if tasks[0].kind == "image":
@@ -44,17 +45,21 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
     return model.to(device), tokenizer
 
 
-def import_transformers() -> None:
-    """Import transformers, quietly, with what the built-in models need."""
+def import_libraries() -> None:
+    """Import, quietly, the libraries that every run needs: it takes seconds, and only the first time in a process."""
     survive_torchvision()
+    import datasets  # noqa: F401
     import huggingface_hub
     import transformers
+    import transformers.conversion_mapping
     import transformers.models.auto.modeling_auto
     import transformers.models.bert.modeling_bert
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     huggingface_hub.logging.set_verbosity_error()
+    # PEFT asks transformers for it by its old name, which is no news to whoever runs clbench.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def survive_torchvision() -> None:

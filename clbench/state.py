@@ -57,26 +57,35 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
     state.rows = row + 1
     state.accuracy.append([e.accuracy if e else None for e in evaluations])
     state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
+    _record_predictions(state, row, evaluations)
     for position, evaluation in enumerate(evaluations):
         if evaluation is None:
             continue
-        task, count = prepared.tasks[position].name, len(evaluation.labels)
-        columns = {
-            "after_task": torch.full((count,), row),
-            "task": torch.full((count,), position),
-            "index": torch.arange(count),
-            "label": torch.tensor(evaluation.labels),
-            "prediction": torch.tensor(evaluation.predictions),
-            "confidence": torch.tensor(evaluation.confidences),
-        }
-        for column, values in columns.items():
-            before = [state.predictions[column]] if column in state.predictions else []
-            state.predictions[column] = torch.cat([*before, values])
+        task = prepared.tasks[position].name
         learned = state.accuracy[position + 1][position] if position + 1 < row else None
         if learned is not None and evaluation.accuracy < FORGETTING_THRESHOLD * learned:
             text = f"{task} is being forgotten: accuracy {evaluation.accuracy:.3f} after {prepared.tasks[row - 1].name}"
             text += f", {learned:.3f} right after learning"
             state.warnings.append({"after_task": row, "task": task, "text": text})
+
+
+def _record_predictions(state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
+    """Append a row's predictions to the columns, all tasks at once: each append copies what is there."""
+    columns: dict[str, list[Tensor]] = {name: [value] for name, value in state.predictions.items()}
+    for position, evaluation in enumerate(evaluations):
+        if evaluation is not None:
+            count = len(evaluation.labels)
+            values = {
+                "after_task": torch.full((count,), row),
+                "task": torch.full((count,), position),
+                "index": torch.arange(count),
+                "label": torch.tensor(evaluation.labels),
+                "prediction": torch.tensor(evaluation.predictions),
+                "confidence": torch.tensor(evaluation.confidences),
+            }
+            for name, value in values.items():
+                columns.setdefault(name, []).append(value)
+    state.predictions = {name: torch.cat(values) for name, values in columns.items()}
 
 
 def prediction_columns(prepared: Prepared, state: State) -> dict[str, list[Any]]:

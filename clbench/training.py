@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor
+from torch import Tensor, nn
 
 from clbench.config import RunConfig
 from clbench.data import Batch, Example, TaskData, length, training_batches
@@ -32,14 +32,15 @@ class Training:
     ) -> None:
         self.config, self.strategy, self.learner, self.task, self.examples = config, strategy, learner, task, examples
         self.lengths = [length(example) for example in examples]
-        self.steps_per_epoch = -(-len(examples) // config.batch_size)
+        self.steps_per_epoch = config.steps_per_epoch(len(examples))
         self.steps = self.steps_per_epoch * config.epochs
         self.step = self.seen = 0
         self.micro_batch_size = -(-config.batch_size // config.accumulation)
         self.batches: list[list[int]] = []
         self.losses: list[Tensor] = []
         self.accelerator = _accelerator(config, learner)
-        self.optimizer = self.accelerator.prepare(_optimizer(config, learner))
+        groups = parameter_groups(learner.named_parameters(), learner.learning_rates, config.weight_decay)
+        self.optimizer = self.accelerator.prepare(torch.optim.AdamW(groups, fused=True))
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
         torch.manual_seed(stream_seed(config.seed, "dropout", task.name))
         learner.model.train()
@@ -50,8 +51,8 @@ class Training:
         Raises:
             RunError: the device's memory is exhausted, and ``auto_batch`` is off or the micro-batch cannot be halved.
         """
-        # Drawn once, so that neither accumulation nor a retry changes what the step learns from.
         timed = self.learner.clock.part
+        # Drawn once, so that neither accumulation nor a retry changes what the step learns from.
         with timed("train/data"):
             batch = self.learner.collate([self.examples[i] for i in self._next_batch()])
         with timed("train/strategy"):
@@ -189,24 +190,22 @@ def _accelerator(config: RunConfig, learner: Learner) -> Accelerator:
     return Accelerator(cpu=learner.device.type == "cpu", mixed_precision=precision, device_placement=False)
 
 
-def _optimizer(config: RunConfig, learner: Learner) -> torch.optim.Optimizer:
-    """AdamW with the body's and the head's learning rates; no decay of biases, norms and the head.
+def parameter_groups(
+    named: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float], weight_decay: float
+) -> list[dict[str, Any]]:
+    """An optimizer's groups with the body's and the head's learning rates; no decay of biases, norms and the head.
 
     Without decay, rows of the output layer that get no gradient do not move.
     """
-    body: list[Tensor] = []
-    plain: list[Tensor] = []
-    head: list[Tensor] = []
-    for name, parameter in learner.named_parameters():
-        group = head if learner.is_head(name) else body if parameter.ndim > 1 else plain
-        group.append(parameter)
-    rates = learner.learning_rates
-    groups = [
-        {"params": body, "lr": rates["body"], "weight_decay": config.weight_decay},
-        {"params": plain, "lr": rates["body"], "weight_decay": 0.0},
-        {"params": head, "lr": rates["head"], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
+    groups: dict[str, dict[str, Any]] = {
+        "body": {"params": [], "lr": rates["body"], "weight_decay": weight_decay},
+        "plain": {"params": [], "lr": rates["body"], "weight_decay": 0.0},
+        "head": {"params": [], "lr": rates["head"], "weight_decay": 0.0},
+    }
+    for name, parameter in named:
+        group = "head" if Learner.is_head(name) else "body" if parameter.ndim > 1 else "plain"
+        groups[group]["params"].append(parameter)
+    return [group for group in groups.values() if group["params"]]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 from clbench import corpora, splits
@@ -102,8 +103,9 @@ class TextSequence(Scenario):
         generator = random.Random(f"{self.seed}/{name}")
         train_size, dev_size, test_size = self.sizes
         if corpus.test:
-            held_out = splits.deduplicate(corpus.test(), splits.words_only)
-            rest = splits.deduplicate(corpus.train(), splits.words_only, exclude=[text for text, _ in held_out])
+            words = cache(splits.words_only)  # the held-out texts are compared twice
+            held_out = splits.deduplicate(corpus.test(), words)
+            rest = splits.deduplicate(corpus.train(), words, exclude=[text for text, _ in held_out])
             train, dev, _ = _draw(name, rest, (train_size, dev_size, 0), generator)
             test = _draw(name, held_out, (0, 0, test_size), generator)[2]
         else:

@@ -70,7 +70,7 @@ def output_sensitivity(learner: Learner, examples: Sequence[Example]) -> Weights
         for example in examples:
             batch = learner.collate([example])
             logits = learner.logits(batch)
-            candidates = learner.mask(torch.zeros_like(logits), batch["task_ids"]) == 0
+            candidates = learner.candidates(learner.local_labels)[batch["task_ids"]]
             length = logits.masked_fill(~candidates, 0.0).square().sum()
             gradients = torch.autograd.grad(length, parameters, allow_unused=True)
             reached = [(total, g.abs()) for total, g in zip(sums.values(), gradients, strict=True) if g is not None]

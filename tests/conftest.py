@@ -38,9 +38,9 @@ Run = tuple[dict[str, Any], RunFolder]
 
 def tiny_bert(labels: int, dropout: float = 0.0) -> nn.Module:
     """A BERT of about 3000 parameters; weights from torch's global generator."""
-    from clbench.models import import_transformers
+    from clbench.models import import_libraries
 
-    import_transformers()
+    import_libraries()
     from transformers import BertConfig, BertForSequenceClassification
 
     settings = BertConfig(

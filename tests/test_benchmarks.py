@@ -14,7 +14,17 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import fisher, many_runs, measurements, peer_data, peer_tables, sequences, step_times, timing
+from benchmarks import (
+    checkpoints,
+    fisher,
+    many_runs,
+    measurements,
+    peer_data,
+    peer_tables,
+    sequences,
+    step_times,
+    timing,
+)
 from benchmarks.trainer_ewc import fisher_by_loop, penalty
 from benchmarks.trainer_sequence import TaskClassifier
 from clbench import engine
@@ -167,6 +177,7 @@ def test_ratios_are_of_one_turn() -> None:
     assert found == [0.5, 2.0, 0.75]
     assert timing.spread(found) == timing.Spread(0.75, 0.5, 2.0)
     assert timing.spread(found).text() == "0.75 (0.50–2.00)"
+    assert timing.quartiles([4.0, 1.0, 3.0, 2.0, 5.0], 1) == "3.0 (2.0–4.0)"
     with pytest.raises(ValueError, match="shorter"):
         timing.ratios([1.0, 2.0], [1.0])
 
@@ -296,3 +307,13 @@ def test_generated_runs_can_be_compared(tmp_path: Path, monkeypatch: pytest.Monk
     (table,) = compare(runs).tables
     assert sorted(len(row.runs) for row in table.rows) == [1, 1, 2, 2]  # a second seed of the first two kinds
     assert len(RunFolder(runs[0].folder).read_predictions()["index"]) == 6 * 5 * 300
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_runs_with_and_without_checkpoints_differ_in_nothing_else(
+    saves: bool, tmp_path: Path, run_toy: Callable[..., tuple[dict[str, Any], RunFolder]]
+) -> None:
+    with checkpoints.saving(saves):
+        result, folder = run_toy("naive", tmp_path, keep_checkpoints=True)
+    assert folder.checkpoint.exists() == saves
+    assert result["accuracy_matrix"] == run_toy("naive")[0]["accuracy_matrix"]

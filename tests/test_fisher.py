@@ -14,7 +14,7 @@ from clbench import per_example
 from clbench.data import Example
 from clbench.fisher import FisherKind, diagonal_fisher
 from clbench.learner import Learner
-from clbench.models import SmallConvNet, import_transformers
+from clbench.models import SmallConvNet, import_libraries
 from clbench.per_example import squares_collected, supported
 from clbench.rng import generator
 
@@ -36,7 +36,7 @@ def spread(model: nn.Module) -> nn.Module:
 
 def transformer(name: str, **settings: Any) -> nn.Module:
     """A tiny model of transformers' family ``name`` with an output layer of LABELS columns."""
-    import_transformers()
+    import_libraries()
     import transformers
 
     sizes = {

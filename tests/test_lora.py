@@ -467,10 +467,7 @@ def adaptive(learner: Learner, rank: int = 2) -> adaptive_rank.AdaptiveRank:
     return adaptive_rank.AdaptiveRank(model, names)
 
 
-class Config:
-    """What of a run's configuration the schedule depends on."""
-
-    batch_size, epochs = 4, 5
+CONFIG = make_plan({"scenario": "toy", "strategy": "lora_per_task", "batch_size": 4, "epochs": 5}).config
 
 
 def adapt(learner: Learner, ranks: adaptive_rank.AdaptiveRank, steps: range) -> list[int]:
@@ -500,7 +497,7 @@ def test_the_rank_budget_falls_to_the_target(make_learner: MakeLearner, make_exa
     lora.use_module(ranks.model, "task1")
     lora.learn_only(learner, "task1")
     ranks.before_task(learner, data)
-    ranks.train(learner, data, Config())  # type: ignore[arg-type]
+    ranks.train(learner, data, CONFIG)
     totals = adapt(learner, ranks, range(20))
     # Zhang et al. 2023, equation 12: 8 + (12 − 8) (1 − (t − 2) / (20 − 4 − 2))³.
     budgets = [12, 12] + [8 + int(4 * (1 - (t - 2) / 14) ** 3) for t in range(3, 17)] + [8] * 4
@@ -517,7 +514,7 @@ def test_adaptive_ranks_go_on_exactly_after_a_resume(make_learner: MakeLearner, 
         ranks = adaptive(learner)
         data = task_data(learner, 0, make_examples(learner.labels, 16))
         ranks.before_task(learner, data)
-        ranks.train(learner, data, Config())  # type: ignore[arg-type]
+        ranks.train(learner, data, CONFIG)
         return learner, ranks
 
     learner, ranks = begin()

@@ -108,11 +108,13 @@ class AvalancheStrategy(Strategy):
 
     def _start(self, learner: Learner, config: RunConfig) -> None:
         """Construct Avalanche's strategy around the learner's model."""
-        from clbench.integrations.avalanche_model import CandidateCrossEntropy, parameter_groups, wrap
+        from clbench.integrations.avalanche_model import CandidateCrossEntropy, wrap
         from clbench.integrations.avalanche_recipe import Recipe
+        from clbench.training import parameter_groups
 
         model = wrap(learner)
-        groups = parameter_groups(model, learner.learning_rates, config.weight_decay)
+        # Frozen parameters too: Avalanche adds each one that it does not find to a group of its own choice.
+        groups = parameter_groups(model.named_parameters(), learner.learning_rates, config.weight_decay)
         optimizer = torch.optim.AdamW(groups, fused=True)
         self.recipe = Recipe(optimizer, config.warmup, config.max_grad_norm)
         self.inner = self._construct(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -11,7 +10,7 @@ import warnings
 from importlib import metadata
 from typing import Any
 
-from clbench.errors import InputError
+from clbench.errors import InputError, nearest
 from clbench.plugins import Parameter
 
 PACKAGE = "avalanche-lib"
@@ -93,9 +92,8 @@ def find_strategy(name: str) -> type[Any]:
     if name in REFUSED:
         raise InputError(f"avalanche.{name} cannot be run here: {REFUSED[name]}; allowed: {', '.join(sorted(known))}")
     if name not in known:
-        spelled = {candidate.lower(): candidate for candidate in known}
-        near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
-        hint = f" did you mean 'avalanche.{spelled[near[0]]}'?" if near else ""
+        near = nearest(name, known)
+        hint = f" did you mean 'avalanche.{near}'?" if near else ""
         raise InputError(f"unknown strategy of Avalanche {name!r};{hint} allowed: {', '.join(sorted(known))}")
     package = NEEDED_PACKAGE.get(name)
     if package and importlib.util.find_spec(package) is None:

@@ -114,19 +114,3 @@ class CandidateCrossEntropy(nn.Module):
         batch = {"labels": labels, "task_ids": self.tasks[labels]}
         losses = self.learner.example_losses(logits, batch)
         return losses.mean() if self.reduction == "mean" else losses
-
-
-def parameter_groups(model: nn.Module, rates: dict[str, float], weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW's groups as clbench forms them: body, the body's biases and norms without decay, head without decay.
-
-    Frozen parameters are in them too: Avalanche adds each one that it does not find to a group of its own choice.
-    """
-    groups: dict[str, dict[str, Any]] = {
-        "body": {"params": [], "lr": rates["body"], "weight_decay": weight_decay},
-        "plain": {"params": [], "lr": rates["body"], "weight_decay": 0.0},
-        "head": {"params": [], "lr": rates["head"], "weight_decay": 0.0},
-    }
-    for name, parameter in model.named_parameters():
-        group = "head" if Learner.is_head(name) else "body" if parameter.ndim > 1 else "plain"
-        groups[group]["params"].append(parameter)
-    return [group for group in groups.values() if group["params"]]

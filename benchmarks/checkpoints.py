@@ -1,0 +1,132 @@
+"""What a checkpoint after each task costs a run: the same run with and without saving, in turns.
+
+``python -m benchmarks.checkpoints`` writes checkpoints-<device>.json and .md into results/. It takes about fifteen
+minutes on a 2-core CPU. Run nothing else meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from unittest import mock
+
+import torch
+
+from benchmarks.report import describe, heading, table, write_report
+from benchmarks.timing import PAIRS, described, ratios, spread, start_as_command_line
+from clbench import engine
+from clbench.environment import choose_device
+from clbench.models import import_libraries
+from clbench.plan import make_plan
+from clbench.progress import Reporter
+
+QUIET = -1
+NOTES = """
+A whole run of `{scenario}` with each strategy, {pairs} times with a checkpoint after each task but the last, as always,
+and as often with the saving taken out, in turns in one process. A checkpoint holds what learned and what the strategy
+keeps; it is copied at once and written, hashed and synced by a thread while the next task is learned. Waited is the
+time for which learning stands still (`checkpoint` in the run's profile); processor time counts every thread. A ratio is
+of two runs of one turn; numbers are median (minimum–maximum)."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one run: of the clock, of the processors, and those that it waited for checkpoints."""
+
+    wall: float
+    processors: float
+    waited: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parse(given)
+    torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    import_libraries()
+    run_once("naive", options, saving(True), limit=8)  # the first run of a process is slower
+    rows, data = [], {}
+    for strategy in options.strategy or ["naive", "ewc"]:
+        found: dict[bool, list[Cost]] = {True: [], False: []}
+        for _ in range(options.pairs):
+            for saves, costs in found.items():
+                costs.append(run_once(strategy, options, saving(saves)))
+                print(f"{strategy}, saving {saves}: {costs[-1]}", file=sys.stderr, flush=True)
+        walls, processors = (
+            [[getattr(cost, name) for cost in costs] for costs in found.values()] for name in ("wall", "processors")
+        )
+        compared = {
+            "wall_with_to_without": described(ratios(*walls)),
+            "processors_with_to_without": described(ratios(*processors)),
+        }
+        data[strategy] = {
+            **compared,
+            "with": [asdict(cost) for cost in found[True]],
+            "without": [asdict(cost) for cost in found[False]],
+        }
+        rows.append(
+            [
+                strategy,
+                *(spread(values).text(1) for values in walls),
+                *(spread(one["values"]).text(3) for one in compared.values()),
+                spread([cost.waited for cost in found[True]]).text(2),
+            ]
+        )
+    environment = describe("benchmarks.checkpoints", given, device, options.threads)
+    header = ["strategy", "with (s)", "without (s)", "with / without", "the same of processor time", "waited (s)"]
+    notes = NOTES.format(scenario=options.scenario, pairs=options.pairs)
+    lines = [*heading("Checkpoints", environment, options.pairs), "", *table(header, rows), *notes.splitlines()]
+    write_report(options.output, f"checkpoints-{device.type}", {**environment, "strategies": data}, lines)
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpoints", description=__doc__)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="turns; fewer than 5 are a trial")
+    parser.add_argument("--strategy", action="append", help="default: naive and ewc")
+    parser.add_argument("--scenario", default="text_seq")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--output", type=Path, default=Path("results"))
+    return parser.parse_args(arguments)
+
+
+@contextmanager
+def saving(saves: bool) -> Iterator[None]:
+    """The engine with or without its checkpoints inside the block."""
+    with nullcontext() if saves else mock.patch.object(engine, "save"):
+        yield
+
+
+def run_once(
+    strategy: str, options: argparse.Namespace, saved: AbstractContextManager[None], limit: int | None = None
+) -> Cost:
+    """One run in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="clbench-checkpoints-") as folder, saved:
+        plan = make_plan(
+            {
+                "scenario": options.scenario,
+                "strategy": strategy,
+                "device": options.device,
+                "limit": limit,
+                "profile": True,
+                "output_dir": folder,
+            }
+        )
+        wall, processors = time.perf_counter(), time.process_time()
+        result = engine.run(plan, Reporter(QUIET))
+        wall, processors = time.perf_counter() - wall, time.process_time() - processors
+    return Cost(wall, processors, result["cost"]["profile"].get("checkpoint", 0.0))
+
+
+if __name__ == "__main__":
+    start_as_command_line("benchmarks.checkpoints")
+    sys.exit(main())
