@@ -1,8 +1,8 @@
 """clbench against Avalanche and the Hugging Face Trainer over a sequence of tasks, in turns, each in its own process.
 
-``python -m benchmarks.peers`` writes speed-<device>.json and .md into results/. With the default sizes a turn takes
-about nine minutes on a 2-core CPU; ``--train 600 --test 300`` is the whole of text_seq. An interrupted benchmark goes
-on with the same command. Run nothing else meanwhile.
+``python -m benchmarks.peers`` writes speed-<device>.json and .md into results/ (``--row same``: speed-<device>-same).
+With the default sizes a turn takes about nine minutes on a 2-core CPU; ``--train 600 --test 300`` is the whole of
+text_seq. An interrupted benchmark goes on with the same command. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(given)
     device = choose_device(options.device)
     options.output.mkdir(parents=True, exist_ok=True)
-    work = WorkFile(options.output / f".speed-{device.type}.work.jsonl", options.threads)
+    name = "-".join(["speed", device.type, *(options.row or [])])
+    work = WorkFile(options.output / f".{name}.work.jsonl", options.threads)
     found = measure_all(planned(options, device.type), options.pairs, work, partial(measure, threads=options.threads))
     check_equal_work(found)
     environment = describe("benchmarks.peers", given, device, options.threads)
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *tables(rows, found),
         *notes(next(iter(found)), next(iter(found.values()))[0]),
     ]
-    write_report(options.output, f"speed-{device.type}", data, lines)
+    write_report(options.output, name, data, lines)
     work.path.unlink(missing_ok=True)
     return 0
 
