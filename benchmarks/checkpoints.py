@@ -1,7 +1,7 @@
 """What a checkpoint after each task costs a run: the same run with and without saving, in turns.
 
-``python -m benchmarks.checkpoints`` writes checkpoints-<device>.json and .md into results/. It takes about fifteen
-minutes on a 2-core CPU. Run nothing else meanwhile.
+``python -m benchmarks.checkpoints`` writes checkpoints-<device>.json and .md into results/. It takes about half
+an hour on a 2-core CPU. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unittest import mock
 import torch
 
 from benchmarks.report import describe, heading, table, write_report
-from benchmarks.timing import PAIRS, described, ratios, spread, start_as_command_line
+from benchmarks.timing import PAIRS, described, quartiles, spread, start_as_command_line
 from clbench import engine
 from clbench.environment import choose_device
 from clbench.models import import_libraries
@@ -29,11 +29,13 @@ from clbench.progress import Reporter
 
 QUIET = -1
 NOTES = """
-A whole run of `{scenario}` with each strategy, {pairs} times with a checkpoint after each task but the last, as always,
-and as often with the saving taken out, in turns in one process. A checkpoint holds what learned and what the strategy
-keeps; it is copied at once and written, hashed and synced by a thread while the next task is learned. Waited is the
-time for which learning stands still (`checkpoint` in the run's profile); processor time counts every thread. A ratio is
-of two runs of one turn; numbers are median (minimum–maximum)."""
+A whole run of `{scenario}` ({train} training and {test} test texts a task) with each strategy, {pairs} times with a
+checkpoint after each task but the last, as always, and as often with the saving taken out, in turns in one process,
+every second turn the other way round. A checkpoint holds what learned and what the strategy keeps; it is copied at once
+and written, hashed and synced by a thread while the next task is learned. Its cost does not depend on the number of
+texts. Waited is the time for which learning stands still (`checkpoint` in the run's profile); processor time counts
+every thread. Differences are of two runs of one turn; numbers are median (minimum–maximum), for differences median
+(first–third quartile)."""
 
 
 @dataclass(frozen=True)
@@ -51,37 +53,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
     import_libraries()
-    run_once("naive", options, saving(True), limit=8)  # the first run of a process is slower
+    run_once("naive", options, saving(True))  # the first run of a process is slower
     rows, data = [], {}
     for strategy in options.strategy or ["naive", "ewc"]:
-        found: dict[bool, list[Cost]] = {True: [], False: []}
-        for _ in range(options.pairs):
-            for saves, costs in found.items():
-                costs.append(run_once(strategy, options, saving(saves)))
-                print(f"{strategy}, saving {saves}: {costs[-1]}", file=sys.stderr, flush=True)
-        walls, processors = (
-            [[getattr(cost, name) for cost in costs] for costs in found.values()] for name in ("wall", "processors")
-        )
-        compared = {
-            "wall_with_to_without": described(ratios(*walls)),
-            "processors_with_to_without": described(ratios(*processors)),
+        found = measure(strategy, options)
+        more = {
+            name: [getattr(a, name) - getattr(b, name) for a, b in zip(found[True], found[False], strict=True)]
+            for name in ("wall", "processors")
         }
         data[strategy] = {
-            **compared,
+            "wall_more": described(more["wall"]),
+            "processors_more": described(more["processors"]),
             "with": [asdict(cost) for cost in found[True]],
             "without": [asdict(cost) for cost in found[False]],
         }
         rows.append(
             [
                 strategy,
-                *(spread(values).text(1) for values in walls),
-                *(spread(one["values"]).text(3) for one in compared.values()),
+                *(spread([cost.wall for cost in found[saves]]).text(1) for saves in (True, False)),
+                *(quartiles(values, 2) for values in more.values()),
                 spread([cost.waited for cost in found[True]]).text(2),
             ]
         )
     environment = describe("benchmarks.checkpoints", given, device, options.threads)
-    header = ["strategy", "with (s)", "without (s)", "with / without", "the same of processor time", "waited (s)"]
-    notes = NOTES.format(scenario=options.scenario, pairs=options.pairs)
+    header = ["strategy", "with (s)", "without (s)", "more (s)", "more processor time (s)", "waited (s)"]
+    notes = NOTES.format(scenario=options.scenario, train=options.train, test=options.test, pairs=options.pairs)
     lines = [*heading("Checkpoints", environment, options.pairs), "", *table(header, rows), *notes.splitlines()]
     write_report(options.output, f"checkpoints-{device.type}", {**environment, "strategies": data}, lines)
     return 0
@@ -94,9 +90,21 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=PAIRS, help="turns; fewer than 5 are a trial")
     parser.add_argument("--strategy", action="append", help="default: naive and ewc")
     parser.add_argument("--scenario", default="text_seq")
+    parser.add_argument("--train", type=int, default=600, help="training texts a task")
+    parser.add_argument("--test", type=int, default=300, help="test texts a task")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=Path("results"))
     return parser.parse_args(arguments)
+
+
+def measure(strategy: str, options: argparse.Namespace) -> dict[bool, list[Cost]]:
+    """The costs of the runs with (True) and without (False) saving, turn by turn."""
+    found: dict[bool, list[Cost]] = {True: [], False: []}
+    for turn in range(options.pairs):
+        for saves in (True, False) if turn % 2 == 0 else (False, True):
+            found[saves].append(run_once(strategy, options, saving(saves)))
+            print(f"{strategy}, saving {saves}: {found[saves][-1]}", file=sys.stderr, flush=True)
+    return found
 
 
 @contextmanager
@@ -106,9 +114,7 @@ def saving(saves: bool) -> Iterator[None]:
         yield
 
 
-def run_once(
-    strategy: str, options: argparse.Namespace, saved: AbstractContextManager[None], limit: int | None = None
-) -> Cost:
+def run_once(strategy: str, options: argparse.Namespace, saved: AbstractContextManager[None]) -> Cost:
     """One run in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="clbench-checkpoints-") as folder, saved:
         plan = make_plan(
@@ -116,7 +122,7 @@ def run_once(
                 "scenario": options.scenario,
                 "strategy": strategy,
                 "device": options.device,
-                "limit": limit,
+                "scenario_args": {"train": options.train, "test": options.test},
                 "profile": True,
                 "output_dir": folder,
             }

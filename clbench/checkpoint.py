@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
+from xxhash import xxh3_128
 
 import clbench
 from clbench.errors import InputError, RunError
+from clbench.tensor_file import as_bytes, write_tensors
 
 TENSORS, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 REFERENCE = "__tensor__"
@@ -23,7 +24,10 @@ REFERENCE = "__tensor__"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state as it was at one moment: copies of its tensors, numbered, and the rest as JSON that refers to them."""
+    """A state as it was at one moment: copies of its tensors, numbered, and the rest as JSON that refers to them.
+
+    Equal tensors are there once: an anchor, say, and the weights that have just become it.
+    """
 
     tensors: dict[str, Tensor]
     values: str
@@ -41,7 +45,7 @@ def take_snapshot(state: dict[str, Any]) -> Snapshot:
         TypeError: it holds something else.
     """
     tensors: dict[str, Tensor] = {}
-    return Snapshot(tensors, json.dumps(_take_tensors(state, tensors), allow_nan=False))
+    return Snapshot(tensors, json.dumps(_take_tensors(state, tensors, {}), allow_nan=False))
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot, hash8: str) -> None:
@@ -57,7 +61,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, hash8: str) -> None:
     """
     try:
         _write(folder, snapshot, hash8)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         shutil.rmtree(folder.with_suffix(".new"), ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"checkpoint {folder} cannot be written: {reason}; the one before is kept") from error
@@ -67,15 +71,11 @@ def _write(folder: Path, snapshot: Snapshot, hash8: str) -> None:
     new, old = folder.with_suffix(".new"), folder.with_suffix(".old")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file(snapshot.tensors, new / TENSORS)
     (new / VALUES).write_text(snapshot.values, encoding="utf-8")
-    manifest = {
-        "clbench": clbench.__version__,
-        "hash8": hash8,
-        "sha256": {name: _sha256(new / name) for name in (TENSORS, VALUES)},
-    }
+    checksums = {TENSORS: write_tensors(new / TENSORS, snapshot.tensors), VALUES: _checksum(new / VALUES)}
+    manifest = {"clbench": clbench.__version__, "hash8": hash8, "xxh3_128": checksums}
     (new / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-    for name in (TENSORS, VALUES, MANIFEST, "."):
+    for name in (VALUES, MANIFEST, "."):
         _sync(new / name)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -100,8 +100,8 @@ def load_checkpoint(folder: Path, hash8: str) -> dict[str, Any] | None:
     advice = f"delete {folder} to start this run again"
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        sums = {name: _sha256(folder / name) for name in (TENSORS, VALUES)}
-        recorded, version, owner = dict(manifest["sha256"]), manifest["clbench"], manifest["hash8"]
+        sums = {name: _checksum(folder / name) for name in (TENSORS, VALUES)}
+        recorded, version, owner = dict(manifest["xxh3_128"]), manifest["clbench"], manifest["hash8"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"checkpoint {folder} is damaged ({type(error).__name__}: {error}); {advice}") from None
     if version != clbench.__version__:
@@ -112,7 +112,7 @@ def load_checkpoint(folder: Path, hash8: str) -> dict[str, Any] | None:
         if recorded.get(name) != digest:
             raise InputError(f"checkpoint file {folder / name} was changed or cut since it was written; {advice}")
     values = json.loads((folder / VALUES).read_text(encoding="utf-8"))
-    state: dict[str, Any] = _put_tensors(values, load_file(folder / TENSORS))
+    state: dict[str, Any] = _put_tensors(values, load_file(folder / TENSORS), set())
     return state
 
 
@@ -131,34 +131,46 @@ def tensor_bytes(state: Any) -> int:
     return sum(tensor_bytes(item) for item in items)
 
 
-def _take_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _take_tensors(value: Any, tensors: dict[str, Tensor], keys: dict[tuple[Any, ...], str]) -> Any:
     if isinstance(value, Tensor):
-        key = str(len(tensors))
-        # A copy: the state goes on changing, and safetensors refuses tensors that share memory.
-        tensors[key] = value.detach().to("cpu", copy=True).contiguous()
-        return {REFERENCE: key}
+        return {REFERENCE: _take_tensor(value, tensors, keys)}
     if isinstance(value, dict):
         if bad := [key for key in value if not isinstance(key, str)]:
             raise TypeError(f"a state's keys must be strings, got {bad[0]!r}")
-        return {key: _take_tensors(item, tensors) for key, item in value.items()}
+        return {key: _take_tensors(item, tensors, keys) for key, item in value.items()}
     if isinstance(value, list):
-        return [_take_tensors(item, tensors) for item in value]
+        return [_take_tensors(item, tensors, keys) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a state holds tensors and JSON values only, got {type(value).__name__}: {value!r}")
 
 
-def _put_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _take_tensor(value: Tensor, tensors: dict[str, Tensor], keys: dict[tuple[Any, ...], str]) -> str:
+    """The key of ``value`` in ``tensors``, which gains a copy unless it holds an equal one."""
+    host = value.detach().cpu().contiguous()
+    content = xxh3_128(as_bytes(host)).digest()
+    key = keys.setdefault((host.dtype, host.shape, content), str(len(tensors)))
+    if key not in tensors:
+        # A copy: the state goes on changing, and safetensors refuses tensors that share memory.
+        tensors[key] = host.clone() if host.data_ptr() == value.data_ptr() else host
+    return key
+
+
+def _put_tensors(value: Any, tensors: dict[str, Tensor], given: set[str]) -> Any:
     if isinstance(value, dict):
         if set(value) == {REFERENCE}:
-            return tensors[value[REFERENCE]]
-        return {key: _put_tensors(item, tensors) for key, item in value.items()}
-    return [_put_tensors(item, tensors) for item in value] if isinstance(value, list) else value
+            key = value[REFERENCE]
+            # What was equal when it was saved need not stay so.
+            tensor = tensors[key].clone() if key in given else tensors[key]
+            given.add(key)
+            return tensor
+        return {key: _put_tensors(item, tensors, given) for key, item in value.items()}
+    return [_put_tensors(item, tensors, given) for item in value] if isinstance(value, list) else value
 
 
-def _sha256(path: Path) -> str:
+def _checksum(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, xxh3_128).hexdigest()
 
 
 def _sync(path: Path) -> None:

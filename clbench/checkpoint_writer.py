@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +25,7 @@ class CheckpointWriter:
 
     def __init__(self, folder: Path, hash8: str) -> None:
         self.folder, self.hash8 = folder, hash8
-        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._thread = ThreadPoolExecutor(1, "checkpoint", _give_way)
         self._writing: Future[None] | None = None
 
     def __enter__(self) -> CheckpointWriter:
@@ -62,3 +65,13 @@ class CheckpointWriter:
         if self._writing is not None:
             writing, self._writing = self._writing, None
             writing.result()
+
+
+def _give_way() -> None:
+    """Let the thread that calls work only where a processor has nothing else to do.
+
+    The threads of a training step wait for each other, so that one that loses its processor stops them all. Only
+    Linux has priorities for threads; while training waits for a checkpoint, the writing has the processors anyway.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

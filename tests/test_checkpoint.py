@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 import clbench
 from clbench.checkpoint import (
@@ -77,6 +78,20 @@ def test_what_is_saved_does_not_change_with_the_live_tensor(tmp_path: Path) -> N
     loaded = load_checkpoint(tmp_path / "checkpoint", HASH)
     assert loaded is not None
     assert loaded["a"].tolist() == [1, 1, 1]
+
+
+def test_equal_tensors_are_written_once_and_come_back_apart(tmp_path: Path) -> None:
+    folder, same, minus = tmp_path / "checkpoint", torch.tensor([0.0, 2.0]), torch.tensor([-0.0, 2.0])
+    shaped, typed = same.reshape(2, 1), same.view(torch.int32)
+    save_checkpoint(folder, {"a": same, "b": [same.clone(), minus], "c": shaped, "d": typed}, HASH)
+    with safe_open(folder / TENSORS, "pt") as file:
+        assert len(file.keys()) == 4
+    loaded = load_checkpoint(folder, HASH)
+    assert loaded is not None
+    assert_equal(loaded, {"a": same, "b": [same, minus], "c": shaped, "d": typed})
+    assert loaded["b"][1].signbit().tolist() == [True, False]
+    loaded["a"].zero_()
+    assert loaded["b"][0].tolist() == [0.0, 2.0]
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:
@@ -150,10 +165,10 @@ def test_every_edited_byte_of_the_manifest_is_noticed_or_harmless(tmp_path: Path
     [
         ("[]", "is damaged"),
         ("3", "is damaged"),
-        ("{}", "is damaged (KeyError: 'sha256')"),
-        ('{"sha256": [], "clbench": "%s", "hash8": "0123abcd"}', "checkpoint"),
-        ('{"sha256": null, "clbench": "%s", "hash8": "0123abcd"}', "checkpoint"),
-        ('{"sha256": {}, "clbench": "%s", "hash8": "0123abcd"}', "was changed or cut"),
+        ("{}", "is damaged (KeyError: 'xxh3_128')"),
+        ('{"xxh3_128": [], "clbench": "%s", "hash8": "0123abcd"}', "checkpoint"),
+        ('{"xxh3_128": null, "clbench": "%s", "hash8": "0123abcd"}', "checkpoint"),
+        ('{"xxh3_128": {}, "clbench": "%s", "hash8": "0123abcd"}', "was changed or cut"),
     ],
 )
 def test_a_manifest_of_another_shape_is_refused(tmp_path: Path, content: str, reason: str) -> None:
@@ -218,7 +233,7 @@ def test_killed_around_the_renames_the_previous_one_is_there(
     assert os.listdir(tmp_path) == ["checkpoint"]
 
 
-@pytest.mark.parametrize("name", ["_sha256", "save_file", "_sync"])
+@pytest.mark.parametrize("name", ["_checksum", "write_tensors", "_sync"])
 def test_killed_while_writing_the_previous_one_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -95,3 +97,15 @@ def test_an_error_of_the_run_goes_first_and_names_the_other(tmp_path: Path, fail
     with pytest.raises(RunError) as caught:
         run()
     assert str(caught.value) == "the loss is nan; and the disk is full"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities for threads")
+def test_the_writing_gives_way_and_nothing_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    monkeypatch.setattr(
+        checkpoint_writer, "write_snapshot", lambda *_: found.append(os.getpriority(os.PRIO_PROCESS, 0))
+    )
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with CheckpointWriter(tmp_path / "checkpoint", HASH) as writer:
+        writer.save({})
+    assert (found, os.getpriority(os.PRIO_PROCESS, 0)) == ([19], before)

@@ -141,7 +141,7 @@ def fails_after(real: Callable[..., object], calls: int) -> Callable[..., object
     ("place", "calls"),
     [
         ("os.replace", 0),  # config.json
-        ("clbench.checkpoint.save_file", 2),  # a checkpoint inside the first task
+        ("clbench.checkpoint.write_tensors", 2),  # a checkpoint inside the first task
         ("os.fsync", 12),  # the disk is full from then on
         ("os.rename", 2),  # the switch from one checkpoint to the next
     ],
@@ -155,7 +155,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
     cause, arguments = fault
     cause.unlink()
     command = [*arguments(), "--checkpoint-every", "2"]
-    module, name = (clbench.checkpoint, "save_file") if "save_file" in place else (os, place.partition(".")[2])
+    module, name = (clbench.checkpoint, "write_tensors") if "write_tensors" in place else (os, place.partition(".")[2])
     with monkeypatch.context() as patch:
         patch.setattr(module, name, fails_after(getattr(module, name), calls))
         assert main(command) == 1
