@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clbench.linear import OneDNNLinear
+
 Sums = dict[nn.Parameter, Tensor]
 # Elements of per-example gradient held at once: small blocks stay in a CPU's cache, large ones fill a GPU.
 BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
@@ -94,7 +96,7 @@ def _is_known(module: nn.Module) -> bool:
         return module.max_norm is None and not module.scale_grad_by_freq
     if isinstance(module, nn.LayerNorm):
         return len(module.normalized_shape) == 1
-    return type(module) is nn.Linear or _is_rms_norm(module)
+    return type(module) in (nn.Linear, OneDNNLinear) or _is_rms_norm(module)
 
 
 def _is_rms_norm(module: nn.Module) -> bool:

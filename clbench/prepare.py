@@ -15,6 +15,7 @@ from clbench.data import Example, TaskData, encode
 from clbench.environment import choose_device, data_hash
 from clbench.labels import label_space
 from clbench.learner import Learner
+from clbench.linear import use_onednn
 from clbench.model_names import fingerprint
 from clbench.models import load_model
 from clbench.plan import Plan
@@ -55,6 +56,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     tasks = [_limited(task, config) for task in tasks]
     labels = label_space(tasks, config.setting)
     model, tokenizer = load_model(config, tasks, len(labels.names), choose_device(config.device))
+    use_onednn(model)
     learner = Learner(
         model,
         labels,
