@@ -24,8 +24,9 @@ class OneDNNLinear(nn.Linear):
         plain = input.dtype == self.weight.dtype == torch.float32 and input.device.type == "cpu"
         if not plain or input.dim() < 2 or input.numel() == 0 or torch.is_autocast_enabled("cpu"):
             return super().forward(input)
-        output: Tensor = _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
-        return output
+        # Flat, so that the output below is an ordinary view: PEFT adds to it in place.
+        rows: Tensor = _Linear.apply(input.flatten(0, -2), self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return rows.reshape(*input.shape[:-1], self.out_features)
 
 
 def use_onednn(model: nn.Module) -> None:
@@ -62,15 +63,14 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         input, weight = ctx.saved_tensors
         for_input, for_weight, for_bias = ctx.needs_input_grad
-        rows = gradient.flatten(0, -2)
         return (
             _product(gradient, weight.t(), None) if for_input else None,
-            _product(rows.t(), input.flatten(0, -2).t(), None) if for_weight else None,
-            rows.sum(0) if for_bias and ctx.has_bias else None,
+            _product(gradient.t(), input.t(), None) if for_weight else None,
+            gradient.sum(0) if for_bias and ctx.has_bias else None,
         )
 
 
 def _product(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``input`` (..., k) times ``weight`` (n, k) transposed, plus ``bias`` (n,)."""
+    """``input`` (m, k) times ``weight`` (n, k) transposed, plus ``bias`` (n,): (m, n)."""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
     return product

@@ -56,6 +56,17 @@ def test_output_and_gradients_are_those_of_torch(bias: bool, shape: tuple[int, .
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_the_output_may_be_changed_in_place() -> None:
+    own, fast = pair()
+    given, outputs = torch.randn(2, 3, 12), []
+    for layer in (own, fast):
+        output = layer(given)
+        output += 1
+        output.square().sum().backward()
+        outputs.append(layer.weight.grad)
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("learns", ["weight", "bias"])
 def test_only_what_learns_gets_a_gradient(learns: str) -> None:
     own, fast = pair()
