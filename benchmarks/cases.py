@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.expression import parse_expression
+from clbench.models import survive_torchvision
 from clbench.plugins import available, load
 from clbench.results import RunFolder
 
@@ -35,6 +36,7 @@ class Case:
 
 def cases() -> list[Case]:
     """Every built-in strategy and the stacks, on every scenario that it takes."""
+    survive_torchvision()  # strategies import PEFT, which imports it
     strategies = [*sorted(available("strategy")), *STACKS]
     return [
         Case(scenario, strategy)
