@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from clbench.expression import parse_expression
-from clbench.models import survive_torchvision
 from clbench.plugins import available, load
 from clbench.results import RunFolder
 
@@ -36,7 +35,6 @@ class Case:
 
 def cases() -> list[Case]:
     """Every built-in strategy and the stacks, on every scenario that it takes."""
-    survive_torchvision()  # strategies import PEFT, which imports it
     strategies = [*sorted(available("strategy")), *STACKS]
     return [
         Case(scenario, strategy)

@@ -11,23 +11,19 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
-import torch
-
+from benchmarks.clbench_sequence import QUIET
 from benchmarks.report import describe, heading, table, write_report
-from benchmarks.timing import PAIRS, described, quartiles, spread, start_as_command_line
+from benchmarks.timing import PAIRS, described, prepare_process, quartiles, spread, start_as_command_line
 from clbench import engine
-from clbench.environment import choose_device
-from clbench.models import import_libraries
 from clbench.plan import make_plan
 from clbench.progress import Reporter
 
-QUIET = -1
 NOTES = """
 A whole run of `{scenario}` ({train} training and {test} test texts a task) with each strategy, {pairs} times with a
 checkpoint after each task but the last, as always, and as often with the saving taken out, in turns in one process,
@@ -50,10 +46,8 @@ class Cost:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(given)
-    torch.set_num_threads(options.threads)
-    device = choose_device(options.device)
-    import_libraries()
-    run_once("naive", options, saving(True))  # the first run of a process is slower
+    device = prepare_process(options.device, options.threads)
+    run_once("naive", options, True)  # the first run of a process is slower
     rows, data = [], {}
     for strategy in options.strategy or ["naive", "ewc"]:
         found = measure(strategy, options)
@@ -102,21 +96,19 @@ def measure(strategy: str, options: argparse.Namespace) -> dict[bool, list[Cost]
     found: dict[bool, list[Cost]] = {True: [], False: []}
     for turn in range(options.pairs):
         for saves in (True, False) if turn % 2 == 0 else (False, True):
-            found[saves].append(run_once(strategy, options, saving(saves)))
+            found[saves].append(run_once(strategy, options, saves))
             print(f"{strategy}, saving {saves}: {found[saves][-1]}", file=sys.stderr, flush=True)
     return found
 
 
-@contextmanager
-def saving(saves: bool) -> Iterator[None]:
+def saving(saves: bool) -> AbstractContextManager[object]:
     """The engine with or without its checkpoints inside the block."""
-    with nullcontext() if saves else mock.patch.object(engine, "save"):
-        yield
+    return nullcontext() if saves else mock.patch.object(engine, "save")
 
 
-def run_once(strategy: str, options: argparse.Namespace, saved: AbstractContextManager[None]) -> Cost:
+def run_once(strategy: str, options: argparse.Namespace, saves: bool) -> Cost:
     """One run in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="clbench-checkpoints-") as folder, saved:
+    with tempfile.TemporaryDirectory(prefix="clbench-checkpoints-") as folder, saving(saves):
         plan = make_plan(
             {
                 "scenario": options.scenario,

@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import describe, heading, table, write_report
-from benchmarks.timing import PAIRS, described, interleave, ratios, spread, start_as_command_line
+from benchmarks.timing import PAIRS, described, interleave, prepare_process, ratios, spread, start_as_command_line
 from clbench.clock import Clock
 from clbench.data import TOKEN_BUDGET, Example, length, sorted_batches
-from clbench.environment import choose_device
 from clbench.fisher import FisherKind, diagonal_fisher
 from clbench.learner import Learner
-from clbench.models import import_libraries
 from clbench.plan import make_plan
 from clbench.prepare import Prepared, prepare
 from clbench.rng import generator
@@ -43,8 +41,7 @@ another batch, true labels cannot."""
 def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(given)
-    torch.set_num_threads(options.threads)
-    device = choose_device(options.device)
+    device = prepare_process(options.device, options.threads)
     options.token_budget = options.token_budget or TOKEN_BUDGET[device.type]
     prepared = load(options, device)
     learner, examples = prepared.learner, prepared.tasks[0].train[: options.texts]
@@ -86,7 +83,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def load(options: argparse.Namespace, device: torch.device) -> Prepared:
     """The scenario's tasks and the model as a run has them before training."""
-    import_libraries()
     settings = {"scenario": options.scenario, "strategy": "ewc", "model": options.model, "device": str(device)}
     return prepare(make_plan(settings), Clock())
 

@@ -17,14 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.many_runs import compare_seconds, write_runs
 from benchmarks.report import describe, heading, mebibytes, table, write_report
 from benchmarks.step_times import learn, prepare_many, step_times, trainable_bytes
-from benchmarks.timing import PAIRS, described, quartiles, ratios, spread, start_as_command_line
-from clbench.environment import choose_device
-from clbench.models import import_libraries
+from benchmarks.timing import PAIRS, described, prepare_process, quartiles, ratios, spread, start_as_command_line
 from clbench.plan import make_plan
 from clbench.results import RunFolder
 from clbench.strategy import Strategy
@@ -48,9 +44,7 @@ written, so probably in the page cache: {seconds} s."""
 def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(given)
-    torch.set_num_threads(options.threads)
-    device = choose_device(options.device)
-    import_libraries()
+    device = prepare_process(options.device, options.threads)
     settings = {"model": options.model, "device": str(device), "batch_size": options.batch_size}
     found = {strategy: measure(strategy, options, settings) for strategy in STRATEGIES}
     runs = measure_compare(options.runs, options.pairs) if options.runs else []

@@ -12,6 +12,9 @@ from typing import Any
 
 import torch
 
+from clbench.environment import choose_device
+from clbench.models import import_libraries
+
 PAIRS = 5  # fewer are a trial
 COMMAND_LINE = {"THP_MEM_ALLOC_ENABLE": "1"}  # what clbench.cli.main sets before torch is imported
 
@@ -20,6 +23,13 @@ def start_as_command_line(module: str) -> None:
     """Start this process anew as ``python -m module`` in the environment that clbench's command line runs in."""
     if any(os.environ.get(name) != value for name, value in COMMAND_LINE.items()):
         os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], {**os.environ, **COMMAND_LINE})
+
+
+def prepare_process(device: str, threads: int) -> torch.device:
+    """Import what takes seconds, compute with ``threads`` threads, and find the device called ``device``."""
+    torch.set_num_threads(threads)
+    import_libraries()
+    return choose_device(device)
 
 
 @dataclass(frozen=True)

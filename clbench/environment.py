@@ -105,7 +105,7 @@ def describe_environment(
         "versions": {"clbench": clbench.__version__, "python": platform.python_version(), **versions},
         "hardware": {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "processor": _processor(),
+            "processor": processor(),
             "threads": torch.get_num_threads(),
             "precision": precision,
             "system": platform.system(),
@@ -124,7 +124,8 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _processor() -> str:
+def processor(field: str = "model name") -> str:
+    """What Linux says of the processor, elsewhere what Python knows."""
     info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
+    found = re.search(rf"{field}\s*:\s*(.+)", info.read_text()) if info.exists() else None
     return found[1] if found else platform.processor()

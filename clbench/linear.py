@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from clbench.environment import processor
 
 
 class OneDNNLinear(nn.Linear):
@@ -40,14 +41,12 @@ def use_onednn(model: nn.Module) -> None:
 @functools.cache
 def products_are_slow() -> bool:
     """Whether torch's fp32 products leave AVX-512 unused and oneDNN's do not."""
-    information = Path("/proc/cpuinfo")
     return (
         platform.machine() == "x86_64"
         and torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and information.exists()
-        and "AuthenticAMD" in information.read_text(encoding="utf-8")
+        and processor("vendor_id") == "AuthenticAMD"
     )
 
 

@@ -12,7 +12,6 @@ from clbench.environment import choose_device, choose_precision
 from clbench.errors import InputError, unknown
 from clbench.expression import Component, canonical, parse_expression
 from clbench.integrations import is_foreign, module_of
-from clbench.models import survive_torchvision
 from clbench.scenario import Scenario
 from clbench.strategy import Stack, Strategy, check_stack
 
@@ -35,7 +34,6 @@ def make_plan(options: dict[str, Any]) -> Plan:
     Raises:
         InputError: anything unknown, of a wrong type or that does not fit together; one line.
     """
-    survive_torchvision()  # plug-ins may import what imports torchvision
     files: dict[str, str] = dict(options.get("plugin_files", {}))
     hashes: dict[str, str] = {}
 

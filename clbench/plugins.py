@@ -201,6 +201,10 @@ def _import_file(kind: str, path: Path) -> ModuleType:
     name = f"{KINDS[kind]}.{path.stem}" if built_in else f"clbench_user_{source_hash(path)[:12]}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
+    # Not earlier: what only lists plug-ins needs no torch.
+    from clbench.models import survive_torchvision
+
+    survive_torchvision()  # plug-ins may import what imports torchvision
     if built_in:
         return importlib.import_module(name)
     spec = importlib.util.spec_from_file_location(name, path)
