@@ -16,7 +16,7 @@ from xxhash import xxh3_128
 
 import clbench
 from clbench.errors import InputError, RunError
-from clbench.tensor_file import as_bytes, write_tensors
+from clbench.tensor_file import DTYPES, as_bytes, write_tensors
 
 TENSORS, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 REFERENCE = "__tensor__"
@@ -147,6 +147,8 @@ def _take_tensors(value: Any, tensors: dict[str, Tensor], keys: dict[tuple[Any, 
 
 def _take_tensor(value: Tensor, tensors: dict[str, Tensor], keys: dict[tuple[Any, ...], str]) -> str:
     """The key of ``value`` in ``tensors``, which gains a copy unless it holds an equal one."""
+    if value.dtype not in DTYPES:
+        raise TypeError(f"a state holds a tensor of {value.dtype}; allowed: {', '.join(map(str, DTYPES))}")
     host = value.detach().cpu().contiguous()
     content = xxh3_128(as_bytes(host)).digest()
     key = keys.setdefault((host.dtype, host.shape, content), str(len(tensors)))

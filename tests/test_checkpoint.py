@@ -21,6 +21,7 @@ from clbench.checkpoint import (
     load_checkpoint,
     remove_checkpoint,
     save_checkpoint,
+    take_snapshot,
     tensor_bytes,
 )
 from clbench.errors import InputError
@@ -105,6 +106,11 @@ def test_what_is_neither_tensor_nor_json_is_refused_when_saving(tmp_path: Path, 
     with pytest.raises((TypeError, ValueError)):
         save_checkpoint(folder, {"deep": [value]}, HASH)
     assert load_checkpoint(folder, HASH) == {"old": 1}
+
+
+def test_a_kind_of_number_that_the_file_format_lacks_is_refused_before_anything_is_written() -> None:
+    with pytest.raises(TypeError, match=r"torch\.complex64; allowed: torch\.float64, "):
+        take_snapshot({"deep": [torch.zeros(1, dtype=torch.complex64)]})
 
 
 def cut(path: Path) -> None:
