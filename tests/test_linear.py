@@ -28,10 +28,10 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "products_are_slow", lambda: True)
 
 
-def pair(bias: bool = True) -> tuple[nn.Linear, nn.Linear]:
+def pair(bias: bool = True, outputs: int = 7) -> tuple[nn.Linear, nn.Linear]:
     """torch's layer and its copy that multiplies with oneDNN."""
     torch.manual_seed(0)
-    own = nn.Linear(12, 7, bias=bias)
+    own = nn.Linear(12, outputs, bias=bias)
     fast = copy.deepcopy(own)
     use_onednn(fast)
     assert type(fast) is OneDNNLinear
@@ -45,10 +45,11 @@ def gradients(layer: nn.Linear, given: Tensor, weights: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("outputs", [7, 19])  # fewer and more than the inputs
 @pytest.mark.parametrize("shape", [(5,), (1,), (2, 3), (2, 3, 4)])
-def test_output_and_gradients_are_those_of_torch(bias: bool, shape: tuple[int, ...]) -> None:
-    own, fast = pair(bias)
-    given, weights = torch.randn(*shape, 12), torch.randn(*shape, 7)
+def test_output_and_gradients_are_those_of_torch(bias: bool, outputs: int, shape: tuple[int, ...]) -> None:
+    own, fast = pair(bias, outputs)
+    given, weights = torch.randn(*shape, 12), torch.randn(*shape, outputs)
     torch.testing.assert_close(fast(given), own(given), rtol=1e-5, atol=1e-6)
     expected, found = gradients(own, given, weights), gradients(fast, given, weights)
     assert len(found) == len(expected) == (3 if bias else 2)
