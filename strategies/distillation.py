@@ -23,7 +23,8 @@ class Distillation(Strategy):
 
     Args:
         temperature: T, above 0; higher softens both distributions.
-        alpha: weight of the distillation loss beside the task loss.
+        alpha: weight of the distillation loss beside the task loss; the paper's. On text_seq's dev texts 3 was better
+            by less than noise.
     """
 
     def __init__(self, temperature: float = 2.0, alpha: float = 1.0) -> None:

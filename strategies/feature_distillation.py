@@ -25,7 +25,8 @@ class FeatureDistillation(Strategy):
     and class), that layer goes on forgetting, and theory promises little: stack it with replay or distillation.
 
     Args:
-        alpha: weight of the distance beside the task loss, 0 or more; not tuned.
+        alpha: weight of the distance beside the task loss, 0 or more; the default is the best of 0.3, 1 and 10 on
+            text_seq's dev texts.
         distance: "cosine", which means the same for every model, or "l2", which needs a larger alpha where the features
             are small (MiniLM's mean square is about 0.01).
     """

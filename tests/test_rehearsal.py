@@ -772,7 +772,7 @@ def test_a_memory_of_no_size_is_refused(name: str, size: float) -> None:
     ("name", "arguments", "line"),
     [
         ("der", {"alpha": -0.5}, "der: alpha=-0.5, beta=0.0; allowed: numbers of 0 or more"),
-        ("der", {"beta": -0.1}, "der: alpha=0.5, beta=-0.1; allowed: numbers of 0 or more"),
+        ("der", {"beta": -0.1}, "der: alpha=1.0, beta=-0.1; allowed: numbers of 0 or more"),
         ("gem", {"margin": -1.0}, "gem: margin = -1.0 is not allowed; allowed: 0 or more"),
         ("gdumb", {"epochs": 0}, "gdumb: epochs = 0 is not allowed; allowed: at least 1"),
         ("replay", {"kl_weight": -1.0}, "replay: kl_weight = -1.0 is not allowed; allowed: 0 or more"),
