@@ -18,12 +18,13 @@ from clbench.environment import processor
 
 
 class OneDNNLinear(nn.Linear):
-    """An ``nn.Linear`` that multiplies in fp32 with oneDNN; under autocast it is the ordinary one."""
+    """An ``nn.Linear`` that multiplies in fp32 with oneDNN; under autocast or ``--compile`` it is the ordinary one."""
 
     def forward(self, input: Tensor) -> Tensor:
         """``input`` (..., inputs) times the weights, plus the bias: (..., outputs)."""
         plain = input.dtype == self.weight.dtype == torch.float32 and input.device.type == "cpu"
-        if not plain or input.dim() < 2 or input.numel() == 0 or torch.is_autocast_enabled("cpu"):
+        elsewhere = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+        if not plain or elsewhere or input.dim() < 2 or input.numel() == 0:
             return super().forward(input)
         # Flat, so that the output below is an ordinary view: PEFT adds to it in place.
         rows: Tensor = _Linear.apply(input.flatten(0, -2), self.weight, self.bias)  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -66,6 +67,20 @@ def test_the_output_may_be_changed_in_place() -> None:
         output.square().sum().backward()
         outputs.append(layer.weight.grad)
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_compiler_gets_the_ordinary_layer() -> None:
+    """It cannot make a product of ours its own: --compile would end with an assertion inside of it."""
+    own, fast = pair()
+    called: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., Any]:
+        called.extend(node.target for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    given = torch.randn(4, 12)
+    torch.testing.assert_close(torch.compile(fast, backend=backend, fullgraph=True)(given), own(given))
+    assert called == [nn.functional.linear]
 
 
 @pytest.mark.parametrize("learns", ["weight", "bias"])
