@@ -20,13 +20,14 @@ class LoraIncremental(Strategy):
         rank: of each module, 1 or more; not tuned.
         alpha: a module's output is scaled by alpha / rank, above 0; not tuned.
         target_modules: names of the linear layers that get one, as PEFT matches them; empty for all in the body.
-        learning_rate: peak learning rate of the modules, above 0; lora_per_task's, not tuned for this strategy.
+        learning_rate: peak learning rate of the modules, above 0; the default is the best of 0.0003, 0.001 and 0.003 on
+            text_seq's dev texts.
     """
 
     kinds = ("text",)
 
     def __init__(
-        self, rank: int = 8, alpha: float = 16.0, target_modules: tuple[str, ...] = (), learning_rate: float = 3e-3
+        self, rank: int = 8, alpha: float = 16.0, target_modules: tuple[str, ...] = (), learning_rate: float = 3e-4
     ) -> None:
         check_arguments("lora_incremental", rank=rank, alpha=alpha, learning_rate=learning_rate)
         self.rank, self.alpha, self.target_modules, self.learning_rate = rank, alpha, target_modules, learning_rate

@@ -130,7 +130,7 @@ def test_nothing_is_protected_in_one_shared_module(make_learner: MakeLearner) ->
     scores = torch.zeros(1, 4)
     assert sequential.mask(scores, torch.tensor([1])).isfinite().tolist() == [[True] * 4]
     assert incremental.mask(scores, torch.tensor([1])).isfinite().tolist() == [[False, False, True, True]]
-    assert sequential.learning_rates["body"] == incremental.learning_rates["body"] == 3e-3
+    assert sequential.learning_rates["body"] == incremental.learning_rates["body"] == 3e-4
 
 
 def test_names_of_many_modules_are_not_each_others_beginning() -> None:
@@ -238,9 +238,9 @@ def test_o_lora_without_its_penalty_is_lora_incremental_and_with_it_more_orthogo
     def overlaps(log: list[Any]) -> list[float]:
         return [line["penalty"] for line in log if line["event"] == "orthogonality"]
 
-    plain, _, _ = watched("lora_incremental", tmp_path, toy)
-    free, _, free_log = watched("o_lora(orthogonality=0)", tmp_path, toy)
-    held, _, held_log = watched("o_lora(orthogonality=50.0)", tmp_path, toy)
+    plain, _, _ = watched("lora_incremental(learning_rate=0.003)", tmp_path, toy)
+    free, _, free_log = watched("o_lora(orthogonality=0, learning_rate=0.003)", tmp_path, toy)
+    held, _, held_log = watched("o_lora(orthogonality=50.0, learning_rate=0.003)", tmp_path, toy)
     assert free["accuracy_matrix"] == plain["accuracy_matrix"]
     assert len(overlaps(free_log)) == len(overlaps(held_log)) == 2
     assert all(h < 0.8 * f for h, f in zip(overlaps(held_log), overlaps(free_log), strict=True))
@@ -601,8 +601,8 @@ def test_4_bits_keep_the_answers_close() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "line"),
     [
-        ("lora_sequential", {"rank": 0}, "lora_sequential: rank=0, alpha=16.0, learning_rate=0.003; allowed: numbers"),
-        ("lora_incremental", {"alpha": 0.0}, "lora_incremental: rank=8, alpha=0.0, learning_rate=0.003; allowed: numb"),
+        ("lora_sequential", {"rank": 0}, "lora_sequential: rank=0, alpha=16.0, learning_rate=0.0003; allowed: number"),
+        ("lora_incremental", {"alpha": 0.0}, "lora_incremental: rank=8, alpha=0.0, learning_rate=0.0003; allowed: num"),
         ("o_lora", {"learning_rate": -1.0}, "o_lora: rank=8, alpha=16.0, learning_rate=-1.0; allowed: numbers above 0"),
         ("o_lora", {"orthogonality": -0.5}, "o_lora: orthogonality=-0.5 is not allowed; allowed: 0 or more"),
         ("o_lora", {"penalty": "cubed"}, "cubed"),
