@@ -102,13 +102,14 @@ def compare(
     metric: Annotated[
         list[str] | None, typer.Option(help="a metric, f1_METRIC for macro-F1, overhead or a cost; may be repeated")
     ] = None,
+    sort: Annotated[str | None, typer.Option(help="one of the columns: the best first")] = None,
     format: Annotated[str, typer.Option(help="table, markdown, csv, latex or json")] = "table",
 ) -> int:
     """Compare finished runs: mean and standard deviation over seeds, costs, the best marked."""
     from clbench.render import render
     from clbench.tables import compare as compare_runs
 
-    print(render(compare_runs(_finished(paths), metric or None), format))
+    print(render(compare_runs(_finished(paths), metric or None, sort), format))
     return 0
 
 

@@ -48,16 +48,17 @@ class Comparison:
     tables: tuple[Table, ...]
 
 
-def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None) -> Comparison:
+def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, sort: str | None = None) -> Comparison:
     """Group runs into tables by scenario, setting and model and into rows by strategy and settings.
 
     ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1, names of COSTS, or ``overhead``,
     the wall time divided by that of ``naive`` with the same seed, settings and kind of device; default DEFAULT_COLUMNS.
     Runs whose settings differ never share a row, nor do two runs of one seed. A cell is empty if any run of the row has
-    no value; an overhead is the mean over the seeds for which there is a naive run.
+    no value; an overhead is the mean over the seeds for which there is a naive run. Rows stand by strategy's name, or
+    by ``sort``, one of the columns: the best mean first (of a cost the lowest), no value and then limited runs last.
 
     Raises:
-        InputError: there is no run, or a column is unknown.
+        InputError: there is no run, or a column is unknown, or ``sort`` is none of the columns.
     """
     if not runs:
         raise InputError("no finished run to compare; start one with: clbench run --scenario NAME --strategy EXPR")
@@ -65,17 +66,21 @@ def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None) -> Compar
         if name not in COLUMNS:
             raise unknown("metric", name, COLUMNS)
     columns = tuple(dict.fromkeys(metrics or DEFAULT_COLUMNS))
+    if sort is not None and sort not in columns:
+        raise unknown("column to sort by", sort, columns)
     groups = group(runs, lambda run: tuple(run.result[key] for key in ("scenario", "setting", "model")))
-    return Comparison(columns, tuple(_make_table(members, columns) for members in groups.values()))
+    return Comparison(columns, tuple(_make_table(members, columns, sort) for members in groups.values()))
 
 
-def _make_table(runs: list[Run], columns: Sequence[str]) -> Table:
+def _make_table(runs: list[Run], columns: Sequence[str], sort: str | None) -> Table:
     strategies = group(runs, lambda run: str(run.result["strategy"]))
     rows = [row for members in strategies.values() for row in split_rows(members)]
     naive = _naive_seconds(runs)
     filled = _mark_best(
         [replace(row, cells={name: _cell(row, name, naive) for name in columns}) for row in rows], columns
     )
+    if sort is not None:
+        filled.sort(key=lambda row: (row.limited, _rank(sort, row.cells[sort].mean)))
     first = runs[0].result
     return Table(first["scenario"], first["setting"], first["model"], tuple(filled), tuple(table_notes(filled)))
 
@@ -115,6 +120,12 @@ def _value(run: Run, column: str) -> float | None:
 def _overhead(run: Run, naive: dict[str, float]) -> float | None:
     seconds, reference = run.result["cost"]["wall_seconds"], naive.get(_timing_key(run))
     return None if seconds is None or reference is None else float(seconds / reference)
+
+
+def _rank(column: str, mean: float | None) -> tuple[bool, float]:
+    """Sorts the better first and no value last."""
+    higher = column in (*METRICS, *F1_METRICS) and column not in LOWER_IS_BETTER
+    return (mean is None, 0.0 if mean is None else -mean if higher else mean)
 
 
 def _mark_best(rows: list[TableRow], columns: Sequence[str]) -> list[TableRow]:

@@ -1,7 +1,5 @@
 """Reference: the pretrained body stays frozen and only the output layer learns (linear probing)."""
 
-import math
-
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.strategy import Strategy
@@ -17,7 +15,7 @@ class Frozen(Strategy):
     """
 
     def __init__(self, learning_rate: float = 0.1) -> None:
-        if not 0 < learning_rate < math.inf:
+        if learning_rate <= 0:
             raise InputError(f"frozen: {learning_rate=}; allowed: above 0")
         self.learning_rate = learning_rate
 

@@ -8,7 +8,6 @@ is the whole first task, where the authors warm up for some epochs and then trai
 cosine has a scale, where theirs has none; and their optional (4), labels still to come compete already, is left out.
 """
 
-import math
 from typing import Literal
 
 from torch import Tensor, nn
@@ -48,7 +47,7 @@ class SeqStar(Strategy):
     settings = ("task", "class")
 
     def __init__(self, head: Literal["cosine", "linear"] = "cosine", scale: float = 16.0) -> None:
-        if not 0 < scale < math.inf:
+        if scale <= 0:
             raise InputError(f"seq_star: {scale=}; allowed: above 0")
         self.head, self.scale = head, scale
 

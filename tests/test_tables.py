@@ -176,6 +176,28 @@ def test_limited_runs_do_not_beat_whole_ones() -> None:
     assert any(note.startswith("limited") for note in compare(runs).tables[0].notes)
 
 
+def test_rows_are_sorted_by_a_column_the_best_first() -> None:
+    unknown = make_run("d", wall=None)
+    unknown.result["metrics"]["average_accuracy"] = unknown.result["metrics"]["forgetting"] = None
+    runs = [
+        make_run("a", last=0.5, wall=3.0),
+        make_run("b", last=0.7, wall=9.0),
+        make_run("c", last=0.6, wall=2.0),
+        unknown,
+    ]
+    runs += [make_run("e", last=0.9, wall=1.0, limited=True, config={"limit": 5})]
+
+    def sorted_by(column: str | None) -> str:
+        (table,) = compare(runs, ["average_accuracy", "forgetting", "wall_seconds"], column).tables
+        return "".join(row.strategy for row in table.rows)
+
+    assert sorted_by(None) == "abcde"
+    assert sorted_by("average_accuracy") == sorted_by("forgetting") == "bcade"
+    assert sorted_by("wall_seconds") == "cabde"
+    with pytest.raises(InputError, match=r"unknown column to sort by 'forgeting'; did you mean 'forgetting'\?"):
+        compare(runs, ["forgetting"], "forgeting")
+
+
 def test_a_value_missing_in_one_run_leaves_the_cell_empty() -> None:
     lacking = make_run(seed=1)
     lacking.result["metrics"]["forward_transfer"] = None
