@@ -32,7 +32,8 @@ def run(
     setting: Annotated[str | None, typer.Option(help="task, domain or class")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="the run's seed [0]; may be repeated")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over each task's training data")] = None,
-    lr: Annotated[float | None, typer.Option(help="peak learning rate; the output layer's is ten times it")] = None,
+    lr: Annotated[float | None, typer.Option(help="peak learning rate of the pretrained body")] = None,
+    head_lr: Annotated[float | None, typer.Option(help="peak learning rate of the output layer")] = None,
     batch_size: Annotated[int | None, typer.Option(help="new examples a step")] = None,
     max_length: Annotated[int | None, typer.Option(help="tokens after which a text is cut")] = None,
     scenario_arg: Annotated[
@@ -72,10 +73,10 @@ def run(
 
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "lr": lr,
-        "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device, "precision": precision,
-        "output_dir": output_dir, "overwrite": overwrite or None, "checkpoint_every": checkpoint_every,
-        "keep_checkpoints": keep_checkpoints or None, "auto_batch": auto_batch or None,
-        "evaluate": evaluate, "compile": compile or None, "profile": profile or None,
+        "head_lr": head_lr, "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device,
+        "precision": precision, "output_dir": output_dir, "overwrite": overwrite or None,
+        "checkpoint_every": checkpoint_every, "keep_checkpoints": keep_checkpoints or None,
+        "auto_batch": auto_batch or None, "evaluate": evaluate, "compile": compile or None, "profile": profile or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}

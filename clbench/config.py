@@ -41,7 +41,7 @@ class RunConfig(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63)
     epochs: int = Field(2, ge=1)
     lr: float = Field(1e-4, gt=0)
-    head_lr: float = Field(1e-3, gt=0)
+    head_lr: float = Field(3e-2, gt=0)
     batch_size: int = Field(32, ge=1)
     accumulation: int = Field(1, ge=1)
     auto_batch: bool = False

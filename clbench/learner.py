@@ -42,7 +42,7 @@ class Learner:
         padding_id: int = 0,
         precision: str = "fp32",
         lr: float = 1e-4,
-        head_lr: float = 1e-3,
+        head_lr: float = 3e-2,
         clock: Clock | None = None,
     ) -> None:
         self.model = model

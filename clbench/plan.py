@@ -28,8 +28,8 @@ class Plan:
 def make_plan(options: dict[str, Any]) -> Plan:
     """Resolve ``options`` (those of RunConfig; "scenario" and "strategy" are needed) and check them together.
 
-    What the user does not give comes from the scenario's ``defaults``, then from RunConfig; ``head_lr`` is ten times a
-    given ``lr``. A plug-in given by path goes by its stem, or its file name where a built-in has that name.
+    What the user does not give comes from the scenario's ``defaults``, then from RunConfig. A plug-in given by path
+    goes by its stem, or its file name where a built-in has that name.
 
     Raises:
         InputError: anything unknown, of a wrong type or that does not fit together; one line.
@@ -57,8 +57,6 @@ def make_plan(options: dict[str, Any]) -> Plan:
     scenario_class = plugins.load("scenario", scenario_file)
     resolved = {**scenario_class.defaults, **{key: value for key, value in options.items() if value is not None}}
     resolved.setdefault("setting", scenario_class.settings[0])
-    if "head_lr" not in options and isinstance(options.get("lr"), float | int):
-        resolved["head_lr"] = 10 * float(options["lr"])
 
     components, members = [], []
     for component in parse_expression(options["strategy"]):

@@ -45,7 +45,14 @@ class Toy(Scenario):
     """
 
     settings: ClassVar[tuple[str, ...]] = ("task", "domain", "class")
-    defaults: ClassVar[dict[str, Any]] = {"model": "tiny", "epochs": 10, "lr": 1e-3, "batch_size": 16, "max_length": 16}
+    defaults: ClassVar[dict[str, Any]] = {
+        "model": "tiny",
+        "epochs": 10,
+        "lr": 1e-3,
+        "head_lr": 1e-3,
+        "batch_size": 16,
+        "max_length": 16,
+    }
 
     def __init__(
         self,

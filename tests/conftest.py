@@ -27,6 +27,7 @@ TOY: dict[str, Any] = {
     "scenario": "toy",
     "epochs": 1,
     "lr": 5e-3,
+    "head_lr": 5e-2,
     "batch_size": 8,
     "dropout": 0.1,
     "scenario_args": {"train": 30, "dev": 9, "test": 15},

@@ -185,7 +185,7 @@ def second_task(options: dict[str, Any], strategy: str, seed: int) -> tuple[floa
 
 
 def test_the_penalty_of_ewc_shows(toy: dict[str, Any]) -> None:
-    options = {**toy, "epochs": 8, "lr": 3e-3, "setting": "domain", "dropout": 0.0}
+    options = {**toy, "epochs": 8, "lr": 3e-3, "head_lr": 3e-2, "setting": "domain", "dropout": 0.0}
     options["scenario_args"] = {"train": 60, "dev": 3, "test": 3}
     for seed in range(3):
         moved, forgotten, weights = second_task(options, "avalanche.Naive", seed)
@@ -198,7 +198,7 @@ def test_the_penalty_of_ewc_shows(toy: dict[str, Any]) -> None:
 
 
 def test_naive_learns_and_forgets_in_its_loop(run_toy: Callable[..., Run]) -> None:
-    options = {"scenario_args": {}, "epochs": 6, "lr": 1e-3, "batch_size": 16, "setting": "domain"}
+    options = {"scenario_args": {}, "epochs": 6, "lr": 1e-3, "head_lr": 1e-2, "batch_size": 16, "setting": "domain"}
     metrics = run_toy("avalanche.Naive", **options)[0]["metrics"]
     assert metrics["learning_accuracy"] > 0.6  # chance is a third
     assert metrics["forgetting"] > 0.1

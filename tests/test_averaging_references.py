@@ -290,7 +290,15 @@ def watched(name: str, folder: Path, **options: Any) -> tuple[dict[str, Any], We
 
     sizes = {"train": 60, "dev": 9, "test": 30}
     plan = make_plan(
-        {"scenario": "toy", "strategy": name, "epochs": 4, "lr": 5e-3, "scenario_args": sizes, "device": "cpu"}
+        {
+            "scenario": "toy",
+            "strategy": name,
+            "epochs": 4,
+            "lr": 5e-3,
+            "head_lr": 5e-2,
+            "scenario_args": sizes,
+            "device": "cpu",
+        }
         | {"output_dir": str(folder), **options}
     )
     watcher = Weights()

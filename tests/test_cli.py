@@ -238,7 +238,17 @@ def test_help_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--help"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    for option in ("--scenario", "--strategy", "--model", "--setting", "--seed", "--epochs", "--lr", "--batch-size"):
+    for option in (
+        "--scenario",
+        "--strategy",
+        "--model",
+        "--setting",
+        "--seed",
+        "--epochs",
+        "--lr",
+        "--head-lr",
+        "--batch-size",
+    ):
         assert option in captured.out
     for option in ("--max-length", "--scenario-arg", "--limit", "--device", "--precision", "--config", "--output-dir"):
         assert option in captured.out

@@ -381,7 +381,7 @@ def weights_of(folder: RunFolder) -> dict[str, Tensor]:
 
 
 def test_accumulating_gradients_changes_nothing(run_toy: RunToy, tmp_path: Path) -> None:
-    options = {"dropout": 0.0, "keep_checkpoints": True, "lr": 1e-3}
+    options = {"dropout": 0.0, "keep_checkpoints": True, "lr": 1e-3, "head_lr": 1e-2}
     plain = weights_of(run_toy("naive", tmp_path, **options)[1])
     parts = weights_of(run_toy("naive", tmp_path, accumulation=2, **options)[1])
     other = weights_of(run_toy("naive", tmp_path, batch_size=4, **options)[1])

@@ -101,7 +101,7 @@ def test_lora_sequential_trains_one_module_on_every_task(tmp_path: Path, toy: di
 
 @pytest.mark.parametrize("name", ["lora_incremental", "o_lora", "lora_merge", "lora_per_task(adaptive_rank=True)"])
 def test_only_the_tasks_own_module_and_rows_learn(name: str, tmp_path: Path, toy: dict[str, Any]) -> None:
-    _, seen, _ = watched(name, tmp_path, toy, lr=1e-3, setting="class", epochs=2)
+    _, seen, _ = watched(name, tmp_path, toy, lr=1e-3, head_lr=1e-2, setting="class", epochs=2)
     for task in range(3):
         own = {n for n in seen.before[0] if f"task{task}" in n.split(".") and "ranknum" not in n}
         assert len(own) > 20

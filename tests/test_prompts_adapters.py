@@ -460,6 +460,7 @@ def test_what_learns_what_stays_and_that_nothing_is_forgotten(name: str, tmp_pat
         "scenario": "toy",
         "epochs": 4,
         "lr": 2e-3,
+        "head_lr": 2e-2,
         "batch_size": 8,
         "device": "cpu",
         "output_dir": str(tmp_path),
@@ -507,7 +508,7 @@ def test_what_learns_what_stays_and_that_nothing_is_forgotten(name: str, tmp_pat
 @pytest.mark.parametrize("name", ["adapter", "prompt_tuning"])
 def test_nothing_is_forgotten_where_naive_forgets(name: str, toy_forgetting: Callable[..., float]) -> None:
     sizes = {"train": 60, "dev": 9, "test": 30}
-    options: dict[str, Any] = {"epochs": 4, "lr": 5e-3, "batch_size": 8, "scenario_args": sizes}
+    options: dict[str, Any] = {"epochs": 4, "lr": 5e-3, "head_lr": 5e-2, "batch_size": 8, "scenario_args": sizes}
     assert toy_forgetting(name, **options) == 0.0
     assert toy_forgetting("naive", **options) > 0.1
 

@@ -805,7 +805,7 @@ def test_every_memory_comes_back(sampling: Sampling, size: float) -> None:
 
 
 LONG: dict[str, Any] = {"setting": "class"}
-SHORT: dict[str, Any] = {"setting": "class", "epochs": 4, "lr": 2e-3}
+SHORT: dict[str, Any] = {"setting": "class", "epochs": 4, "lr": 2e-3, "head_lr": 2e-2}
 
 
 @pytest.mark.parametrize(

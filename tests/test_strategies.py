@@ -368,7 +368,15 @@ def watched(name: str, folder: Path, **options: Any) -> tuple[dict[str, Any], We
 
     from_toy = {"train": 60, "dev": 9, "test": 30, **options.pop("scenario_args", {})}
     plan = make_plan(
-        {"scenario": "toy", "strategy": name, "epochs": 3, "lr": 5e-3, "scenario_args": from_toy, "device": "cpu"}
+        {
+            "scenario": "toy",
+            "strategy": name,
+            "epochs": 3,
+            "lr": 5e-3,
+            "head_lr": 5e-2,
+            "scenario_args": from_toy,
+            "device": "cpu",
+        }
         | {"output_dir": str(folder), **options}
     )
     watcher = Weights()
@@ -377,7 +385,7 @@ def watched(name: str, folder: Path, **options: Any) -> tuple[dict[str, Any], We
 
 
 def test_lora_per_task_forgets_nothing_and_touches_nothing_old(tmp_path: Path) -> None:
-    result, seen = watched("lora_per_task(learning_rate=0.01)", tmp_path, epochs=8, lr=2e-3, batch_size=8)
+    result, seen = watched("lora_per_task(learning_rate=0.01)", tmp_path, epochs=8, lr=2e-3, head_lr=2e-2, batch_size=8)
     matrix = result["accuracy_matrix"]
     assert result["metrics"]["forgetting"] == 0.0
     assert result["metrics"]["backward_transfer"] == 0.0
@@ -535,7 +543,7 @@ def test_examples_seen_counts_replayed_ones(tmp_path: Path) -> None:
 
 def mean_transfer(name: str, folder: Path) -> float:
     """Backward transfer on two contradicting tasks, the mean over three seeds."""
-    options = {"epochs": 8, "lr": 2e-3, "scenario_args": {"train": 90, "test": 40, "tasks": 2}}
+    options = {"epochs": 8, "lr": 2e-3, "head_lr": 2e-2, "scenario_args": {"train": 90, "test": 40, "tasks": 2}}
     runs = [watched(name, folder, seed=seed, **options)[0] for seed in range(3)]
     assert sum(run["metrics"]["learning_accuracy"] for run in runs) / 3 > 0.6
     return float(sum(run["metrics"]["backward_transfer"] for run in runs) / 3)
