@@ -22,7 +22,8 @@ NOT_SCIENCE = {"device", "output_dir", "overwrite", "checkpoint_every", "keep_ch
 class RunConfig(BaseModel):
     """One run, fully resolved.
 
-    ``lr`` and ``head_lr`` are AdamW's peak learning rates of the pretrained body and of the output layer;
+    ``lr`` and ``head_lr`` are AdamW's peak learning rates of the pretrained body and of the output layer, which has
+    everything to learn in the few steps of a small task: with a small rate the body bends to it, and forgets more;
     ``warmup`` is the fraction of a task's steps over which they rise from 0, after which they fall linearly to 0;
     a batch is computed in ``accumulation`` parts, with ``auto_batch`` in smaller ones when memory runs out;
     ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is

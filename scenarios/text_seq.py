@@ -70,10 +70,13 @@ class TextSequence(Scenario):
 
     settings: ClassVar[tuple[str, ...]] = ("task", "class")
     refusals: ClassVar[dict[str, str]] = {"domain": "its tasks have different labels"}
+    # head_lr on dev, seed 100: models of one task each (independent) learn .763 in the mean with 0.001, .801 with 0.01,
+    # .807 with 0.03, .828 with 0.1, .809 with 0.3. A task has 38 steps.
     defaults: ClassVar[dict[str, Any]] = {
         "model": "minilm",
         "epochs": 2,
         "lr": 1e-4,
+        "head_lr": 0.1,
         "batch_size": 32,
         "max_length": 64,
     }

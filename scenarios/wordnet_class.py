@@ -44,10 +44,13 @@ class WordNetClasses(Scenario):
     settings: ClassVar[tuple[str, ...]] = ("class", "task")
     refusals: ClassVar[dict[str, str]] = {"domain": "its tasks have different labels"}
     # On dev (task setting, seed 0) naive learns the tasks to .913 in the mean with one epoch, to .950 with two.
+    # head_lr on dev, seed 100: joint ends at .794 with 0.001, .790 with 0.01, .793 with 0.03 and .787 with 0.1, replay
+    # at .336, .486, .508 and .505.
     defaults: ClassVar[dict[str, Any]] = {
         "model": "minilm",
         "epochs": 2,
         "lr": 1e-4,
+        "head_lr": 3e-2,
         "batch_size": 32,
         "max_length": 32,
     }

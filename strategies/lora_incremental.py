@@ -27,7 +27,7 @@ class LoraIncremental(Strategy):
     kinds = ("text",)
 
     def __init__(
-        self, rank: int = 8, alpha: float = 16.0, target_modules: tuple[str, ...] = (), learning_rate: float = 3e-4
+        self, rank: int = 8, alpha: float = 16.0, target_modules: tuple[str, ...] = (), learning_rate: float = 1e-3
     ) -> None:
         check_arguments("lora_incremental", rank=rank, alpha=alpha, learning_rate=learning_rate)
         self.rank, self.alpha, self.target_modules, self.learning_rate = rank, alpha, target_modules, learning_rate

@@ -45,7 +45,7 @@ class OLora(Strategy):
         rank: int = 8,
         alpha: float = 16.0,
         target_modules: tuple[str, ...] = (),
-        learning_rate: float = 3e-4,
+        learning_rate: float = 1e-3,
     ) -> None:
         check_arguments("o_lora", rank=rank, alpha=alpha, learning_rate=learning_rate)
         if orthogonality < 0:

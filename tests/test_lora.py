@@ -130,7 +130,7 @@ def test_nothing_is_protected_in_one_shared_module(make_learner: MakeLearner) ->
     scores = torch.zeros(1, 4)
     assert sequential.mask(scores, torch.tensor([1])).isfinite().tolist() == [[True] * 4]
     assert incremental.mask(scores, torch.tensor([1])).isfinite().tolist() == [[False, False, True, True]]
-    assert sequential.learning_rates["body"] == incremental.learning_rates["body"] == 3e-4
+    assert sequential.learning_rates["body"] == incremental.learning_rates["body"] == 1e-3
 
 
 def test_names_of_many_modules_are_not_each_others_beginning() -> None:
@@ -601,8 +601,8 @@ def test_4_bits_keep_the_answers_close() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "line"),
     [
-        ("lora_sequential", {"rank": 0}, "lora_sequential: rank=0, alpha=16.0, learning_rate=0.0003; allowed: number"),
-        ("lora_incremental", {"alpha": 0.0}, "lora_incremental: rank=8, alpha=0.0, learning_rate=0.0003; allowed: num"),
+        ("lora_sequential", {"rank": 0}, "lora_sequential: rank=0, alpha=16.0, learning_rate=0.001; allowed: number"),
+        ("lora_incremental", {"alpha": 0.0}, "lora_incremental: rank=8, alpha=0.0, learning_rate=0.001; allowed: num"),
         ("o_lora", {"learning_rate": -1.0}, "o_lora: rank=8, alpha=16.0, learning_rate=-1.0; allowed: numbers above 0"),
         ("o_lora", {"orthogonality": -0.5}, "o_lora: orthogonality=-0.5 is not allowed; allowed: 0 or more"),
         ("o_lora", {"penalty": "cubed"}, "cubed"),

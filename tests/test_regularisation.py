@@ -342,14 +342,14 @@ def test_the_feature_teacher_is_frozen_in_eval_mode_and_comes_back(
     ("name", "arguments", "line"),
     [
         ("si", {"strength": -1.0}, "si: strength=-1.0, damping=0.1; allowed: strength 0 or more, damping above 0"),
-        ("si", {"damping": 0.0}, "si: strength=100000.0, damping=0.0; allowed: strength 0 or more, damping above 0"),
-        ("mas", {"samples": 0}, "mas: strength=10.0, samples=0; allowed: strength 0 or more, samples 1 or more"),
+        ("si", {"damping": 0.0}, "si: strength=30000.0, damping=0.0; allowed: strength 0 or more, damping above 0"),
+        ("mas", {"samples": 0}, "mas: strength=1.0, samples=0; allowed: strength 0 or more, samples 1 or more"),
         ("l2_anchor", {"strength": -0.1}, "l2_anchor: strength=-0.1; allowed: 0 or more"),
         ("feature_distillation", {"alpha": -2.0}, "feature_distillation: alpha=-2.0; allowed: 0 or more"),
         (
             "rwalk",
             {"alpha": 0.0},
-            "rwalk: strength=400.0, alpha=0.0, interval=10, fisher_samples=32, damping=0.001; allowed: strength 0 or "
+            "rwalk: strength=4000.0, alpha=0.0, interval=10, fisher_samples=32, damping=0.001; allowed: strength 0 or "
             "more, alpha above 0 to 1, interval and fisher_samples 1 or more, damping above 0",
         ),
     ],

@@ -523,18 +523,6 @@ def test_frozen_never_moves_the_body(tmp_path: Path) -> None:
     assert result["cost"]["trainable_parameters"] == sum(seen.start[name].numel() for name in head)
 
 
-def test_frozen_learns_at_its_own_rate(make_learner: MakeLearner) -> None:
-    learner = make_learner()
-    strategy("frozen", learner, learning_rate=0.25)
-    assert learner.learning_rates["head"] == 0.25
-
-
-@pytest.mark.parametrize("rate", [0.0, -0.1])
-def test_frozen_refuses_a_rate_that_is_not_above_0(rate: float) -> None:
-    with pytest.raises(InputError, match=f"frozen: learning_rate={rate}; allowed: above 0"):
-        strategy("frozen", learning_rate=rate)
-
-
 def test_examples_seen_counts_replayed_ones(tmp_path: Path) -> None:
     result, _ = watched("replay(memory_size=10, replay_batch_size=4)", tmp_path, batch_size=16, epochs=2)
     # Sixty new ones in four steps an epoch; from the second task on four remembered ones a step.
