@@ -124,6 +124,11 @@ def test_fisher_samples_keep_their_share() -> None:
     assert "fisher_samples=16" in replace(SEQUENCE, strategy="ewc").options()["strategy"]
 
 
+def test_the_peers_get_clbenchs_default_strength_of_ewc() -> None:
+    ((_, strategy),) = make_plan({"scenario": "toy", "strategy": "ewc"}).strategy.members
+    assert vars(strategy)["ewc_lambda"] == sequences.EWC_LAMBDA
+
+
 def test_masked_answers_count_learning_and_answering_only() -> None:
     answers = peer_data.Answers(torch.tensor([[True, False], [False, True]]))
     masked = answers.mask(torch.zeros(2, 2), torch.tensor([0, 1]), training=True)
