@@ -52,7 +52,8 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
     if any(not math.isfinite(c) for evaluation in evaluations if evaluation for c in evaluation.confidences):
         place = f"after {prepared.tasks[row - 1].name}" if row else "before training"
         raise RunError(
-            f"{place} the model's answers are no numbers; tasks finished before are kept; try a smaller --lr"
+            f"{place} the model's answers are no numbers; tasks finished before are kept; "
+            "try a smaller --lr or --head-lr"
         )
     state.rows = row + 1
     state.accuracy.append([e.accuracy if e else None for e in evaluations])

@@ -122,7 +122,7 @@ class Training:
             epoch, batch = wrong // self.steps_per_epoch + 1, wrong % self.steps_per_epoch + 1
             raise RunError(
                 f"the loss is {values[bad[0]].item()} in task {self.task.name!r} at step {wrong + 1} (epoch {epoch}, "
-                f"batch {batch} of {self.steps_per_epoch}); finished tasks are kept; try a smaller --lr"
+                f"batch {batch} of {self.steps_per_epoch}); finished tasks are kept; try a smaller --lr or --head-lr"
             )
         self.losses = []
         return float(values.mean())
@@ -137,7 +137,7 @@ class Training:
         if not torch.stack(norms).isfinite().all():
             raise RunError(
                 f"a weight is not a finite number in task {self.task.name!r} after step {self.step} of {self.steps}; "
-                "finished tasks are kept; try a smaller --lr"
+                "finished tasks are kept; try a smaller --lr or --head-lr"
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class Distillation(Strategy):
 
     Args:
         temperature: T, above 0; higher softens both distributions.
-        alpha: weight of the distillation loss beside the task loss; the paper's; no other was tried.
+        alpha: weight of the distillation loss beside the task loss; 1, the paper's, was no worse than 3 on
+            text_seq's dev texts.
     """
 
     def __init__(self, temperature: float = 2.0, alpha: float = 1.0) -> None:

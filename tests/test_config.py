@@ -174,7 +174,8 @@ def test_the_scenarios_defaults_hold_until_the_user_says_otherwise() -> None:
     assert (default.model, default.epochs, default.lr, default.head_lr) == ("tiny", 10, 1e-3, 1e-3)
     given = make_plan({**BASE, "epochs": 2, "lr": 1e-4}).config
     assert (given.model, given.epochs, given.lr, given.head_lr) == ("tiny", 2, 1e-4, 1e-3)
-    assert make_plan({**BASE, "head_lr": 1.0}).config.head_lr == 1.0
+    assert make_plan({**BASE, "lr": 3e-3}).config.head_lr == 1e-3
+    assert make_plan({**BASE, "lr": 3e-3, "head_lr": 1.0}).config.head_lr == 1.0
     assert make_plan({**BASE, "lr": None, "limit": None}).config == default
 
 

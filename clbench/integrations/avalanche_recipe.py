@@ -70,7 +70,7 @@ class Recipe:
         if bad:
             raise RunError(
                 f"the loss of {type(strategy).__name__} is no number at step {bad[0] + 1} of {self.steps}; finished "
-                "tasks are kept; try a smaller --lr"
+                "tasks are kept; try a smaller --lr or --head-lr"
             )
 
 
