@@ -24,7 +24,6 @@ DEFAULT_METRICS = (
 DEFAULT_COLUMNS = (*DEFAULT_METRICS, "overhead", "stored_bytes", "trainable_parameters")
 F1_METRICS = tuple(f"f1_{name}" for name in METRICS)  # of the macro-F1 matrix, where a run has one
 COLUMNS = (*METRICS, *F1_METRICS, "overhead", *COSTS)
-LOWER_IS_BETTER = ("forgetting", "f1_forgetting")
 DECIMALS = 3  # of metrics in tables; what is equal to so many is equally good
 SOURCES = "plugin_hashes."
 
@@ -122,10 +121,14 @@ def _overhead(run: Run, naive: dict[str, float]) -> float | None:
     return None if seconds is None or reference is None else float(seconds / reference)
 
 
+def higher_is_better(column: str) -> bool:
+    """Whether more of a column is better: of every metric but forgetting, of no cost."""
+    return column in (*METRICS, *F1_METRICS) and column not in ("forgetting", "f1_forgetting")
+
+
 def _rank(column: str, mean: float | None) -> tuple[bool, float]:
     """Sorts the better first and no value last."""
-    higher = column in (*METRICS, *F1_METRICS) and column not in LOWER_IS_BETTER
-    return (mean is None, 0.0 if mean is None else -mean if higher else mean)
+    return (mean is None, 0.0 if mean is None else -mean if higher_is_better(column) else mean)
 
 
 def _mark_best(rows: list[TableRow], columns: Sequence[str]) -> list[TableRow]:
@@ -136,7 +139,7 @@ def _mark_best(rows: list[TableRow], columns: Sequence[str]) -> list[TableRow]:
         printed = [None if mean is None else round(mean, DECIMALS) for mean in means]
         known = [mean for mean in printed if mean is not None]
         if len(known) > 1 and (column in METRICS or column in F1_METRICS):
-            best = (min if column in LOWER_IS_BETTER else max)(known)
+            best = (max if higher_is_better(column) else min)(known)
             for row, mean in zip(competing, printed, strict=True):
                 row.cells[column] = replace(row.cells[column], best=mean == best)
     return rows

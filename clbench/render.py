@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable
 
-from clbench.comparison import DECIMALS, F1_METRICS, LOWER_IS_BETTER, Comparison, Table
+from clbench.comparison import DECIMALS, F1_METRICS, Comparison, Table, higher_is_better
 from clbench.errors import unknown
 from clbench.metrics import METRICS
 from clbench.rows import Cell, TableRow
@@ -154,7 +154,7 @@ def column_title(column: str) -> str:
     """A column's heading with its direction (metrics) or unit (costs)."""
     title = column.replace("_", " ")
     if column in METRICS or column in F1_METRICS:
-        return f"{title} {DOWN if column in LOWER_IS_BETTER else UP}"
+        return f"{title} {UP if higher_is_better(column) else DOWN}"
     if column == "overhead":
         return f"overhead ({TIMES})"
     if column.endswith("_seconds"):

@@ -46,11 +46,10 @@ from clbench.metrics import compute_metrics
 from clbench.plan import make_plan
 from clbench.prepare import prepare
 from clbench.progress import Reporter
-from clbench.results import RunFolder
 from clbench.strategy import Strategy
 from clbench.training import Training
+from tests.helpers import Run
 
-Run = tuple[dict[str, Any], RunFolder]
 EXPRESSIONS = {
     "AGEM": "patterns_per_exp=6, sample_size=6",
     "DER": "mem_size=8, batch_size_mem=4",

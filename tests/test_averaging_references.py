@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,22 +18,9 @@ from clbench.data import Example, TaskData
 from clbench.dev_examples import DevExamples
 from clbench.errors import InputError
 from clbench.learner import Learner
-from clbench.plan import Plan, make_plan
-from clbench.strategy import Stack, Strategy
-
-MakeLearner = Callable[..., Learner]
-Examples = Callable[..., list[Example]]
-
-
-def strategy(name: str, learner: Learner | None = None, **arguments: Any) -> Any:
-    built = plugins.build("strategy", name, arguments)
-    if learner is not None:
-        built.setup(learner)
-    return built
-
-
-def task_data(learner: Learner, position: int, train: Sequence[Example] = (), dev: Sequence[Example] = ()) -> TaskData:
-    return TaskData(position, f"task {position}", learner.labels.columns[position], list(train), list(dev))
+from clbench.plan import make_plan
+from clbench.strategy import Strategy
+from tests.helpers import Examples, MakeLearner, strategy, task_data, watched
 
 
 def image(value: float, label: int, task: int) -> Example:
@@ -270,44 +257,8 @@ def test_cumulatives_tasks() -> None:
     ]  # fmt: skip
 
 
-class Weights(Strategy):
-    """Keeps a copy of the weights after every task, beside a strategy of which nothing is changed."""
-
-    def __init__(self) -> None:
-        self.after: list[dict[str, Tensor]] = []
-
-    def setup(self, learner: Learner) -> None:
-        self.learner = learner
-
-    def after_task(self, learner: Learner, task: TaskData) -> None:
-        self.after.append({name: p.detach().clone() for name, p in learner.model.named_parameters()})
-
-
-def watched(name: str, folder: Path, **options: Any) -> tuple[dict[str, Any], Weights]:
-    """Run ``name`` on toy and note the weights after each task."""
-    from clbench import engine
-    from clbench.progress import Reporter
-
-    sizes = {"train": 60, "dev": 9, "test": 30}
-    plan = make_plan(
-        {
-            "scenario": "toy",
-            "strategy": name,
-            "epochs": 4,
-            "lr": 5e-3,
-            "head_lr": 5e-2,
-            "scenario_args": sizes,
-            "device": "cpu",
-        }
-        | {"output_dir": str(folder), **options}
-    )
-    watcher = Weights()
-    watching = Plan(plan.config, plan.scenario, Stack([*plan.strategy.members, ("watcher", watcher)]))
-    return engine.run(watching, Reporter(-1)), watcher
-
-
 def test_cumulative_sees_all_data_so_far(tmp_path: Path) -> None:
-    result, _ = watched("cumulative", tmp_path)
+    result, _, _ = watched("cumulative", tmp_path, epochs=4)
     assert result["cost"]["examples_seen"] == 4 * (60 + 120 + 180)
     assert None not in result["accuracy_matrix"][2]
 
@@ -315,7 +266,7 @@ def test_cumulative_sees_all_data_so_far(tmp_path: Path) -> None:
 @pytest.mark.parametrize("setting", ["task", "class"])
 @pytest.mark.parametrize("head", ["cosine", "linear"])
 def test_seq_stars_frozen_parts_do_not_move(tmp_path: Path, setting: str, head: str) -> None:
-    result, seen = watched(f"seq_star(head={head!r})", tmp_path, setting=setting)
+    result, seen, _ = watched(f"seq_star(head={head!r})", tmp_path, epochs=4, setting=setting)
     first, *later = seen.after
     rows = first["classifier.weight"]
     names = [name for name in first if not name.startswith("classifier")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,7 @@ from clbench.progress import Reporter
 from clbench.results import RunFolder
 from clbench.strategy import Stack, Strategy
 from clbench.training import Training, learning_rate_factor
-
-Run = tuple[dict[str, Any], RunFolder]
-RunToy = Callable[..., Run]
+from tests.helpers import RunToy
 
 STRATEGIES = (
     "naive",

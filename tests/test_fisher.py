@@ -17,12 +17,10 @@ from clbench.learner import Learner
 from clbench.models import SmallConvNet, import_libraries
 from clbench.per_example import squares_collected, supported
 from clbench.rng import generator
+from tests.helpers import Examples, MakeLearner
 
 KINDS: tuple[FisherKind, ...] = ("sampled", "empirical", "exact")
 LABELS = 4
-
-Examples = Callable[..., list[Example]]
-MakeLearner = Callable[..., Learner]
 
 
 def spread(model: nn.Module) -> nn.Module:

@@ -11,14 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from clbench import linear
-from clbench.data import Example
 from clbench.fisher import diagonal_fisher
-from clbench.learner import Learner
 from clbench.linear import OneDNNLinear, use_onednn
 from clbench.rng import generator
-
-MakeLearner = Callable[..., Learner]
-Examples = Callable[..., list[Example]]
+from tests.helpers import Examples, MakeLearner
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 

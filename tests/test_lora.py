@@ -12,28 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clbench import adaptive_rank, lora, merging, plugins, routing
-from clbench.data import Example, TaskData
+from clbench import adaptive_rank, lora, merging, routing
+from clbench.data import Example
 from clbench.errors import InputError
 from clbench.learner import Learner
-from clbench.plan import Plan, make_plan
-from clbench.results import RunFolder
-from clbench.strategy import Stack, Strategy
-
-MakeLearner = Callable[..., Learner]
-Examples = Callable[..., list[Example]]
-RunToy = Callable[..., tuple[dict[str, Any], RunFolder]]
-
-
-def strategy(name: str, learner: Learner | None = None, **arguments: Any) -> Any:
-    built = plugins.build("strategy", name, arguments)
-    if learner is not None:
-        built.setup(learner)
-    return built
-
-
-def task_data(learner: Learner, position: int, train: list[Example] = (), dev: list[Example] = ()) -> TaskData:  # type: ignore[assignment]
-    return TaskData(position, f"task {position}", learner.labels.columns[position], list(train), list(dev))
+from clbench.plan import make_plan
+from tests.helpers import Examples, MakeLearner, Weights, strategy, task_data, watched, weights
 
 
 def fill(model: nn.Module, seed: int, part: str = "lora_", size: float = 0.3) -> None:
@@ -43,37 +27,6 @@ def fill(model: nn.Module, seed: int, part: str = "lora_", size: float = 0.3) ->
         for name, parameter in model.named_parameters():
             if part in name:
                 parameter.copy_(size * torch.randn(parameter.shape, generator=stream))
-
-
-def weights(learner: Learner) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in learner.model.named_parameters()}
-
-
-class Weights(Strategy):
-    """Keeps a copy of the weights around every task."""
-
-    def __init__(self) -> None:
-        self.before: list[dict[str, Tensor]] = []
-        self.after: list[dict[str, Tensor]] = []
-
-    def before_task(self, learner: Learner, task: TaskData) -> None:
-        self.before.append(weights(learner))
-
-    def after_task(self, learner: Learner, task: TaskData) -> None:
-        self.after.append(weights(learner))
-
-
-def watched(name: str, folder: Path, toy: dict[str, Any], **options: Any) -> tuple[dict[str, Any], Weights, list[Any]]:
-    """The result, the weights and the log of a short run."""
-    from clbench import engine
-    from clbench.progress import Reporter
-
-    plan = make_plan({**toy, "strategy": name, "output_dir": str(folder), **options})
-    watcher = Weights()
-    watching = Plan(plan.config, plan.scenario, Stack([*plan.strategy.members, ("watcher", watcher)]))
-    result = engine.run(watching, Reporter(-1))
-    log = engine.run_folder(plan.config).path / "log.jsonl"
-    return result, watcher, [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def moved(seen: Weights, task: int) -> set[str]:

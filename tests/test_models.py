@@ -20,13 +20,12 @@ from clbench.config import make_config
 from clbench.errors import InputError
 from clbench.model_names import fingerprint, model_path
 from clbench.models import load_model
-from clbench.results import RunFolder
 from clbench.scenario import Task
+from tests.helpers import Run
 
 ROOT = Path(plugins.__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 MODES = "class InterpolationMode:\n    NEAREST = NEAREST_EXACT = BOX = BILINEAR = HAMMING = BICUBIC = LANCZOS = 0\n"
-Run = tuple[dict[str, Any], RunFolder]
 
 
 @pytest.fixture(scope="module")

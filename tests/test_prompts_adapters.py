@@ -10,29 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clbench import engine, plugins
-from clbench.data import Batch, Example, TaskData
+from clbench import engine
+from clbench.data import Batch
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.plan import Plan, make_plan
 from clbench.progress import Reporter
 from clbench.soft_prompts import prefix_encoder, prefix_of
-from clbench.strategy import Stack, Strategy
+from clbench.strategy import Stack
+from tests.helpers import Examples, MakeLearner, Weights, strategy, task_data
 
-MakeLearner = Callable[..., Learner]
-Examples = Callable[..., list[Example]]
 ISOLATED = ("adapter", "ia3", "p_tuning_v2", "prefix_tuning", "progressive_prompts", "prompt_tuning")
-
-
-def strategy(name: str, learner: Learner | None = None, **arguments: Any) -> Any:
-    built = plugins.build("strategy", name, arguments)
-    if learner is not None:
-        built.setup(learner)
-    return built
-
-
-def task_data(learner: Learner, position: int) -> TaskData:
-    return TaskData(position, f"task {position}", learner.labels.columns[position], [], [])
 
 
 def shake(module: nn.Module, seed: int = 5, size: float = 0.5) -> None:
@@ -426,19 +414,6 @@ def test_a_decoder_reads_the_newest_prompt_first(make_learner: MakeLearner) -> N
 # --- runs
 
 
-class Weights(Strategy):
-    """Keeps a copy of the weights at the start and after every task."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Tensor]] = []
-
-    def setup(self, learner: Learner) -> None:
-        self.after_task(learner, task_data(learner, 0))
-
-    def after_task(self, learner: Learner, task: TaskData) -> None:
-        self.seen.append({name: p.detach().clone() for name, p in learner.model.named_parameters()})
-
-
 # On the tiny model: 64 wide, 2 layers, 128 feed-forward units; the output layer has 9 labels.
 HEAD = 9 * 64 + 9
 RUNS = {
@@ -484,12 +459,12 @@ def test_what_learns_what_stays_and_that_nothing_is_forgotten(name: str, tmp_pat
         assert confidences[task] != confidences[task + 1]
         assert all(confidences[after] == confidences[task + 1] for after in range(task + 1, 4))
     pattern, size = RUNS[name]
-    own = [{n for n in watch.seen[0] if pattern.format(task) in n} for task in range(3)]
-    head = {n for n in watch.seen[0] if "classifier." in n}
-    body = set(watch.seen[0]) - head - set().union(*own)
+    own = [{n for n in watch.start if pattern.format(task) in n} for task in range(3)]
+    head = {n for n in watch.start if "classifier." in n}
+    body = set(watch.start) - head - set().union(*own)
     assert len(body) > 30
     for task in range(3):
-        before, after = watch.seen[task], watch.seen[task + 1]
+        before, after = watch.after[task - 1] if task else watch.start, watch.after[task]
         assert sum(before[n].numel() for n in own[task]) == size
         assert all(torch.equal(before[n], after[n]) for n in body)
         assert all(not torch.equal(before[n], after[n]) for n in own[task])

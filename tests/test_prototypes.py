@@ -15,16 +15,11 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from clbench import plugins
-from clbench.data import Example, TaskData
 from clbench.errors import InputError, RunError
 from clbench.frozen_features import Moments, collect_features, linear_discriminant, logits_and_features
 from clbench.learner import Learner
-from clbench.results import RunFolder
 from clbench.rng import generator
-
-MakeLearner = Callable[..., Learner]
-Examples = Callable[..., list[Example]]
-RunToy = Callable[..., tuple[dict[str, Any], RunFolder]]
+from tests.helpers import Examples, MakeLearner, RunToy, strategy, task_data
 
 # Small, so that a test is quick; shrinkage high enough for few examples.
 PROTOTYPES: dict[str, dict[str, Any]] = {
@@ -34,16 +29,6 @@ PROTOTYPES: dict[str, dict[str, Any]] = {
     "klda": {"width": 20, "gamma": 0.05, "shrinkage": 0.1},
 }
 VARIANTS = [*PROTOTYPES.items(), ("ncm", {"metric": "cosine"}), ("ranpac", {"width": 20, "ridge": 0.5})]
-
-
-def strategy(name: str, learner: Learner, **arguments: Any) -> Any:
-    built = plugins.build("strategy", name, arguments)
-    built.setup(learner)
-    return built
-
-
-def task_data(learner: Learner, position: int, train: list[Example]) -> TaskData:
-    return TaskData(position, f"task {position}", learner.labels.columns[position], train, [])
 
 
 def gaussians(counts: Sequence[int], features: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:

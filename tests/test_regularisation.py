@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,23 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from clbench import plugins
-from clbench.data import Example, TaskData
+from clbench.data import Example
 from clbench.errors import InputError
 from clbench.learner import Learner
+from tests.helpers import Examples, MakeLearner, strategy, task_data
 
-MakeLearner = Callable[..., Learner]
-Examples = Callable[..., list[Example]]
 Forgetting = Callable[..., float]
-
-
-def strategy(name: str, learner: Learner, **arguments: Any) -> Any:
-    built = plugins.build("strategy", name, arguments)
-    built.setup(learner)
-    return built
-
-
-def task_data(learner: Learner, position: int, train: Sequence[Example] = ()) -> TaskData:
-    return TaskData(position, f"task {position}", learner.labels.columns[position], list(train), [])
 
 
 def weight(learner: Learner) -> nn.Parameter:

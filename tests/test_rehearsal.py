@@ -16,34 +16,20 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from clbench import plugins
 from clbench.buffer import ExampleBuffer, Sampling
 from clbench.config import make_config
-from clbench.data import TOKEN_BUDGET, Batch, Example, TaskData, length
+from clbench.data import TOKEN_BUDGET, Batch, Example, length
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.rehearsal import ReplayWindow, divergences, join, stored_outputs, uncollate
 from clbench.selection import herding_order
 from clbench.strategy import Stack
-
-MakeLearner = Callable[..., Learner]
-Examples = Callable[..., list[Example]]
-
-
-def strategy(name: str, learner: Learner | None = None, **arguments: Any) -> Any:
-    built = plugins.build("strategy", name, arguments)
-    if learner is not None:
-        built.setup(learner)
-    return built
+from tests.helpers import Examples, MakeLearner, strategy, task_data
 
 
 def function(name: str, of: str) -> Any:
     """A function of a strategy's file."""
     return getattr(sys.modules[type(strategy(of)).__module__], name)
-
-
-def task_data(learner: Learner, position: int, train: list[Example]) -> TaskData:
-    return TaskData(position, f"task {position}", learner.labels.columns[position], train, [])
 
 
 def numbered(labels: list[int], task: int = 0, first: int = 0) -> list[Example]:

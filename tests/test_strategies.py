@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,32 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clbench import plugins
 from clbench.checkpoint import tensor_bytes
-from clbench.data import Batch, Example, TaskData, concatenate
+from clbench.data import Batch, TaskData, concatenate
 from clbench.errors import InputError
 from clbench.fisher import diagonal_fisher
 from clbench.learner import Learner
-from clbench.plan import Plan, make_plan
-from clbench.results import RunFolder
+from clbench.plan import make_plan
 from clbench.rng import generator
 from clbench.strategy import Stack, Strategy
-
-MakeLearner = Callable[..., Learner]
-Examples = Callable[..., list[Example]]
-Run = tuple[dict[str, Any], RunFolder]
-RunToy = Callable[..., Run]
-
-
-def strategy(name: str, learner: Learner | None = None, **arguments: Any) -> Any:
-    built = plugins.build("strategy", name, arguments)
-    if learner is not None:
-        built.setup(learner)
-    return built
-
-
-def task_data(learner: Learner, position: int, train: list[Example]) -> TaskData:
-    return TaskData(position, f"task {position}", learner.labels.columns[position], train, [])
+from tests.helpers import Examples, MakeLearner, RunToy, strategy, task_data, watched, weights
 
 
 def shake(model: nn.Module, seed: int, size: float = 0.3) -> None:
@@ -47,10 +29,6 @@ def shake(model: nn.Module, seed: int, size: float = 0.3) -> None:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(size * torch.randn(parameter.shape, generator=stream))
-
-
-def weights(learner: Learner) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in learner.model.named_parameters()}
 
 
 # --- EWC
@@ -343,49 +321,10 @@ def test_replays_memory_comes_back(make_learner: MakeLearner, make_examples: Exa
 # --- runs
 
 
-class Weights(Strategy):
-    """Keeps a copy of the weights before and after every task, beside a strategy of which nothing is changed."""
-
-    def __init__(self) -> None:
-        self.start: dict[str, Tensor] = {}
-        self.before: list[dict[str, Tensor]] = []
-        self.after: list[dict[str, Tensor]] = []
-
-    def setup(self, learner: Learner) -> None:
-        self.start = weights(learner)
-
-    def before_task(self, learner: Learner, task: TaskData) -> None:
-        self.before.append(weights(learner))
-
-    def after_task(self, learner: Learner, task: TaskData) -> None:
-        self.after.append(weights(learner))
-
-
-def watched(name: str, folder: Path, **options: Any) -> tuple[dict[str, Any], Weights]:
-    """Run ``name`` on toy, with enough learning to move predictions, and note the weights after each task."""
-    from clbench import engine
-    from clbench.progress import Reporter
-
-    from_toy = {"train": 60, "dev": 9, "test": 30, **options.pop("scenario_args", {})}
-    plan = make_plan(
-        {
-            "scenario": "toy",
-            "strategy": name,
-            "epochs": 3,
-            "lr": 5e-3,
-            "head_lr": 5e-2,
-            "scenario_args": from_toy,
-            "device": "cpu",
-        }
-        | {"output_dir": str(folder), **options}
-    )
-    watcher = Weights()
-    watching = Plan(plan.config, plan.scenario, Stack([*plan.strategy.members, ("watcher", watcher)]))
-    return engine.run(watching, Reporter(-1)), watcher
-
-
 def test_lora_per_task_forgets_nothing_and_touches_nothing_old(tmp_path: Path) -> None:
-    result, seen = watched("lora_per_task(learning_rate=0.01)", tmp_path, epochs=8, lr=2e-3, head_lr=2e-2, batch_size=8)
+    result, seen, _ = watched(
+        "lora_per_task(learning_rate=0.01)", tmp_path, epochs=8, lr=2e-3, head_lr=2e-2, batch_size=8
+    )
     matrix = result["accuracy_matrix"]
     assert result["metrics"]["forgetting"] == 0.0
     assert result["metrics"]["backward_transfer"] == 0.0
@@ -447,7 +386,7 @@ def test_lora_per_task_asks_the_most_confident_module(
 
 
 def test_lora_per_task_in_the_class_setting_learns_among_its_own_labels(tmp_path: Path) -> None:
-    result, seen = watched("lora_per_task(rank=2, learning_rate=0.02)", tmp_path, setting="class", epochs=1)
+    result, seen, _ = watched("lora_per_task(rank=2, learning_rate=0.02)", tmp_path, setting="class", epochs=1)
     matrix = result["accuracy_matrix"]
     assert [[cell is None for cell in row] for row in matrix] == [
         [True, True, True], [False, True, True], [False, False, True], [False, False, False],
@@ -469,7 +408,7 @@ def test_lora_per_task_names_the_layers_it_could_wrap(tmp_path: Path) -> None:
 
 
 def test_independent_gives_each_task_its_own_model(tmp_path: Path) -> None:
-    result, seen = watched("independent", tmp_path, epochs=6)
+    result, seen, _ = watched("independent", tmp_path, epochs=6)
     matrix = result["accuracy_matrix"]
     for task in range(3):
         column = [row[task] for row in matrix]
@@ -501,7 +440,7 @@ def test_independent_starts_every_task_afresh_and_answers_with_the_tasks_own_cop
 
 
 def test_joint_is_measured_before_and_at_the_end(tmp_path: Path) -> None:
-    result, seen = watched("joint", tmp_path)
+    result, seen, _ = watched("joint", tmp_path)
     matrix = result["accuracy_matrix"]
     assert [[cell is None for cell in row] for row in matrix] == [[False] * 3, [True] * 3, [True] * 3, [False] * 3]
     assert len(seen.after) == 1
@@ -513,7 +452,7 @@ def test_joint_is_measured_before_and_at_the_end(tmp_path: Path) -> None:
 
 
 def test_frozen_never_moves_the_body(tmp_path: Path) -> None:
-    result, seen = watched("frozen", tmp_path)
+    result, seen, _ = watched("frozen", tmp_path)
     head = ["classifier.weight", "classifier.bias"]
     body = [name for name in seen.start if name not in head]
     for after in seen.after:
@@ -524,14 +463,15 @@ def test_frozen_never_moves_the_body(tmp_path: Path) -> None:
 
 
 def test_examples_seen_counts_replayed_ones(tmp_path: Path) -> None:
-    result, _ = watched("replay(memory_size=10, replay_batch_size=4)", tmp_path, batch_size=16, epochs=2)
+    result, _, _ = watched("replay(memory_size=10, replay_batch_size=4)", tmp_path, batch_size=16, epochs=2)
     # Sixty new ones in four steps an epoch; from the second task on four remembered ones a step.
     assert result["cost"]["examples_seen"] == 3 * 2 * 60 + 2 * 2 * 4 * 4
 
 
 def mean_transfer(name: str, folder: Path) -> float:
     """Backward transfer on two contradicting tasks, the mean over three seeds."""
-    options = {"epochs": 8, "lr": 2e-3, "head_lr": 2e-2, "scenario_args": {"train": 90, "test": 40, "tasks": 2}}
+    sizes = {"train": 90, "dev": 9, "test": 40, "tasks": 2}
+    options: dict[str, Any] = {"epochs": 8, "lr": 2e-3, "head_lr": 2e-2, "scenario_args": sizes}
     runs = [watched(name, folder, seed=seed, **options)[0] for seed in range(3)]
     assert sum(run["metrics"]["learning_accuracy"] for run in runs) / 3 > 0.6
     return float(sum(run["metrics"]["backward_transfer"] for run in runs) / 3)

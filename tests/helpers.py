@@ -1,0 +1,81 @@
+"""What tests of strategies build by hand: a strategy, a task, moved weights, a run whose weights are noted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from clbench import plugins
+from clbench.data import Example, TaskData
+from clbench.learner import Learner
+from clbench.plan import Plan, make_plan
+from clbench.results import RunFolder
+from clbench.strategy import Stack, Strategy
+
+MakeLearner = Callable[..., Learner]
+Examples = Callable[..., list[Example]]
+Run = tuple[dict[str, Any], RunFolder]
+RunToy = Callable[..., Run]
+
+# A run with enough learning to move predictions.
+MOVING: dict[str, Any] = {
+    "scenario": "toy",
+    "epochs": 3,
+    "lr": 5e-3,
+    "head_lr": 5e-2,
+    "scenario_args": {"train": 60, "dev": 9, "test": 30},
+    "device": "cpu",
+}
+
+
+def strategy(name: str, learner: Learner | None = None, **arguments: Any) -> Any:
+    """The strategy as it stands before the first task, or before ``setup`` if there is no learner."""
+    built = plugins.build("strategy", name, arguments)
+    if learner is not None:
+        built.setup(learner)
+    return built
+
+
+def task_data(learner: Learner, position: int, train: Sequence[Example] = (), dev: Sequence[Example] = ()) -> TaskData:
+    return TaskData(position, f"task {position}", learner.labels.columns[position], list(train), list(dev))
+
+
+def weights(learner: Learner) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in learner.model.named_parameters()}
+
+
+class Weights(Strategy):
+    """Keeps a copy of the weights at the start and around every task; beside a strategy it changes nothing."""
+
+    def __init__(self) -> None:
+        self.start: dict[str, Tensor] = {}
+        self.before: list[dict[str, Tensor]] = []
+        self.after: list[dict[str, Tensor]] = []
+
+    def setup(self, learner: Learner) -> None:
+        self.start = weights(learner)
+
+    def before_task(self, learner: Learner, task: TaskData) -> None:
+        self.before.append(weights(learner))
+
+    def after_task(self, learner: Learner, task: TaskData) -> None:
+        self.after.append(weights(learner))
+
+
+def watched(
+    name: str, folder: Path, options: dict[str, Any] = MOVING, **more: Any
+) -> tuple[dict[str, Any], Weights, list[dict[str, Any]]]:
+    """Run ``name`` with ``options`` and ``more``: the result, the weights around each task, and the log."""
+    from clbench import engine
+    from clbench.progress import Reporter
+
+    plan = make_plan({**options, **more, "strategy": name, "output_dir": str(folder)})
+    watcher = Weights()
+    watching = Plan(plan.config, plan.scenario, Stack([*plan.strategy.members, ("watcher", watcher)]))
+    result = engine.run(watching, Reporter(-1))
+    log = engine.run_folder(plan.config).path / "log.jsonl"
+    return result, watcher, [json.loads(line) for line in log.read_text().splitlines()]
