@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from math import cos, hypot, pi, sin
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 Box = tuple[float, float, float, float]
 Spot = tuple[float, float]
 
@@ -44,6 +47,14 @@ class _Obstacle(NamedTuple):
     weight: float
 
 
+class _Obstacles(NamedTuple):
+    """Many of them, as arrays: there are thousands of pairs to weigh for a crowd."""
+
+    owners: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
 def place_names(
     points: Sequence[Spot],
     reaches: Sequence[float],
@@ -67,7 +78,9 @@ def place_names(
             for away in DISTANCES
             for angle in range(ANGLES)
         ]
-        costs = [_cost(place, i, points, names[i], marked + placed, frame) for place in places]
+        owners, boxes, weights = zip(*marked, *placed, strict=True)
+        taken = _Obstacles(np.array(owners), np.array(boxes), np.array(weights))
+        costs = [_cost(place, i, points, names[i], taken, frame) for place in places]
         chosen[i] = min(zip(costs, places, strict=True), key=lambda pair: pair[0] // (INDIFFERENT * height**2))[1]
     return [chosen[i] for i in range(len(points))]
 
@@ -103,25 +116,30 @@ def _line(point: Spot, place: Placement, height: float) -> list[Box]:
     return [(x - half, y - half, x + half, y + half) for x, y in spots]
 
 
-def _cost(
-    place: Placement, own: int, points: Sequence[Spot], name: Spot, taken: Sequence[_Obstacle], frame: Box
-) -> float:
+def _cost(place: Placement, own: int, points: Sequence[Spot], name: Spot, taken: _Obstacles, frame: Box) -> float:
     """The area of the name on other things or outside of the frame, that of its line on others, and ambiguity."""
     box = _box(points[own], place, name)
     outside = (box[2] - box[0]) * (box[3] - box[1]) - shared_area(box, frame)
-    hidden = sum(shared_area(box, each.box) * (OWN if each.owner == own else each.weight) for each in taken)
+    others = taken.owners != own
+    hidden = float(_shared_areas([box], taken.boxes)[0] @ np.where(others, taken.weights, OWN))
     line = _line(points[own], place, name[1])
-    crossed = sum(shared_area(dot, each.box) * each.weight for dot in line for each in taken if each.owner != own)
+    crossed = float((_shared_areas(line, taken.boxes) @ (others * taken.weights)).sum()) if line else 0.0
     limit = _distance(points[own], box) + NEAR * name[1]
     rivals = sum(k != own and _distance(point, box) < limit for k, point in enumerate(points))
     return OUTSIDE * outside + hidden + crossed + AMBIGUOUS * name[1] ** 2 * rivals
 
 
+def _shared_areas(boxes: Sequence[Box], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The area that each of ``boxes`` (rows) shares with each of ``others`` (columns)."""
+    mine = np.array(boxes)[:, None]
+    sides = np.minimum(mine[..., 2:], others[:, 2:]) - np.maximum(mine[..., :2], others[:, :2])
+    areas: NDArray[np.float64] = np.maximum(sides, 0.0).prod(axis=-1)
+    return areas
+
+
 def shared_area(first: Box, second: Box) -> float:
     """The area that two boxes share."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    return max(width, 0.0) * max(height, 0.0)
+    return float(_shared_areas([first], np.array([second]))[0, 0])
 
 
 def _distance(point: Spot, box: Box) -> float:

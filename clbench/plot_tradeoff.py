@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 AREA = 50.0  # points squared of a marker for overhead 1
 FONT_SIZE = 8
+ROOMY = 15  # with more points the figure's area grows, so that their names do not touch
 SMALLEST, LARGEST = 0.2, 12.0  # overheads beyond are drawn as these
 GREY = "#767676"
 
@@ -46,7 +47,8 @@ def tradeoff_figure(runs: Sequence[Run]) -> Figure:
     points = _points(series)
     if not points:
         raise InputError("no run has both learning accuracy and forgetting (which needs two tasks); nothing to plot")
-    figure = Figure(figsize=(7.2, 5.0), layout="constrained")
+    scale = max(1.0, (len(points) / ROOMY) ** 0.5)
+    figure = Figure(figsize=(7.2 * scale, 5.0 * scale), layout="constrained")
     axis = figure.subplots()
     colours = [style.colour for style in styles(len(points))]
     for point, colour in zip(points, colours, strict=True):

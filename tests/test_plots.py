@@ -147,6 +147,18 @@ def test_tradeoff_names_what_it_cannot_show() -> None:
         tradeoff_figure([one])
 
 
+def test_a_crowds_names_do_not_touch() -> None:
+    runs = []
+    for i in range(36):  # six columns of six in a corner; naive, the last one, forgets more and learns less
+        first, lost = (0.5, 0.4) if i == 35 else (0.6 + 0.02 * (i % 6), 0.02 * (i // 6))
+        matrix = [[None, 0.2], [first, 0.3], [first - lost, 0.8]]
+        runs.append(make_run("naive" if i == 35 else f"strategy_{i}", accuracy_matrix=matrix))
+    texts = axes_of(tradeoff_figure(runs))[0].texts
+    boxes = [tuple(text.get_window_extent().extents) for text in texts]
+    assert len(boxes) == 36
+    assert not any(shared_area(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
 def name_boxes(
     points: list[tuple[float, float]], width: float, frame: tuple[float, float, float, float]
 ) -> list[tuple[float, float, float, float]]:
