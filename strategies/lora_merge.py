@@ -33,7 +33,8 @@ class LoraMerge(Strategy):
         rank: of each module, 1 or more; not tuned.
         alpha: a module's output is scaled by alpha / rank, above 0; not tuned.
         target_modules: names of the linear layers that get one, as PEFT matches them; empty for all in the body.
-        learning_rate: peak learning rate of the modules, above 0; lora_per_task's, not tuned for this strategy.
+        learning_rate: peak learning rate of the modules, above 0; the default is the best of 0.001, 0.003 and 0.01 on
+            text_seq's dev texts.
     """
 
     kinds = ("text",)

@@ -25,7 +25,7 @@ class ProgressivePrompts(Strategy):
 
     Args:
         prompt_length: vectors of each task's prompt, 1 or more; 10 as in the paper.
-        learning_rate: peak learning rate of the prompts; prompt_tuning's, not tuned for this method.
+        learning_rate: peak learning rate of the prompts; prompt_tuning's; on text_seq's dev texts 1 was worse.
     """
 
     kinds = ("text",)
