@@ -48,13 +48,14 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
 def import_libraries() -> None:
     """Import, quietly, the libraries that every run needs: it takes seconds, and only the first time in a process."""
     survive_torchvision()
-    import datasets  # noqa: F401
+    import datasets
     import huggingface_hub
     import transformers
     import transformers.conversion_mapping
     import transformers.models.auto.modeling_auto
     import transformers.models.bert.modeling_bert
 
+    datasets.disable_progress_bars()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     huggingface_hub.logging.set_verbosity_error()

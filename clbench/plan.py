@@ -77,7 +77,7 @@ def make_plan(options: dict[str, Any]) -> Plan:
     precision = choose_precision(config.precision, choose_device(config.device), config.model)
     config = config.model_copy(update={"precision": precision})
     _check_setting(config.setting, scenario_class)
-    check_stack(members, config.setting, scenario_class.kind)
+    check_stack(members, config.setting, scenario_class.kind, config.accumulation)
     context = {"seed": config.seed, "setting": config.setting}
     scenario = plugins.build("scenario", scenario_file, config.scenario_args, label=scenario_name, **context)
     return Plan(config, scenario, Stack(members))

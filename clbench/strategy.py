@@ -27,6 +27,7 @@ class Strategy:
         kinds: the task kinds it supports, empty for all.
         alone: why it cannot be stacked with another strategy; empty when it can.
         uses: names of built-in strategies that it is made of; their files count among its sources.
+        accumulates: whether a batch can be learned in parts, for ``accumulation`` above 1.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
 
@@ -34,6 +35,7 @@ class Strategy:
     kinds: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
     uses: ClassVar[tuple[str, ...]] = ()
+    accumulates: bool = True
     resumable: bool = True
 
     @property
@@ -96,6 +98,7 @@ class Stack(Strategy):
     def __init__(self, members: Sequence[tuple[str, Strategy]]) -> None:
         self.members = tuple(members)
         self.resumable = all(member.resumable for _, member in members)
+        self.accumulates = all(member.accumulates for _, member in members)
 
     @property
     def answers(self) -> bool:
@@ -170,11 +173,12 @@ class Stack(Strategy):
             member.load_state_dict(state[name])
 
 
-def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str) -> None:
+def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str, accumulation: int) -> None:
     """Refuse, before a model is loaded, what the strategies do not support.
 
     Raises:
-        InputError: a strategy twice, one that cannot be stacked, or one that does not know the setting or task kind.
+        InputError: a strategy twice, one that cannot be stacked, or one that does not know the setting or task kind or
+            cannot accumulate.
     """
     names = [name for name, _ in members]
     for name, member in members:
@@ -188,6 +192,8 @@ def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str
             )
         if member.kinds and kind not in member.kinds:
             raise InputError(f"strategy {name!r} does not support {kind} tasks; allowed: {_list(member.kinds)}")
+        if accumulation > 1 and not member.accumulates:
+            raise InputError(f"strategy {name!r} cannot learn a batch in parts: {accumulation = }; allowed: 1")
 
 
 def _list(names: Sequence[str]) -> str:

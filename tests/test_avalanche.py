@@ -47,6 +47,7 @@ from clbench.plan import make_plan
 from clbench.prepare import prepare
 from clbench.progress import Reporter
 from clbench.strategy import Strategy
+from clbench.testing import check_strategy
 from clbench.training import Training
 from tests.helpers import Run
 
@@ -255,10 +256,21 @@ def test_seeded_puts_the_random_states_back() -> None:
         assert draw() == first != expected
 
 
+def test_its_strategies_pass_the_checks_that_have_a_meaning_for_them(capfd: pytest.CaptureFixture[str]) -> None:
+    results = check_strategy("avalanche.EWC(ewc_lambda=10.0)")
+    assert len(results) == 12
+    assert {result.name: (result.status, result.reason) for result in results if result.status != "ok"} == {
+        "state_dict": ("skipped", "resumable is False, so an interrupted run starts again"),
+        "aliases": ("skipped", "needs 'state_dict'"),
+        "resume": ("skipped", "needs 'state_dict', 'aliases'"),
+    }
+    assert capfd.readouterr().err == ""
+
+
 def test_what_goes_wrong_inside_is_one_line(run_toy: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RunError, match=r"the loss of Naive is no number at step 2 of 4; .*smaller --lr"):
         run_toy("avalanche.Naive", lr=1e30, precision="fp32")
-    with pytest.raises(InputError, match="accumulation = 2 is not for Avalanche"):
+    with pytest.raises(InputError, match=r"'avalanche.Naive' cannot learn a batch in parts: accumulation = 2; "):
         run_toy("avalanche.Naive", accumulation=2)
 
     def fail(*_: Any, **__: Any) -> None:

@@ -54,6 +54,10 @@ class Check:
     usage: bool = False
 
 
+class NotApplicable(Exception):
+    """A check has nothing to say of this plug-in; the message says why, and the check counts as skipped."""
+
+
 class Silent(Reporter):
     """Says nothing, forgetting warnings included."""
 
@@ -92,6 +96,8 @@ def _result(check: Check, files: Sequence[Path]) -> CheckResult:
     except Interrupted as interrupted:
         # The run's own message offers to resume it, which nobody wants here.
         raise Interrupted(f"interrupted in the check {check.name!r}", interrupted.exit_code - 128) from None
+    except NotApplicable as why:
+        return CheckResult(check.name, "skipped", str(why))
     except Exception as error:
         if check.usage and isinstance(error, InputError) and not error.__cause__ and not _lines(error, files):
             raise

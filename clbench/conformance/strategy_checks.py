@@ -12,7 +12,7 @@ import numpy as np
 
 from clbench import plugins
 from clbench.clock import Clock
-from clbench.conformance.checks import Check, seed_everything
+from clbench.conformance.checks import Check, NotApplicable, seed_everything
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
 from clbench.conformance.probes import Cut, Cuts, Trace
 from clbench.conformance.trials import Ready, Record, Trials, difference, finish, weights_difference
@@ -69,11 +69,14 @@ class StrategyChecks:
         assert self.reference.result
         for ground in self.trials.grounds[1:]:
             # Accumulation gives the hooks several batches a step.
-            self.trials.run(self.trials.plan(ground, tasks=2, epochs=1, accumulation=2))
+            parts = 2 if self.trials.strategy.accumulates else 1
+            self.trials.run(self.trials.plan(ground, tasks=2, epochs=1, accumulation=parts))
         return ""
 
     def state_dict(self) -> str:
         """State goes to disk and back unchanged, and from there into a strategy that was only set up."""
+        if not self.trials.strategy.resumable:
+            raise NotApplicable("resumable is False, so an interrupted run starts again")
         if self.states.error is not None:
             raise self.states.error
         if self.states.lost:

@@ -15,7 +15,7 @@ from clbench.conformance.probes import Observed, Trace
 from clbench.expression import parse_expression
 from clbench.plan import Plan, make_plan
 from clbench.scenario import Scenario, Task
-from clbench.strategy import ALL_SETTINGS, Strategy
+from clbench.strategy import ALL_SETTINGS, Stack, Strategy
 
 TASKS = 3
 # Two batches an epoch, the second one smaller, and two epochs: four steps a task. Dropout draws from a random stream.
@@ -55,6 +55,7 @@ class Trials:
     Attributes:
         files: of the strategies in the expression.
         grounds: the scenarios and settings that they support; set by :meth:`load`.
+        strategy: all of them, for what they say of themselves; set by :meth:`load`.
 
     Raises:
         InputError: the expression cannot be read or names an unknown strategy.
@@ -64,6 +65,7 @@ class Trials:
         self.expression, self.folder = expression, folder
         self.files = [plugins.find("strategy", component.name) for component in parse_expression(expression)]
         self.grounds: list[Ground] = []
+        self.strategy = Stack([])
         self.numbers = itertools.count()
         self.made: dict[tuple[str, str, int], list[Task]] = {}
 
@@ -80,7 +82,7 @@ class Trials:
         if not self.grounds:
             declared = "; ".join(f"{c.__name__}: settings {c.settings!r}, kinds {c.kinds!r}" for c in classes)
             return f"no scenario fits {declared}; allowed: settings task, domain, class; kinds text, image, or none"
-        self.plan()
+        self.strategy = self.plan().strategy
         return ""
 
     def plan(self, ground: Ground | None = None, expression: str = "", tasks: int = TASKS, **options: Any) -> Plan:

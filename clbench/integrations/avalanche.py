@@ -51,6 +51,7 @@ class AvalancheStrategy(Strategy):
     """
 
     alone: ClassVar[str] = "Avalanche runs a training loop of its own"
+    accumulates = False
     resumable = False
 
     def __init__(self, cls: type[Any], arguments: dict[str, Any]) -> None:
@@ -77,8 +78,6 @@ class AvalancheStrategy(Strategy):
         from clbench.integrations.avalanche_benchmark import make_experience
         from clbench.integrations.avalanche_recipe import seeded, without_retirements
 
-        if config.accumulation > 1:
-            raise InputError(f"accumulation = {config.accumulation} is not for Avalanche's strategies; allowed: 1")
         if self.inner is None:
             self._start(learner, config)
         self.inner.optimizer.state.clear()
