@@ -9,7 +9,7 @@ from math import fsum, sqrt
 from clbench.errors import InputError, unknown
 from clbench.metrics import METRICS
 from clbench.notes import table_notes
-from clbench.rows import Cell, TableRow, canonical, group, run_settings, split_rows
+from clbench.rows import Cell, TableRow, canonical, group, run_settings, seed_draws_tasks, split_rows
 from clbench.runs import Run
 from clbench.schema import COSTS
 
@@ -52,7 +52,8 @@ def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, sort: str
 
     ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1, names of COSTS, or ``overhead``,
     the wall time divided by that of ``naive`` with the same seed, settings and kind of device; default DEFAULT_COLUMNS.
-    Runs whose settings differ never share a row, nor do two runs of one seed. A cell is empty if any run of the row has
+    Runs whose settings differ never share a row, nor do two runs of one seed; those of other tasks do only if the seed
+    draws the tasks, see :func:`clbench.rows.seed_draws_tasks`. A cell is empty if any run of the row has
     no value; an overhead is the mean over the seeds for which there is a naive run. Rows stand by strategy's name, or
     by ``sort``, one of the columns: the best mean first (of a cost the lowest), no value and then limited runs last.
 
@@ -73,7 +74,8 @@ def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, sort: str
 
 def _make_table(runs: list[Run], columns: Sequence[str], sort: str | None) -> Table:
     strategies = group(runs, lambda run: str(run.result["strategy"]))
-    rows = [row for members in strategies.values() for row in split_rows(members)]
+    any_tasks = seed_draws_tasks(runs)
+    rows = [row for members in strategies.values() for row in split_rows(members, any_tasks)]
     naive = _naive_seconds(runs)
     filled = _mark_best(
         [replace(row, cells={name: _cell(row, name, naive) for name in columns}) for row in rows], columns

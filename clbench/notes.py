@@ -13,6 +13,9 @@ def table_notes(rows: Sequence[TableRow]) -> list[str]:
     if len({tuple(row.seeds) for row in rows}) > 1:
         seeds = group(rows, lambda row: ", ".join(map(str, row.seeds)))
         notes.append(f"seeds differ: {'; '.join(f'{key} ({_labels(same)})' for key, same in seeds.items())}")
+    sequences = {tuple(run.result["tasks"]) for row in rows if "tasks" not in row.settings for run in row.runs}
+    if len(sequences) > 1:
+        notes.append("the tasks or their order differ between seeds, so that a ± holds that difference too")
     for strategy, same in group((row for row in rows if "hash8=" in row.difference), lambda row: row.strategy).items():
         notes.append(f"{strategy}: {len(same)} runs repeat seeds with the same settings; each has its own row")
     if any(row.limited for row in rows):

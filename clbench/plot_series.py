@@ -23,7 +23,10 @@ LONGEST_NAME = 34
 
 @dataclass(frozen=True)
 class Series:
-    """One row of a comparison as a plot draws it; matrices are (T+1)xT, nan where a run lacks the cell."""
+    """One row of a comparison as a plot draws it; matrices are (T+1)xT, nan where a run lacks the cell.
+
+    Where each seed draws tasks of its own they go by their number.
+    """
 
     name: str
     row: TableRow
@@ -102,7 +105,8 @@ def _full_name(table: Table, row: TableRow, tables: Sequence[Table]) -> str:
 
 def _series(name: str, row: TableRow) -> Series:
     matrices = [run.result["accuracy_matrix"] for run in row.runs]
-    tasks = tuple(row.runs[0].result["tasks"])
+    names = row.runs[0].result["tasks"]
+    tasks = tuple(names) if "tasks" in row.settings else tuple(str(i + 1) for i in range(len(names)))
     cells = [
         [_mean_and_std([matrix[i][j] for matrix in matrices]) for j in range(len(tasks))] for i in range(len(tasks) + 1)
     ]

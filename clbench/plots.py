@@ -169,7 +169,8 @@ def _draw_curve(axis: Axes, series: Series, task: int, style: Style) -> None:
 
 def _finish_curves(axis: Axes, tasks: list[str], task: int) -> None:
     axis.axvline(task + 1, color=GREY, linewidth=0.8, zorder=0)
-    axis.set_title(f"task {task + 1}: {tasks[task]}", fontsize=9)
+    number, name = str(task + 1), tasks[task]
+    axis.set_title(f"task {number}" if name == number else f"task {number}: {name}", fontsize=9)
     axis.set_xlabel("tasks learned", fontsize=8)
     axis.set_ylim(0, 1)
     axis.set_xlim(-0.25, len(tasks) + 0.25)

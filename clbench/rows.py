@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -66,9 +66,21 @@ def group(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[I
     return groups
 
 
-def split_rows(runs: list[Run]) -> list[TableRow]:
-    """The rows of one strategy: one for each set of settings, and one for each run where a seed is there twice."""
-    variants = list(group(((run, run_settings(run)) for run in runs), lambda pair: canonical(pair[1])).values())
+def seed_draws_tasks(runs: Sequence[Run]) -> bool:
+    """Whether the tasks or their order differ between seeds, equally many and the same for all runs of a seed."""
+    drawn = {(run.result["seed"], tuple(run.result["tasks"])) for run in runs}
+    sequences = {tasks for _, tasks in drawn}
+    one_a_seed = len(drawn) == len({seed for seed, _ in drawn})
+    return one_a_seed and len(sequences) > 1 and len({len(tasks) for tasks in sequences}) == 1
+
+
+def split_rows(runs: list[Run], any_tasks: bool = False) -> list[TableRow]:
+    """The rows of one strategy: one for each set of settings, and one for each run where a seed is there twice.
+
+    The task sequence is one of the settings, unless ``any_tasks``.
+    """
+    pairs = [(run, run_settings(run, any_tasks)) for run in runs]
+    variants = list(group(pairs, lambda pair: canonical(pair[1])).values())
     differing = _differing_keys([members[0][1] for members in variants])
     rows = []
     for members in variants:
@@ -87,10 +99,10 @@ def _row(runs: list[Run], difference: list[str], settings: Settings) -> TableRow
     return TableRow(runs[0].result["strategy"], ", ".join(difference), tuple(runs), settings)
 
 
-def run_settings(run: Run) -> Settings:
+def run_settings(run: Run, any_tasks: bool = False) -> Settings:
     """All but scenario, strategy, model and seed that could change a run's numbers; dots join nested keys."""
     scientific = {key: value for key, value in run.config.items() if key not in IDENTITY and key not in NOT_SCIENCE}
-    return {**_flatten(scientific), "tasks": run.result["tasks"]}
+    return _flatten(scientific) if any_tasks else {**_flatten(scientific), "tasks": run.result["tasks"]}
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> Settings:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from clbench.errors import InputError
 from clbench.metrics import compute_metrics
 from clbench.plot_labels import place_names, shared_area
-from clbench.plot_series import figure_names, styles
+from clbench.plot_series import collect, figure_names, styles
 from clbench.plot_tradeoff import tradeoff_figure
 from clbench.plots import curves_figure, matrix_figure, plot_curves, plot_matrix, plot_tradeoff
 from clbench.runs import Run
@@ -113,6 +113,15 @@ def test_curves_and_tradeoff_take_one_task_sequence() -> None:
             draw([make_run(), make_run(scenario="other")])
         with pytest.raises(InputError, match="2 task sequences"):
             draw([make_run(), make_run(tasks=["second", "first"])])
+
+
+def test_tasks_that_the_seed_draws_go_by_their_number() -> None:
+    runs = [make_run(), make_run("ewc"), make_run("ewc", seed=1, last=0.7, tasks=["second", "first"])]
+    figure = curves_figure(runs)
+    assert [axis.get_title() for axis in axes_of(figure)[:2]] == ["task 1", "task 2"]
+    assert [series.mean[2][0] for series in collect(runs)] == pytest.approx([0.5, 0.6])
+    axis = axes_of(matrix_figure(runs))[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["(nothing)", "1", "2"]
 
 
 def test_nine_strategies_look_different() -> None:

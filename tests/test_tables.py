@@ -126,7 +126,7 @@ def test_scenario_setting_and_model_make_tables() -> None:
         ({"config": {"precision": None}}, ["ewc [no precision]", "ewc [precision=null]"]),
         ({"config": {"limit": 5}, "limited": True}, ["ewc [limit=null]", "ewc [limit=5] (limited)"]),
         ({"config": {"plugin_hashes": {"x": "b"}}}, ["ewc [no plugin_hashes.x]", "ewc [plugin_hashes.x=b]"]),
-        ({"tasks": ["second", "first"]}, ['ewc [tasks=["first", "second"]]', 'ewc [tasks=["second", "first"]]']),
+        ({"tasks": ["a", "b", "c"]}, ['ewc [tasks=["first", "second"]]', 'ewc [tasks=["a", "b", "c"]]']),
         ({"config": {"device": "cuda", "output_dir": "b"}}, ["ewc"]),
     ],
 )  # fmt: skip
@@ -134,6 +134,23 @@ def test_other_settings_are_named_and_not_mixed(change: dict[str, Any], labels: 
     rows = rows_of([make_run("ewc"), make_run("ewc", seed=1, last=0.7, **change)])
     assert list(rows) == labels
     assert sum(len(row.runs) for row in rows.values()) == 2
+
+
+def test_tasks_that_the_seed_draws_share_a_row() -> None:
+    turned = ["second", "first"]
+    runs = [make_run(), make_run("ewc"), make_run("ewc", seed=1, last=0.7, tasks=turned)]
+    (table,) = compare(runs).tables
+    assert [(row.label, row.seeds) for row in table.rows] == [("naive", [0]), ("ewc", [0, 1])]
+    assert_cell(table.rows[1].cells["average_accuracy"], 0.75, 0.005**0.5, 2)
+    note = "the tasks or their order differ between seeds, so that a ± holds that difference too"
+    assert note in table.notes
+    assert note not in compare([make_run(), make_run(seed=1)]).tables[0].notes
+    # One seed with two sequences: it was not the seed that drew them.
+    (table,) = compare([*runs, make_run("si", tasks=turned)]).tables
+    assert [row.label for row in table.rows] == [
+        "naive", 'ewc [tasks=["first", "second"]]', 'ewc [tasks=["second", "first"]]', "si",
+    ]  # fmt: skip
+    assert any(note.startswith("tasks differs: ") for note in table.notes)
 
 
 def test_settings_that_differ_between_strategies_are_noted() -> None:
