@@ -534,7 +534,7 @@ def test_a_stack_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "line"),
     [
-        ("adapter", {"bottleneck": 0}, "adapter: bottleneck=0, learning_rate=0.001; allowed: numbers above 0"),
+        ("adapter", {"bottleneck": 0}, "adapter: bottleneck=0, learning_rate=0.003; allowed: numbers above 0"),
         ("prompt_tuning", {"prompt_length": 0}, "prompt_tuning: prompt_length=0, "),
         ("progressive_prompts", {"learning_rate": 0.0}, "progressive_prompts: prompt_length=10, learning_rate=0.0; "),
         ("p_tuning_v2", {"prompt_length": -1}, "p_tuning_v2: prompt_length=-1, "),
