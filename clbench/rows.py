@@ -67,11 +67,18 @@ def group(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[I
 
 
 def seed_draws_tasks(runs: Sequence[Run]) -> bool:
-    """Whether the tasks or their order differ between seeds, equally many and the same for all runs of a seed."""
+    """Whether tasks or their order differ by seed alone: one scenario, one sequence a seed, equally many tasks."""
+    scenarios = {canonical([run.config.get("scenario_args"), _scenario_hashes(run)]) for run in runs}
     drawn = {(run.result["seed"], tuple(run.result["tasks"])) for run in runs}
     sequences = {tasks for _, tasks in drawn}
     one_a_seed = len(drawn) == len({seed for seed, _ in drawn})
-    return one_a_seed and len(sequences) > 1 and len({len(tasks) for tasks in sequences}) == 1
+    same_length = len({len(tasks) for tasks in sequences}) == 1
+    return len(scenarios) == 1 and one_a_seed and len(sequences) > 1 and same_length
+
+
+def _scenario_hashes(run: Run) -> dict[str, str]:
+    hashes: dict[str, str] = run.config.get("plugin_hashes") or {}
+    return {name: value for name, value in hashes.items() if name.startswith("scenario:")}
 
 
 def split_rows(runs: list[Run], any_tasks: bool = False) -> list[TableRow]:

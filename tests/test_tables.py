@@ -153,6 +153,12 @@ def test_tasks_that_the_seed_draws_share_a_row() -> None:
     assert any(note.startswith("tasks differs: ") for note in table.notes)
 
 
+@pytest.mark.parametrize("change", [{"scenario_args": {"order": 2}}, {"plugin_hashes": {"scenario:toy": "b"}}])
+def test_tasks_that_another_scenario_made_are_not_the_seeds(change: dict[str, Any]) -> None:
+    (table,) = compare([make_run(), make_run("ewc", seed=1, tasks=["second", "first"], config=change)]).tables
+    assert any(note.startswith("tasks differs: ") for note in table.notes)
+
+
 def test_settings_that_differ_between_strategies_are_noted() -> None:
     runs = [make_run(), make_run("ewc", config={"epochs": 4, "plugin_hashes": {"strategy:ewc": "b"}}), make_run("si")]
     notes = compare(runs).tables[0].notes
