@@ -141,7 +141,7 @@ def _mark_best(rows: list[TableRow], columns: Sequence[str]) -> list[TableRow]:
         printed = [None if mean is None else round(mean, DECIMALS) for mean in means]
         known = [mean for mean in printed if mean is not None]
         if len(known) > 1 and (column in METRICS or column in F1_METRICS):
-            best = (max if higher_is_better(column) else min)(known)
+            best = min(known, key=lambda mean: _rank(column, mean))
             for row, mean in zip(competing, printed, strict=True):
                 row.cells[column] = replace(row.cells[column], best=mean == best)
     return rows

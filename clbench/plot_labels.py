@@ -123,7 +123,7 @@ def _cost(place: Placement, own: int, points: Sequence[Spot], name: Spot, taken:
     others = taken.owners != own
     hidden = float(_shared_areas([box], taken.boxes)[0] @ np.where(others, taken.weights, OWN))
     line = _line(points[own], place, name[1])
-    crossed = float((_shared_areas(line, taken.boxes) @ (others * taken.weights)).sum()) if line else 0.0
+    crossed = float((_shared_areas(line, taken.boxes) @ (others * taken.weights)).sum())
     limit = _distance(points[own], box) + NEAR * name[1]
     rivals = sum(k != own and _distance(point, box) < limit for k, point in enumerate(points))
     return OUTSIDE * outside + hidden + crossed + AMBIGUOUS * name[1] ** 2 * rivals
@@ -131,7 +131,7 @@ def _cost(place: Placement, own: int, points: Sequence[Spot], name: Spot, taken:
 
 def _shared_areas(boxes: Sequence[Box], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """The area that each of ``boxes`` (rows) shares with each of ``others`` (columns)."""
-    mine = np.array(boxes)[:, None]
+    mine = np.array(boxes).reshape(-1, 1, 4)
     sides = np.minimum(mine[..., 2:], others[:, 2:]) - np.maximum(mine[..., :2], others[:, :2])
     areas: NDArray[np.float64] = np.maximum(sides, 0.0).prod(axis=-1)
     return areas
