@@ -22,7 +22,7 @@ from clbench.clock import Clock
 from clbench.data import Example, collate
 from clbench.models import import_libraries
 from clbench.rng import stream_seed
-from clbench.training import learning_rate_factor
+from clbench.toolkit import learning_rate_factor
 
 
 class Texts(torch.utils.data.Dataset[tuple[Tensor, int]]):

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clbench.expression import parse_expression
-from clbench.plugins import available, load
+from clbench.plugins import available, load, parse_expression
 from clbench.results import RunFolder
 
 STACKS = ("replay+ewc", "replay+distillation", "replay(memory_size=20)+ewc(decay=0.9)")

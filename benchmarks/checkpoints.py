@@ -17,12 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
-from benchmarks.clbench_sequence import QUIET
 from benchmarks.report import describe, heading, table, write_report
 from benchmarks.timing import PAIRS, described, prepare_process, quartiles, spread, start_as_command_line
 from clbench import engine
-from clbench.plan import make_plan
-from clbench.progress import Reporter
+from clbench.engine import Reporter, engine as loop
+from clbench.plugins import make_plan
 
 NOTES = """
 A whole run of `{scenario}` ({train} training and {test} test texts a task) with each strategy, {pairs} times with a
@@ -103,7 +102,7 @@ def measure(strategy: str, options: argparse.Namespace) -> dict[bool, list[Cost]
 
 def saving(saves: bool) -> AbstractContextManager[object]:
     """The engine with or without its checkpoints inside the block."""
-    return nullcontext() if saves else mock.patch.object(engine, "save")
+    return nullcontext() if saves else mock.patch.object(loop, "save")
 
 
 def run_once(strategy: str, options: argparse.Namespace, saves: bool) -> Cost:
@@ -120,7 +119,7 @@ def run_once(strategy: str, options: argparse.Namespace, saves: bool) -> Cost:
             }
         )
         wall, processors = time.perf_counter(), time.process_time()
-        result = engine.run(plan, Reporter(QUIET))
+        result = engine.run(plan, Reporter())
         wall, processors = time.perf_counter() - wall, time.process_time() - processors
     return Cost(wall, processors, result["cost"]["profile"].get("checkpoint", 0.0))
 

@@ -9,12 +9,10 @@ from itertools import pairwise
 
 from benchmarks.sequences import Outcome, TaskSequence
 from clbench import engine
+from clbench.engine import Reporter
 from clbench.models import import_libraries
-from clbench.plan import make_plan
-from clbench.progress import Reporter
+from clbench.plugins import make_plan
 from clbench.results import RunFolder
-
-QUIET = -1
 
 
 def run(sequence: TaskSequence) -> Outcome:
@@ -23,7 +21,7 @@ def run(sequence: TaskSequence) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="clbench-speed-") as folder:
         plan = make_plan({**sequence.options(), "output_dir": folder})
         start = time.perf_counter()
-        result = engine.run(plan, Reporter(QUIET))
+        result = engine.run(plan, Reporter())
         seconds = time.perf_counter() - start
         run_folder = engine.run_folder(plan.config)
         rows, texts = read_rows(run_folder), len(run_folder.read_predictions()["index"])

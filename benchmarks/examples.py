@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from clbench.config import RunConfig
-from clbench.expression import Component, canonical
+from clbench.plugins import Component, canonical
 
 # Numbers and texts at the edges of what formats and floats can hold.
 EDGES = [0, 1, -1, 2**63, 10**400, 1e308, -0.0, float("inf"), float("nan"), "", "\ud800", "a\nb", "../x", "\x1b"]

@@ -20,11 +20,11 @@ from benchmarks.report import describe, heading, table, write_report
 from benchmarks.timing import PAIRS, described, interleave, prepare_process, ratios, spread, start_as_command_line
 from clbench.clock import Clock
 from clbench.data import TOKEN_BUDGET, Example, length, sorted_batches
-from clbench.fisher import FisherKind, diagonal_fisher
+from clbench.engine import Prepared, prepare
 from clbench.learner import Learner
-from clbench.plan import make_plan
-from clbench.prepare import Prepared, prepare
+from clbench.plugins import make_plan
 from clbench.rng import generator
+from clbench.toolkit import FisherKind, diagonal_fisher
 
 PRECISIONS = ("fp32", "bf16")
 ONE_TEXT = 1  # a token budget that no two texts share

@@ -13,19 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from benchmarks import examples, result_examples
 from clbench.config import make_config, read_config_file
 from clbench.errors import InputError
-from clbench.expression import Component, canonical, literal, parse_expression
-from clbench.matrix import read_matrix
-from clbench.metrics import compute_metrics
-from clbench.render import FORMATS, render
-from clbench.results import RunFolder
-from clbench.runs import Run, find_runs
-from clbench.tables import compare, result_summary
+from clbench.plugins import Component, canonical, literal, parse_expression
+from clbench.report import FORMATS, compare, render, result_summary
+from clbench.results import Run, RunFolder, compute_metrics, find_runs, read_matrix
 from clbench.text import clean
 
 

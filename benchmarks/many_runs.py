@@ -14,9 +14,7 @@ from typing import Any
 
 from benchmarks.sequences import ROOT, TEXT_SEQ
 from clbench.config import make_config
-from clbench.metrics import compute_metrics, forgetting_matrix
-from clbench.results import RunFolder
-from clbench.schema import COSTS
+from clbench.results import COSTS, RunFolder, compute_metrics, forgetting_matrix
 
 TESTS = 300  # texts a task, as in text_seq
 SCENARIOS = ("text_seq", "tickets", "reviews", "topics")

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 from clbench.errors import InputError
 from clbench.scenario import Scenario, Task
-from clbench.splits import balanced_counts, draw
-from clbench.tasks import text_dataset
+from clbench.tasks import balanced_counts, draw, text_dataset
 
 WORDS = ("river", "stone", "candle", "window", "garden", "silver", "copper", "meadow", "harbor", "lantern", "violin")
 WORDS_IN_SENTENCE = 8

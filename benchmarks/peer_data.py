@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from benchmarks.sequences import TaskSequence
 from clbench.config import RunConfig
 from clbench.data import Example, encode, length, sorted_batches, training_batches
-from clbench.environment import choose_device
-from clbench.labels import label_space
-from clbench.model_names import model_path
-from clbench.models import load_model
-from clbench.plan import make_plan
+from clbench.models import choose_device, load_model
+from clbench.plugins import make_plan
 from clbench.rng import generator, stream_seed
-from clbench.tokens import tokenise
-from clbench.training import parameter_groups
+from clbench.sources import model_path
+from clbench.tasks import label_space, tokenise
+from clbench.toolkit import parameter_groups
 
 HUGGING_FACE_DROPOUT = 0.1  # of BERT configurations, the pretrained model's too
 

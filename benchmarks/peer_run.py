@@ -9,7 +9,7 @@ from typing import Protocol
 from benchmarks.peer_data import Answers, Loaded, load
 from benchmarks.sequences import Outcome, TaskSequence
 from clbench.clock import Clock
-from clbench.environment import choose_device, peak_memory, reset_peak_memory
+from clbench.models import choose_device, peak_memory, reset_peak_memory
 
 
 class Peer(Protocol):

@@ -21,7 +21,7 @@ from benchmarks.peer_tables import comparisons, notes, tables
 from benchmarks.report import describe, heading, write_report
 from benchmarks.sequences import PROGRAMS, ROWS, TaskSequence, measure
 from benchmarks.timing import PAIRS
-from clbench.environment import choose_device
+from clbench.models import choose_device
 
 STRATEGIES = ("naive", "ewc")
 PEERS = tuple(program for program in PROGRAMS if program != "clbench")

@@ -11,15 +11,16 @@ from typing import Any
 import torch
 
 from benchmarks.timing import PAIRS
-from clbench.environment import describe_environment
 from clbench.files import write_atomic
+from clbench.models import describe_hardware
+from clbench.results import describe_environment
 
 OTHER_PACKAGES = ("avalanche-lib", "torchvision")
 
 
 def describe(program: str, arguments: Sequence[str], device: torch.device, threads: int) -> dict[str, Any]:
     """The command, commit, versions and hardware of a benchmark; ``threads`` are those of a measurement."""
-    found = describe_environment({}, "", device, "")
+    found = describe_environment({}, "", describe_hardware(device, ""))
     versions = dict(found["versions"])
     for name in OTHER_PACKAGES:
         try:

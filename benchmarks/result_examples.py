@@ -9,8 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from benchmarks.examples import json_values
-from clbench.metrics import compute_metrics, forgetting_matrix
-from clbench.schema import COSTS
+from clbench.results import COSTS, compute_metrics, forgetting_matrix
 
 
 @st.composite

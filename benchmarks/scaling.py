@@ -21,7 +21,7 @@ from benchmarks.many_runs import compare_seconds, write_runs
 from benchmarks.report import describe, heading, mebibytes, table, write_report
 from benchmarks.step_times import learn, prepare_many, step_times, trainable_bytes
 from benchmarks.timing import PAIRS, described, prepare_process, quartiles, ratios, spread, start_as_command_line
-from clbench.plan import make_plan
+from clbench.plugins import make_plan
 from clbench.results import RunFolder
 from clbench.strategy import Strategy
 

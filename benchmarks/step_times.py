@@ -11,15 +11,22 @@ from typing import Any
 import torch
 
 from benchmarks.timing import interleave
-from clbench.checkpoint import load_checkpoint, save_checkpoint, tensor_bytes
-from clbench.checkpoint_writer import CheckpointWriter
 from clbench.clock import Clock
-from clbench.plan import make_plan
-from clbench.prepare import Prepared, parameter_bytes, prepare
+from clbench.engine import (
+    CheckpointWriter,
+    Prepared,
+    State,
+    load_checkpoint,
+    parameter_bytes,
+    prepare,
+    save,
+    save_checkpoint,
+    tensor_bytes,
+)
+from clbench.plugins import make_plan
 from clbench.results import RunFolder
-from clbench.state import State, save
 from clbench.strategy import Strategy
-from clbench.training import Training
+from clbench.toolkit import Training
 
 SCENARIO = Path(__file__).with_name("many_tasks.py")
 NO_HASH = ""  # these checkpoints belong to no run

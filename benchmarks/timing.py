@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from clbench.environment import choose_device
-from clbench.models import import_libraries
+from clbench.models import choose_device, import_libraries
 
 PAIRS = 5  # fewer are a trial
 COMMAND_LINE = {"THP_MEM_ALLOC_ENABLE": "1"}  # what clbench.cli.main sets before torch is imported

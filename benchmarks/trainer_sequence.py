@@ -23,7 +23,7 @@ from clbench.clock import Clock
 from clbench.data import Example, collate
 from clbench.models import import_libraries
 from clbench.rng import generator, stream_seed
-from clbench.training import learning_rate_factor
+from clbench.toolkit import learning_rate_factor
 
 
 class TaskClassifier(nn.Module):

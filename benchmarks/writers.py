@@ -9,8 +9,7 @@ from pathlib import Path
 
 from benchmarks.cases import EVERY_RUN, SIZES, differences
 from benchmarks.processes import Process, Start, start_forked
-from clbench.results import RunFolder
-from clbench.runs import find_runs
+from clbench.results import RunFolder, find_runs
 
 
 @dataclass

@@ -1,3 +1,17 @@
 """clbench: which remedy to use when a fine-tuned model forgets."""
 
+from typing import TYPE_CHECKING
+
+from clbench.doors import open_door
+
+if TYPE_CHECKING:
+    from clbench.commands.notebook import run as run
+    from clbench.data import Batch as Batch, Example as Example, TaskData as TaskData
+    from clbench.learner import Learner as Learner
+    from clbench.report.frames import load_runs as load_runs
+    from clbench.scenario import Scenario as Scenario, Task as Task
+    from clbench.strategy import Strategy as Strategy
+
 __version__ = "0.1.0"
+
+__all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -69,7 +69,7 @@ def run(
 
     A finished configuration prints its result again, an unfinished one resumes.
     """
-    from clbench import commands
+    from clbench.commands import run as commands
 
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "lr": lr,
@@ -92,7 +92,7 @@ def resume(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
     """Go on with an unfinished run."""
-    from clbench import commands
+    from clbench.commands import run as commands
 
     return commands.run_plans([commands.plan_again(run)], verbosity=-1 if quiet else 0)
 
@@ -107,10 +107,9 @@ def compare(
     format: Annotated[str, typer.Option(help="table, markdown, csv, latex or json")] = "table",
 ) -> int:
     """Compare finished runs: mean and standard deviation over seeds, costs, the best marked."""
-    from clbench.render import render
-    from clbench.tables import compare as compare_runs
+    from clbench.commands import compare
 
-    print(render(compare_runs(_finished(paths), metric or None, sort), format))
+    print(compare.table(paths or [], metric or [], sort, format))
     return 0
 
 
@@ -121,13 +120,9 @@ def plot(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .png, .pdf or .svg file")] = ...,  # type: ignore[assignment]
 ) -> int:
     """Draw finished runs: forgetting curves, accuracy matrices, or forgetting against learning."""
-    from clbench import plots
-    from clbench.errors import unknown
+    from clbench.commands import compare
 
-    kinds = {"curves": plots.plot_curves, "matrix": plots.plot_matrix, "tradeoff": plots.plot_tradeoff}
-    if kind not in kinds:
-        raise unknown("plot", kind, kinds)
-    kinds[kind](_finished(paths), output)
+    compare.plot(kind, paths or [], output)
     print(output)
     return 0
 
@@ -139,7 +134,7 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> int:
     """List what there is."""
-    from clbench import listing
+    from clbench.commands import listing
 
     print(listing.list_rows(what, paths or [Path("results")], as_json=json))
     return 0
@@ -148,9 +143,9 @@ def list_(
 @app.command()
 def describe(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> int:
     """Tell what a scenario or strategy does, and its arguments."""
-    from clbench import listing
+    from clbench.commands import describe
 
-    print(listing.describe(name))
+    print(describe.page(name))
     return 0
 
 
@@ -160,9 +155,9 @@ def metrics(
     format: Annotated[str, typer.Option(help="table or json")] = "table",
 ) -> int:
     """Compute the metrics of an accuracy matrix, yours or someone else's."""
-    from clbench import listing
+    from clbench.commands import metrics
 
-    print(listing.metrics(file, format))
+    print(metrics.text(file, format))
     return 0
 
 
@@ -180,18 +175,16 @@ def data(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME ...]")] = None,
 ) -> int:
     """Fetch data sets and models beforehand, or list them with their rights."""
-    from clbench import listing
+    from clbench.commands import data
+    from clbench.errors import unknown
 
-    return listing.data(action, names or [])
-
-
-def _finished(paths: list[Path] | None) -> list[Any]:
-    from clbench.runs import find_runs
-
-    runs, skipped = find_runs(paths or [Path("results")])
-    for line in skipped:
-        print(line, file=sys.stderr)
-    return runs
+    if action == "pull":
+        data.pull(names or [])
+    elif action == "list":
+        print(data.table(names or []))
+    else:
+        raise unknown("data command", action, ("pull", "list"))
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:

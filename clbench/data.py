@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from clbench.labels import LabelSpace
     from clbench.scenario import Task
 
 # One tokenised example: "input_ids" (tokens,) int64 or "pixel_values" (channels, height, width) fp32,
@@ -25,6 +24,35 @@ BUCKET_BATCHES = 10
 # Tokens of one pass outside training, padding included, by device: a CPU is fastest where activations stay in its
 # cache. No result depends on it.
 TOKEN_BUDGET = {"cpu": 1024, "cuda": 32768}
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Which output column stands for which label of which task.
+
+    Attributes:
+        setting: "task", "domain" or "class".
+        names: a label name for each column.
+        columns: for each task, the column of each of its labels.
+    """
+
+    setting: str
+    names: tuple[str, ...]
+    columns: tuple[tuple[int, ...], ...]
+
+    def candidates(self, task_id: int | None, tasks_seen: int) -> tuple[int, ...]:
+        """The columns among which an answer is looked for.
+
+        Args:
+            task_id: the example's task, None when the setting does not give it.
+            tasks_seen: how many tasks training has reached; in the class setting their labels are the candidates.
+        """
+        if self.setting == "task":
+            assert task_id is not None
+            return self.columns[task_id]
+        if self.setting == "domain":
+            return self.columns[0]
+        return tuple(sorted({column for columns in self.columns[:tasks_seen] for column in columns}))
 
 
 @dataclass(frozen=True)

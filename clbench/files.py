@@ -1,10 +1,11 @@
-"""Writing a file so that it is never half there, and names that any file system takes."""
+"""Files: writing one so that it is never half there, names that any file system takes, where the cache lies."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -50,3 +51,14 @@ def safe_name(text: str) -> str:
         return name
     digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name[: LONGEST_NAME - 9]}-{digits}" if name else digits
+
+
+def cache_folder() -> Path:
+    """``CLBENCH_CACHE``, else the folder ``clbench`` in the platform's cache folder."""
+    if chosen := os.environ.get("CLBENCH_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "clbench"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "clbench" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clbench"

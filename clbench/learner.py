@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.clock import Clock
-from clbench.data import Batch, Example, collate
-from clbench.labels import LabelSpace
+from clbench.data import Batch, Example, LabelSpace, collate
 
 INPUTS = ("input_ids", "attention_mask", "pixel_values")
 

@@ -26,7 +26,6 @@ class Strategy:
         settings: the settings it supports.
         kinds: the task kinds it supports, empty for all.
         alone: why it cannot be stacked with another strategy; empty when it can.
-        uses: names of built-in strategies that it is made of; their files count among its sources.
         accumulates: whether a batch can be learned in parts, for ``accumulation`` above 1.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
@@ -34,7 +33,6 @@ class Strategy:
     settings: ClassVar[tuple[str, ...]] = ALL_SETTINGS
     kinds: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
-    uses: ClassVar[tuple[str, ...]] = ()
     accumulates: bool = True
     resumable: bool = True
 

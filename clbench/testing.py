@@ -26,11 +26,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from clbench import listing
-from clbench.conformance.checks import CheckResult, run_checks, undisturbed
-from clbench.conformance.scenario_checks import ScenarioChecks
-from clbench.conformance.strategy_checks import StrategyChecks
-from clbench.conformance.trials import Trials
+from clbench import plugins
+from clbench.conformance import CheckResult, ScenarioChecks, StrategyChecks, Trials, run_checks, undisturbed
 
 __all__ = ["CheckResult", "check_scenario", "check_strategy"]
 
@@ -71,7 +68,7 @@ def check_scenario(scenario: str | Path, arguments: Mapping[str, Any] | None = N
 def report(name: str) -> int:
     """Check the plug-in ``name`` (a name, a file or a strategy expression), print a line a check; 1 if one failed."""
     is_expression = ("+" in name or "(" in name) and not Path(name).is_file()
-    kind = "strategy" if is_expression else listing.kind_of(name)
+    kind = "strategy" if is_expression else plugins.kind_of(name)
     results = _strategy_results(name, _print) if kind == "strategy" else _scenario_results(name, {}, _print)
     return int(any(result.status == "FAILED" for result in results))
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
-from clbench import splits
-from clbench.scenario import Scenario, Task
-from clbench.tasks import image_dataset
+from clbench import Scenario, Task
+from clbench.toolkit import image_dataset, splits
 
 DEV_SHARE = 0.15
 TEST_SHARE = 0.25

@@ -26,11 +26,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
-from clbench import corpora, splits
-from clbench.corpora import Rows
+from clbench import Scenario, Task
 from clbench.errors import InputError, unknown
-from clbench.scenario import Scenario, Task
-from clbench.tasks import text_dataset
+from clbench.toolkit import Rows, corpora, splits, text_dataset
 
 NEWSGROUPS = (
     *("alt.atheism", "comp.graphics", "comp.os.ms-windows.misc", "comp.sys.ibm.pc.hardware", "comp.sys.mac.hardware"),

@@ -16,10 +16,9 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
+from clbench import Scenario, Task
 from clbench.errors import InputError
-from clbench.scenario import Scenario, Task
-from clbench.splits import balanced_counts, draw
-from clbench.tasks import text_dataset
+from clbench.toolkit import balanced_counts, draw, text_dataset
 
 LABELS = ("red", "green", "blue")
 KEYWORDS = (

@@ -15,11 +15,9 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
-from clbench import sources, splits
-from clbench.corpora import Rows
+from clbench import Scenario, Task
 from clbench.errors import InputError
-from clbench.scenario import Scenario, Task
-from clbench.tasks import text_dataset
+from clbench.toolkit import Rows, sources, splits, text_dataset
 
 # The lexicographer files of nouns by their number in the data (WordNet's lexnames(5)), those with most glosses.
 LABELS = {

@@ -11,11 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.rng import stream_seed
-from clbench.strategy import ALL_SETTINGS, Strategy
+from clbench.toolkit import ALL_SETTINGS, stream_seed
 
 # Last part of the names of both sub-layers' projections in BERT and its kin, Llama and its kin, OPT, and DistilBERT.
 PROJECTIONS = ("output.dense", "o_proj", "down_proj", "out_proj", "fc2", "out_lin", "lin2")

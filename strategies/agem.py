@@ -10,11 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from clbench.buffer import ExampleBuffer, Sampling, check_memory
-from clbench.data import Batch, TaskData
-from clbench.learner import Learner
-from clbench.rehearsal import memory_gradient
-from clbench.strategy import Strategy
+from clbench import Batch, Learner, Strategy, TaskData
+from clbench.toolkit import ExampleBuffer, Sampling, check_memory, memory_gradient
 
 
 class AGEM(Strategy):

@@ -8,12 +8,11 @@ paper's: a rule of this project's for replay, Chaudhry et al. 2019.
 
 from typing import Any, Literal
 
-from clbench import plugins
-from clbench.data import TaskData
-from clbench.dev_examples import DevExamples
+from clbench.strategies.replay import Replay
+
+from clbench import Learner, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.strategy import Stack
+from clbench.toolkit import DevExamples, Stack
 
 
 class Alarm(Stack):
@@ -28,8 +27,6 @@ class Alarm(Stack):
         most: remembered examples of a step at most, ``replay_batch_size`` or more; not tuned.
     """
 
-    uses = ("replay",)
-
     def __init__(
         self,
         threshold: float = 0.7,
@@ -41,8 +38,7 @@ class Alarm(Stack):
         if not 0 < threshold <= 1 or most < replay_batch_size:
             allowed = "threshold above 0 to 1, most replay_batch_size or more"
             raise InputError(f"alarm: {threshold=}, {replay_batch_size=}, {most=}; allowed: {allowed}")
-        arguments = {"memory_size": memory_size, "replay_batch_size": replay_batch_size}
-        self.remedy: Any = plugins.build("strategy", then, arguments)
+        self.remedy = Replay(memory_size, replay_batch_size)
         super().__init__([(then, self.remedy)])
         self.threshold, self.least, self.most = threshold, replay_batch_size, most
 

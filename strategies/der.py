@@ -13,12 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.buffer import ExampleBuffer, check_memory
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.rehearsal import join, new_rows, remember
-from clbench.strategy import Strategy
+from clbench.toolkit import ExampleBuffer, check_memory, join, new_rows, remember
 
 
 class DER(Strategy):

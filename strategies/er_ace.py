@@ -12,11 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from clbench.buffer import ExampleBuffer, check_memory
-from clbench.data import Batch, TaskData
-from clbench.learner import Learner
-from clbench.rehearsal import join, new_rows, remember
-from clbench.strategy import Strategy
+from clbench import Batch, Learner, Strategy, TaskData
+from clbench.toolkit import ExampleBuffer, check_memory, join, new_rows, remember
 
 
 class ERACE(Strategy):

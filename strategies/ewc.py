@@ -9,13 +9,9 @@ from typing import Any, Literal
 
 import torch
 
-from clbench.data import TaskData
+from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.fisher import diagonal_fisher
-from clbench.importance import Weights, add_pull, to_device
-from clbench.learner import Learner
-from clbench.rng import generator
-from clbench.strategy import Strategy
+from clbench.toolkit import Weights, add_pull, diagonal_fisher, generator, to_device
 
 
 class EWC(Strategy):

@@ -12,10 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.strategy import Strategy
 
 
 class FeatureDistillation(Strategy):

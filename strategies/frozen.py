@@ -1,7 +1,6 @@
 """Reference: the pretrained body stays frozen and only the output layer learns (linear probing)."""
 
-from clbench.learner import Learner
-from clbench.strategy import Strategy
+from clbench import Learner, Strategy
 
 
 class Frozen(Strategy):

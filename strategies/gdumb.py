@@ -10,13 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from clbench.buffer import ExampleBuffer, check_memory
-from clbench.config import RunConfig
-from clbench.data import TaskData
+from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.strategy import Strategy
-from clbench.training import Training
+from clbench.toolkit import ExampleBuffer, RunConfig, Training, check_memory
 
 
 class GDumb(Strategy):

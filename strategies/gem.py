@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor
 
-from clbench.buffer import ExampleBuffer, check_memory
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.rehearsal import memory_gradient
-from clbench.strategy import Strategy
+from clbench.toolkit import ExampleBuffer, check_memory, memory_gradient
 
 
 class GEM(Strategy):

@@ -9,10 +9,8 @@ import torch
 from peft import IA3Config, PeftModel
 from torch import Tensor, nn
 
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.strategy import Strategy
 
 # Last part of the names, as BERT and its kin, Llama and its kin, OPT, and DistilBERT have them.
 KEY_VALUE = ("key", "value", "k_proj", "v_proj", "k_lin", "v_lin")

@@ -5,9 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.data import Batch, TaskData
-from clbench.learner import Learner
-from clbench.strategy import Strategy
+from clbench import Batch, Learner, Strategy, TaskData
 
 
 class Independent(Strategy):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from clbench.strategy import Strategy
+from clbench import Strategy
 
 
 class Joint(Strategy):

@@ -11,10 +11,9 @@ import math
 import torch
 from torch import Tensor
 
+from clbench import Learner
 from clbench.errors import InputError
-from clbench.frozen_features import FeatureKind, FrozenFeatures, Moments, linear_discriminant
-from clbench.learner import Learner
-from clbench.rng import generator
+from clbench.toolkit import FeatureKind, FrozenFeatures, Moments, generator, linear_discriminant
 
 
 class KernelLDA(FrozenFeatures):

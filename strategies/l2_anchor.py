@@ -9,11 +9,9 @@ from typing import Any, Literal
 
 import torch
 
-from clbench.data import TaskData
+from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.importance import Weights, copy_weights, to_device
-from clbench.learner import Learner
-from clbench.strategy import Strategy
+from clbench.toolkit import Weights, copy_weights, to_device
 
 
 class L2Anchor(Strategy):

@@ -4,10 +4,8 @@ With the modules of Hu et al. 2021, "LoRA", a layer after task t computes W x + 
 A_t, B_t and the output layer learn in task t, from the model that the earlier tasks left. All modules answer together.
 """
 
-from clbench.data import TaskData
-from clbench.learner import Learner
-from clbench.lora import add_task_modules, check_arguments, learn_on_top, lora_settings, target_layers
-from clbench.strategy import Strategy
+from clbench import Learner, Strategy, TaskData
+from clbench.toolkit import add_task_modules, check_arguments, learn_on_top, lora_settings, target_layers
 
 
 class LoraIncremental(Strategy):

@@ -11,12 +11,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from clbench import merging
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.lora import add_task_modules, check_arguments, learn_on_top, lora_layers, lora_settings, target_layers
-from clbench.strategy import Strategy
+from clbench.toolkit import (
+    add_task_modules,
+    check_arguments,
+    learn_on_top,
+    lora_layers,
+    lora_settings,
+    merging,
+    target_layers,
+)
 
 
 class LoraMerge(Strategy):

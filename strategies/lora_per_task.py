@@ -9,13 +9,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from clbench import lora
-from clbench.adaptive_rank import AdaptiveRank, adaptive_settings
-from clbench.config import RunConfig
-from clbench.data import Batch, TaskData
-from clbench.learner import Learner
-from clbench.routing import Router
-from clbench.strategy import Strategy
+from clbench import Batch, Learner, Strategy, TaskData
+from clbench.toolkit import AdaptiveRank, Router, RunConfig, adaptive_settings, lora
 
 
 class LoraPerTask(Strategy):

@@ -5,10 +5,8 @@ protects an old task: this is the baseline of the other LoRA strategies as naive
 make it forget less in theory; Biderman et al. 2024, "LoRA Learns Less and Forgets Less", found that it often does.
 """
 
-from clbench.data import TaskData
-from clbench.learner import Learner
-from clbench.lora import add_modules, check_arguments, learn_only, lora_settings, target_layers
-from clbench.strategy import Strategy
+from clbench import Learner, Strategy, TaskData
+from clbench.toolkit import add_modules, check_arguments, learn_only, lora_settings, target_layers
 
 MODULE = "shared"
 

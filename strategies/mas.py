@@ -10,12 +10,9 @@ from typing import Any
 
 import torch
 
-from clbench.data import Example, TaskData
+from clbench import Example, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.importance import Weights, add_pull, copy_weights, to_device, zeros
-from clbench.learner import Learner
-from clbench.rng import generator
-from clbench.strategy import Strategy
+from clbench.toolkit import Weights, add_pull, copy_weights, generator, to_device, zeros
 
 
 class MAS(Strategy):

@@ -1,6 +1,6 @@
 """Plain fine-tuning on one task after the other: the baseline that forgets."""
 
-from clbench.strategy import Strategy
+from clbench import Strategy
 
 
 class Naive(Strategy):

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from clbench.errors import unknown
-from clbench.frozen_features import FeatureKind, FrozenFeatures, Moments
+from clbench.toolkit import FeatureKind, FrozenFeatures, Moments
 
 
 class NearestClassMean(FrozenFeatures):

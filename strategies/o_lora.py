@@ -11,11 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clbench.data import TaskData
+from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.lora import add_task_modules, check_arguments, learn_on_top, lora_layers, lora_settings, target_layers
-from clbench.strategy import Strategy
+from clbench.toolkit import add_task_modules, check_arguments, learn_on_top, lora_layers, lora_settings, target_layers
 
 
 class OLora(Strategy):

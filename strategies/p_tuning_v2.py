@@ -9,17 +9,15 @@ layers share, which this method leaves out, so that here each number's gradient 
 from peft import PrefixEncoder
 from torch import Tensor, nn
 
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.soft_prompts import prefix_encoder, prefix_of, prepend_keys_and_values
-from clbench.strategy import Strategy
+from clbench.toolkit import prefix_encoder, prefix_of, prepend_keys_and_values
 
 
 class PTuningV2(Strategy):
     """prompt_length · layers · 2 · key width numbers a task, from N(0, 1) at the start; PEFT's PrefixEncoder.
 
-    The text keeps its positions, see :func:`clbench.soft_prompts.prepend_keys_and_values`. A task still to come is
+    The text keeps its positions, see :func:`clbench.toolkit.prepend_keys_and_values`. A task still to come is
     answered with its prompt as it starts.
 
     Args:

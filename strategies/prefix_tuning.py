@@ -10,17 +10,15 @@ from typing import Any
 
 from torch import Tensor
 
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.soft_prompts import prefix_encoder, prefix_of, prepend_keys_and_values
-from clbench.strategy import Strategy
+from clbench.toolkit import prefix_encoder, prefix_of, prepend_keys_and_values
 
 
 class PrefixTuning(Strategy):
     """prefix_length · layers · 2 · key width numbers are kept a task; PEFT's PrefixEncoder, made anew for each task.
 
-    The text keeps its positions, see :func:`clbench.soft_prompts.prepend_keys_and_values`. A task still to come is
+    The text keeps its positions, see :func:`clbench.toolkit.prepend_keys_and_values`. A task still to come is
     answered without a prefix.
 
     Args:

@@ -9,18 +9,15 @@ which a prompt passes while it learns, is left out.
 import torch
 from torch import Tensor, nn
 
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.rng import generator
-from clbench.soft_prompts import embedded_words, prepend_prompt
-from clbench.strategy import Strategy
+from clbench.toolkit import embedded_words, generator, prepend_prompt
 
 
 class ProgressivePrompts(Strategy):
     """prompt_length · hidden size numbers a task; task k reads k · prompt_length vectors, the newest first.
 
-    The prompts take no position from the text, see :func:`clbench.soft_prompts.prepend_prompt`; in an encoder their
+    The prompts take no position from the text, see :func:`clbench.toolkit.prepend_prompt`; in an encoder their
     order then means nothing. A task still to come is answered with its prompt as it starts.
 
     Args:

@@ -7,18 +7,15 @@ output layer's rows of the task's labels learn as well. The task's id chooses th
 
 from torch import Tensor, nn
 
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.rng import generator
-from clbench.soft_prompts import embedded_words, prepend_prompt
-from clbench.strategy import Strategy
+from clbench.toolkit import embedded_words, generator, prepend_prompt
 
 
 class PromptTuning(Strategy):
     """prompt_length · hidden size numbers a task; prompts start as embedded words drawn from the vocabulary.
 
-    The prompt takes no position from the text, see :func:`clbench.soft_prompts.prepend_prompt`. A task still to come
+    The prompt takes no position from the text, see :func:`clbench.toolkit.prepend_prompt`. A task still to come
     is answered with its prompt as it starts.
 
     Args:

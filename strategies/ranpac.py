@@ -10,11 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.data import TaskData
+from clbench import Learner, TaskData
 from clbench.errors import InputError
-from clbench.frozen_features import FeatureKind, FrozenFeatures, Moments
-from clbench.learner import Learner
-from clbench.rng import generator
+from clbench.toolkit import FeatureKind, FrozenFeatures, Moments, generator
 
 HELD_OUT = 0.2
 RIDGES = tuple(10.0**power for power in range(-8, 9))

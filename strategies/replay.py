@@ -12,13 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from clbench.buffer import ExampleBuffer, check_memory
-from clbench.config import RunConfig
-from clbench.data import Batch, TaskData
+from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.rehearsal import ReplayWindow, divergences, join, stored_outputs
-from clbench.strategy import Strategy
+from clbench.toolkit import ExampleBuffer, ReplayWindow, RunConfig, check_memory, divergences, join, stored_outputs
 
 
 class Replay(Strategy):

@@ -11,13 +11,20 @@ from typing import Any
 
 import torch
 
-from clbench.data import TaskData
+from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.fisher import FisherKind, diagonal_fisher
-from clbench.importance import PathIntegral, Weights, add_pull, copy_weights, to_device, unit_range, zeros
-from clbench.learner import Learner
-from clbench.rng import generator
-from clbench.strategy import Strategy
+from clbench.toolkit import (
+    FisherKind,
+    PathIntegral,
+    Weights,
+    add_pull,
+    copy_weights,
+    diagonal_fisher,
+    generator,
+    to_device,
+    unit_range,
+    zeros,
+)
 
 STATE = ("fisher", "score", "importance", "centre", "walked")
 

@@ -12,10 +12,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from clbench.data import TaskData
+from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.learner import Learner
-from clbench.strategy import Strategy
 
 
 class _CosineLinear(nn.Linear):

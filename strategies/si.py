@@ -8,11 +8,9 @@ strength · Σ_i Ω_i (θ_i − θ*_i)², θ* the weights as the last task left 
 
 from typing import Any
 
-from clbench.data import TaskData
+from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.importance import PathIntegral, Weights, add_pull, copy_weights, to_device
-from clbench.learner import Learner
-from clbench.strategy import Strategy
+from clbench.toolkit import PathIntegral, Weights, add_pull, copy_weights, to_device
 
 
 class SI(Strategy):

@@ -9,7 +9,7 @@ depending on the order; and ε is in units of the mean variance (Ledoit & Wolf 2
 from torch import Tensor
 
 from clbench.errors import InputError
-from clbench.frozen_features import FeatureKind, FrozenFeatures, Moments, linear_discriminant
+from clbench.toolkit import FeatureKind, FrozenFeatures, Moments, linear_discriminant
 
 
 class StreamingLDA(FrozenFeatures):

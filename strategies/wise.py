@@ -8,12 +8,9 @@ from typing import Any
 
 import torch
 
-from clbench.data import TaskData
-from clbench.dev_examples import DevExamples
+from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.importance import Weights, copy_weights, to_device
-from clbench.learner import Learner
-from clbench.strategy import Strategy
+from clbench.toolkit import DevExamples, Weights, copy_weights, to_device
 
 CANDIDATES = (0.2, 0.4, 0.6, 0.8, 1.0)
 

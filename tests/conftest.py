@@ -14,10 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from clbench.data import Example
-from clbench.labels import LabelSpace
+from clbench.data import Example, LabelSpace
 from clbench.learner import Learner
-from clbench.results import RunFolder
+from clbench.results.folder import RunFolder
 
 torch.set_num_threads(1)
 
@@ -39,7 +38,7 @@ Run = tuple[dict[str, Any], RunFolder]
 
 def tiny_bert(labels: int, dropout: float = 0.0) -> nn.Module:
     """A BERT of about 3000 parameters; weights from torch's global generator."""
-    from clbench.models import import_libraries
+    from clbench.models.loading import import_libraries
 
     import_libraries()
     from transformers import BertConfig, BertForSequenceClassification
@@ -121,9 +120,9 @@ def toy() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def run_toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     """``run_toy(strategy, output=None, **options)``: result and folder; runs without an ``output`` are shared."""
-    from clbench import engine
-    from clbench.plan import make_plan
-    from clbench.progress import Reporter
+    from clbench.engine import engine
+    from clbench.engine.reporter import Reporter
+    from clbench.plugins.plan import make_plan
 
     shared = tmp_path_factory.mktemp("runs")
     done: dict[str, Run] = {}
@@ -134,7 +133,7 @@ def run_toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         if output is None and key in done:
             return done[key]
         plan = make_plan(chosen)
-        finished = engine.run(plan, Reporter(-1)), engine.run_folder(plan.config)
+        finished = engine.run(plan, Reporter()), engine.run_folder(plan.config)
         if output is None:
             done[key] = finished
         return finished
@@ -145,16 +144,16 @@ def run_toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
 @pytest.fixture(scope="session")
 def toy_forgetting(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., float]:
     """``toy_forgetting(strategy, **options)``: mean forgetting over seeds 0, 1 and 2 on the whole scenario ``toy``."""
-    from clbench import engine
-    from clbench.plan import make_plan
-    from clbench.progress import Reporter
+    from clbench.engine import engine
+    from clbench.engine.reporter import Reporter
+    from clbench.plugins.plan import make_plan
 
     shared = tmp_path_factory.mktemp("forgetting")
 
     def mean_forgetting(strategy: str, **options: Any) -> float:
         # A finished run is read back: naive's runs serve every comparison.
         chosen = {"scenario": "toy", "strategy": strategy, "device": "cpu", "output_dir": str(shared), **options}
-        results = [engine.run(make_plan({**chosen, "seed": seed}), Reporter(-1)) for seed in range(3)]
+        results = [engine.run(make_plan({**chosen, "seed": seed}), Reporter()) for seed in range(3)]
         forgotten: list[float] = [result["metrics"]["forgetting"] for result in results]
         return sum(forgotten) / len(forgotten)
 

@@ -12,14 +12,16 @@ from torch import Tensor
 from clbench import plugins
 from clbench.data import Example, TaskData
 from clbench.learner import Learner
-from clbench.plan import Plan, make_plan
-from clbench.results import RunFolder
+from clbench.plugins.plan import Plan, make_plan
+from clbench.results.folder import RunFolder
 from clbench.strategy import Stack, Strategy
 
 MakeLearner = Callable[..., Learner]
 Examples = Callable[..., list[Example]]
 Run = tuple[dict[str, Any], RunFolder]
 RunToy = Callable[..., Run]
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # A run with enough learning to move predictions.
 MOVING: dict[str, Any] = {
@@ -70,12 +72,12 @@ def watched(
     name: str, folder: Path, options: dict[str, Any] = MOVING, **more: Any
 ) -> tuple[dict[str, Any], Weights, list[dict[str, Any]]]:
     """Run ``name`` with ``options`` and ``more``: the result, the weights around each task, and the log."""
-    from clbench import engine
-    from clbench.progress import Reporter
+    from clbench.engine import engine
+    from clbench.engine.reporter import Reporter
 
     plan = make_plan({**options, **more, "strategy": name, "output_dir": str(folder)})
     watcher = Weights()
     watching = Plan(plan.config, plan.scenario, Stack([*plan.strategy.members, ("watcher", watcher)]))
-    result = engine.run(watching, Reporter(-1))
+    result = engine.run(watching, Reporter())
     log = engine.run_folder(plan.config).path / "log.jsonl"
     return result, watcher, [json.loads(line) for line in log.read_text().splitlines()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clbench.clock import Clock
-from clbench.outcome import overhead, profile_lines
+from clbench.engine.outcome import overhead, profile_lines
 
 
 class Hand:

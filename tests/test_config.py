@@ -12,7 +12,7 @@ from pydantic import ValidationError
 import clbench
 from clbench.config import NOT_SCIENCE, RunConfig, canonical_json, make_config, read_config_file
 from clbench.errors import InputError
-from clbench.plan import make_plan
+from clbench.plugins.plan import make_plan
 
 BASE = {"scenario": "toy", "strategy": "naive"}
 # A value other than the default for every setting.

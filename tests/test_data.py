@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from clbench.data import BUCKET_BATCHES, collate, concatenate, encode, evaluation_batches, length, training_batches
-from clbench.labels import label_space
 from clbench.rng import generator, stream_seed
 from clbench.scenario import Task
-from clbench.tasks import image_dataset, text_dataset
+from clbench.tasks.labels import label_space
+from clbench.tasks.rows import image_dataset, text_dataset
 
 CPU = torch.device("cpu")
 

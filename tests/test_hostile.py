@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kills import only_folder
-from clbench.archives import Member, read_member
 from clbench.cli import main
 from clbench.config import make_config
-from clbench.engine import run_folder
+from clbench.engine.engine import run_folder
 from clbench.errors import InputError, RunError
-from clbench.scenario import check_tasks
-from clbench.tasks import task_from_rows
+from clbench.sources.archives import Member, read_member
+from clbench.tasks.checks import check_tasks
+from clbench.tasks.rows import task_from_rows
 from clbench.text import clean
 
 NAMES = [
@@ -38,7 +38,7 @@ import json
 import random
 from pathlib import Path
 
-from clbench.scenario import Scenario
+from clbench import Scenario
 from clbench.tasks import task_from_rows
 
 

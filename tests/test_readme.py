@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from clbench import engine
 from clbench.clock import Clock
-from clbench.plan import make_plan
-from clbench.prepare import prepare
-from clbench.progress import Reporter
+from clbench.engine import engine
+from clbench.engine.preparation import prepare
+from clbench.engine.reporter import Reporter
+from clbench.plugins.plan import make_plan
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SMALL = {"scenario_args": {"train": 30, "dev": 9, "test": 15}, "epochs": 2}
 
@@ -47,7 +47,7 @@ def test_scenario_example_is_short_and_reads_a_csv(tmp_path: Path) -> None:
             "output_dir": str(tmp_path / "out"),
         }
     )
-    result = engine.run(plan, Reporter(-1))
+    result = engine.run(plan, Reporter())
     assert result["scenario"] == "tickets"
     assert result["tasks"] == ["app", "web"]
 
@@ -62,7 +62,7 @@ def strategy_file(tmp_path: Path) -> Path:
 def test_strategy_example_runs_alone_and_stacked(strategy_file: Path, tmp_path: Path) -> None:
     for expression in (f"{strategy_file}(strength=3.0)", f"replay+{strategy_file}"):
         plan = make_plan({"scenario": "toy", "strategy": expression, "output_dir": str(tmp_path / "out"), **SMALL})
-        result = engine.run(plan, Reporter(-1))
+        result = engine.run(plan, Reporter())
         assert result["cost"]["stored_bytes"] >= 2 * 4 * result["cost"]["trainable_parameters"]
 
 

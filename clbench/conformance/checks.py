@@ -15,9 +15,8 @@ from typing import Literal
 import numpy as np
 import torch
 
+from clbench.engine import Interrupted
 from clbench.errors import InputError
-from clbench.interrupts import Interrupted
-from clbench.progress import Reporter
 
 LONGEST_REASON = 300
 NAME_WIDTH = 18
@@ -56,16 +55,6 @@ class Check:
 
 class NotApplicable(Exception):
     """A check has nothing to say of this plug-in; the message says why, and the check counts as skipped."""
-
-
-class Silent(Reporter):
-    """Says nothing, forgetting warnings included."""
-
-    def __init__(self) -> None:
-        super().__init__(verbosity=-1)
-
-    def warn(self, line: str) -> None:
-        """Nothing."""
 
 
 def run_checks(

@@ -12,15 +12,14 @@ import numpy as np
 
 from clbench import engine, plugins
 from clbench.clock import Clock
-from clbench.conformance.checks import Check, Silent, seed_everything
-from clbench.environment import data_hash
+from clbench.conformance.checks import Check, seed_everything
+from clbench.engine import Reporter, prepare
 from clbench.errors import InputError
 from clbench.files import LONGEST_NAME, safe_name
-from clbench.plan import Plan, make_plan
-from clbench.prepare import prepare
-from clbench.scenario import CONTENT_COLUMN, Scenario, Task, check_tasks
-from clbench.splits import same_text
+from clbench.plugins import Plan, make_plan
+from clbench.scenario import CONTENT_COLUMN, Scenario, Task
 from clbench.strategy import ALL_SETTINGS
+from clbench.tasks import check_tasks, data_hash, same_text
 
 OPTIONS: dict[str, Any] = {"model": "tiny", "device": "cpu", "epochs": 1, "batch_size": 8, "limit": 8}
 SPLITS = ("train", "dev", "test")
@@ -157,7 +156,7 @@ class ScenarioChecks:
 
     def run(self) -> str:
         """A short naive run completes."""
-        engine.run(self.plan("naive"), Silent())
+        engine.run(self.plan("naive"), Reporter())
         return ""
 
     def strategy(self) -> str:

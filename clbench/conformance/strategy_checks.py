@@ -17,8 +17,8 @@ from clbench.conformance.fingerprints import copy_state, state_difference, task_
 from clbench.conformance.probes import Cut, Cuts, Trace
 from clbench.conformance.trials import Ready, Record, Trials, difference, finish, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
-from clbench.plan import Plan
-from clbench.prepare import prepare
+from clbench.engine import prepare
+from clbench.plugins import Plan
 from clbench.scenario import Task
 from clbench.strategy import Stack
 from clbench.tasks import image_dataset, text_dataset

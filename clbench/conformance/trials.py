@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from clbench import engine, plugins
-from clbench.conformance.checks import Silent, seed_everything
+from clbench.conformance.checks import seed_everything
 from clbench.conformance.fingerprints import state_difference
 from clbench.conformance.probes import Observed, Trace
-from clbench.expression import parse_expression
-from clbench.plan import Plan, make_plan
+from clbench.engine import Reporter
+from clbench.plugins import Plan, make_plan, parse_expression
 from clbench.scenario import Scenario, Task
 from clbench.strategy import ALL_SETTINGS, Stack, Strategy
 
@@ -124,7 +124,7 @@ def _take(split: Any, size: int) -> Any:
 
 def finish(plan: Plan, record: Record) -> Record:
     """Run ``plan`` to its end and put its result into ``record``."""
-    record.result = engine.run(plan, Silent())
+    record.result = engine.run(plan, Reporter())
     record.predictions = engine.run_folder(plan.config).read_predictions()
     return record
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.checkpoint import load_checkpoint, save_checkpoint
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints, tensor_bits
 from clbench.conformance.probes import Probe
 from clbench.data import TaskData
+from clbench.engine import load_checkpoint, save_checkpoint
 from clbench.learner import Learner
 from clbench.strategy import Strategy
 

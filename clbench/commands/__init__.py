@@ -1,0 +1,18 @@
+"""What each command does: run, resume, compare, plot, list, describe, metrics, data; and progress at the terminal."""
+
+from typing import TYPE_CHECKING
+
+from clbench.doors import open_door
+
+if TYPE_CHECKING:
+    from clbench.commands import (
+        compare as compare,
+        data as data,
+        describe as describe,
+        listing as listing,
+        metrics as metrics,
+        notebook as notebook,
+        run as run,
+    )
+
+__all__, __getattr__, __dir__ = open_door(__name__, __file__)

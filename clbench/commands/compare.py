@@ -1,0 +1,31 @@
+"""``clbench compare`` and ``clbench plot``: what finished runs come to. Imports no torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clbench import report
+from clbench.errors import unknown
+from clbench.results import Run, find_runs
+
+
+def table(paths: Sequence[Path], metrics: Sequence[str], sort: str | None, format: str) -> str:
+    """The comparison of the finished runs in ``paths`` as text in one of the formats."""
+    return report.render(report.compare(_finished(paths), metrics or None, sort), format)
+
+
+def plot(kind: str, paths: Sequence[Path], output: Path) -> None:
+    """Draw the finished runs in ``paths``; ``kind`` is "curves", "matrix" or "tradeoff"."""
+    kinds = ("curves", "matrix", "tradeoff")
+    if kind not in kinds:
+        raise unknown("plot", kind, kinds)
+    getattr(report, f"plot_{kind}")(_finished(paths), output)
+
+
+def _finished(paths: Sequence[Path]) -> list[Run]:
+    runs, skipped = find_runs(paths or [Path("results")])
+    for line in skipped:
+        print(line, file=sys.stderr)
+    return runs

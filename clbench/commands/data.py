@@ -1,0 +1,55 @@
+"""``clbench data``: fetches built-in data and models beforehand, or lists them with their rights. Imports no torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from clbench import plugins, sources
+from clbench.errors import unknown
+from clbench.sources import SOURCES
+from clbench.text import byte_unit, text_table
+
+
+def pull(names: Sequence[str]) -> None:
+    """Fetch what ``names`` need, everything if there are none.
+
+    Args:
+        names: scenarios (their data and their default model), sources or models.
+    """
+    sources.pull(_needed(names) if names else SOURCES)
+
+
+def table(names: Sequence[str]) -> str:
+    """The sources ``names``, all if there are none, with their rights."""
+    known = {row["name"]: row for row in sources.source_rows()}
+    for name in names:
+        if name not in known:
+            raise unknown("source", name, known)
+    rows = [known[name] for name in dict.fromkeys(names or known)]
+    header = ["name", "kind", "size", "source", "cached"]
+    cells = [[r["name"], r["kind"], _size(r["size"]), r["origin"], "yes" if r["cached"] else "no"] for r in rows]
+    rights = [f"\n{row['name']}: {row['about']}\n  rights: {row['rights']}" for row in rows]
+    return "\n".join([text_table(header, cells), *rights])
+
+
+def _needed(names: Iterable[str]) -> list[str]:
+    wanted: dict[str, None] = {}
+    for name in names:
+        if name in SOURCES:
+            wanted[name] = None
+        elif name in plugins.available("scenario") or name.endswith(".py"):
+            attributes = plugins.describe("scenario", name).attributes  # read without importing its file
+            model = attributes.get("defaults", {}).get("model")
+            needs = [*attributes.get("sources", ()), *([model] if model in SOURCES else [])]
+            wanted.update(dict.fromkeys(needs))
+            if not needs:
+                print(f"{name}: nothing to fetch", file=sys.stderr)
+        else:
+            raise unknown("scenario, source or model", name, [*plugins.available("scenario"), *SOURCES])
+    return list(wanted)
+
+
+def _size(size: int) -> str:
+    scale, unit = byte_unit(size)
+    return f"{size / scale:.1f} {unit}"

@@ -1,0 +1,87 @@
+"""``clbench.run``: strategies on a scenario from Python, as `clbench run` does it at the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clbench import engine
+from clbench.commands.progress import TerminalReporter
+from clbench.errors import InputError, RunError
+from clbench.plugins import Plan, canonical, component_of, make_plan
+from clbench.report import Runs
+from clbench.results import Run
+from clbench.scenario import Scenario
+from clbench.strategy import Strategy
+
+
+def run(
+    *,
+    scenario: str | Path | Scenario | type[Scenario],
+    strategies: Sequence[str | Path | Strategy | type[Strategy]],
+    seeds: Sequence[int] = (0,),
+    verbosity: int = 0,
+    **settings: Any,
+) -> Runs:
+    """Run each strategy with each seed; what is finished is read, what is unfinished goes on.
+
+    Everything is planned and checked before the first run starts.
+
+    Args:
+        scenario: a name, a file, a class or an object.
+        strategies: names, expressions such as ``"replay+ewc"``, files, classes or objects.
+        seeds: of the runs.
+        verbosity: of progress on stderr; -1 is silent.
+        settings: ``model``, ``epochs``, ``output_dir`` and all others of :class:`clbench.config.RunConfig`; None is a
+            setting that was not given.
+
+    Raises:
+        InputError: something unknown, or that does not fit together; nothing was started.
+        RunError: a run failed; the others are finished and can be read with :func:`clbench.load_runs`.
+    """
+    if isinstance(strategies, str | Path | Strategy) or not isinstance(strategies, Sequence) or not strategies:
+        raise InputError(f"strategies = {strategies!r} is not allowed; allowed: a list of strategies, such as ['ewc']")
+    objects: dict[str, type[Any]] = {}
+    name, arguments = _named("scenario", scenario, objects)
+    if arguments:
+        settings = {**settings, "scenario_args": {**arguments, **(settings.get("scenario_args") or {})}}
+    expressions = [_expression(strategy, objects) for strategy in strategies]
+    plans = [
+        make_plan({**settings, "scenario": name, "strategy": expression, "seed": seed}, objects)
+        for expression in dict.fromkeys(expressions)
+        for seed in dict.fromkeys(seeds)
+    ]
+    return _run_all(plans, TerminalReporter(verbosity))
+
+
+def _run_all(plans: Sequence[Plan], reporter: TerminalReporter) -> Runs:
+    runs, failures = [], []
+    for plan in plans:
+        try:
+            result = engine.run(plan, reporter)
+        except RunError as error:
+            failures.append(f"{plan.config.strategy}, seed {plan.config.seed}: {error}")
+            continue
+        folder = engine.run_folder(plan.config)
+        runs.append(Run(folder.path, result, folder.read_config()))
+    if failures:
+        raise RunError(f"{len(failures)} of {len(plans)} runs failed: {'; '.join(failures)}")
+    return Runs(runs)
+
+
+def _expression(strategy: object, objects: dict[str, type[Any]]) -> str:
+    if isinstance(strategy, str | Path):
+        return str(strategy)
+    component, cls = component_of(strategy)
+    objects[f"strategy:{component.name}"] = cls
+    return canonical((component,))
+
+
+def _named(kind: str, plugin: object, objects: dict[str, type[Any]]) -> tuple[str, dict[str, Any]]:
+    """The name that a plan finds ``plugin`` by, and the arguments that it was made with."""
+    if isinstance(plugin, str | Path):
+        return str(plugin), {}
+    component, cls = component_of(plugin)
+    objects[f"{kind}:{component.name}"] = cls
+    return component.name, component.arguments

@@ -1,0 +1,21 @@
+"""The run: ``engine.py`` is the loop, to be read from top to bottom; what it prepares, keeps, saves and restores."""
+
+from typing import TYPE_CHECKING
+
+from clbench.doors import open_door
+
+if TYPE_CHECKING:
+    from clbench.engine.checkpoint import (
+        load_checkpoint as load_checkpoint,
+        save_checkpoint as save_checkpoint,
+        tensor_bytes as tensor_bytes,
+    )
+    from clbench.engine.checkpoint_writer import CheckpointWriter as CheckpointWriter
+    from clbench.engine.engine import run as run, run_folder as run_folder
+    from clbench.engine.interrupts import Interrupted as Interrupted
+    from clbench.engine.outcome import profile_lines as profile_lines
+    from clbench.engine.preparation import Prepared as Prepared, parameter_bytes as parameter_bytes, prepare as prepare
+    from clbench.engine.reporter import Reporter as Reporter
+    from clbench.engine.state import State as State, save as save
+
+__all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -1,0 +1,77 @@
+"""Writes checkpoints in a thread of its own, so that training goes on while the disk works."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from clbench.engine.checkpoint import take_snapshot, write_snapshot
+
+
+class CheckpointWriter:
+    """One checkpoint at a time: a state is copied at once, then written, hashed and synced beside the training.
+
+    An error of the writing is raised by the next call, at the latest when the ``with`` block ends.
+
+    Args:
+        folder: the checkpoint's folder.
+        hash8: the configuration that the states belong to.
+    """
+
+    def __init__(self, folder: Path, hash8: str) -> None:
+        self.folder, self.hash8 = folder, hash8
+        self._thread = ThreadPoolExecutor(1, "checkpoint", _give_way)
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> CheckpointWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            self.wait()
+        except Exception as unwritten:
+            if error is None:
+                raise
+            # What ended the run is the news; that the last checkpoint is missing too goes with it.
+            error.add_note(str(unwritten))
+        finally:
+            self._thread.shutdown()
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Copy ``state`` (nested dicts and lists of tensors and JSON values) and begin to write it.
+
+        Raises:
+            RunError: the one before could not be written.
+        """
+        self.wait()
+        self._writing = self._thread.submit(write_snapshot, self.folder, take_snapshot(state), self.hash8)
+
+    def check(self) -> None:
+        """Raise the error of a writing that has ended; does not wait."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Until the last saved state is whole on the disk.
+
+        Raises:
+            RunError: it could not be written; the checkpoint before is whole.
+        """
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+
+def _give_way() -> None:
+    """Let the thread that calls work only where a processor has nothing else to do.
+
+    The threads of a training step wait for each other, so that one that loses its processor stops them all. Only
+    Linux has priorities for threads; while training waits for a checkpoint, the writing has the processors anyway.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

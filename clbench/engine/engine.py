@@ -1,0 +1,201 @@
+"""The run: task after task, step after step, with the strategy's hooks. Read it from top to bottom."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import clbench
+from clbench.clock import Clock
+from clbench.config import RunConfig
+from clbench.data import Example, TaskData
+from clbench.engine import interrupts
+from clbench.engine.checkpoint import remove_checkpoint
+from clbench.engine.checkpoint_writer import CheckpointWriter
+from clbench.engine.interrupts import Interrupted, Interrupts
+from clbench.engine.outcome import make_result
+from clbench.engine.preparation import Prepared, prepare
+from clbench.engine.reporter import Reporter
+from clbench.engine.state import State, prediction_columns, record_row, restore, save
+from clbench.models import choose_device, describe_hardware, import_libraries, peak_memory, reset_peak_memory
+from clbench.plugins import Plan
+from clbench.results import RunFolder, describe_environment
+from clbench.toolkit import Training, evaluate_all
+
+# The loss is read from the device every so many steps: for progress, and to find NaN.
+REPORT_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run in progress: what it works on, where it is, and whom it tells."""
+
+    prepared: Prepared
+    state: State
+    folder: RunFolder
+    writer: CheckpointWriter
+    signals: Interrupts
+    report: Reporter
+
+
+def run_folder(config: RunConfig) -> RunFolder:
+    """Where the run of ``config`` lies."""
+    model = Path(config.model).name if os.path.isdir(config.model) else config.model
+    output = Path(config.output_dir).expanduser()
+    return RunFolder.locate(output, config.scenario, config.strategy, model, config.seed, config.hash8)
+
+
+def run(plan: Plan, report: Reporter) -> dict[str, Any]:
+    """Run ``plan`` to its end and return its result.
+
+    A finished run's result is read and returned; an unfinished one goes on from its last checkpoint.
+
+    Raises:
+        InputError: the tasks or the model cannot be used, or the folder holds something else.
+        RunError: training failed; the tasks that were finished are kept.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
+    """
+    folder = run_folder(plan.config)
+    if (finished := _finished(plan, folder, report)) is not None:
+        return finished
+    folder.create()
+    with folder.locked(), interrupts.watch() as signals:
+        # Another process may have finished it since.
+        if (finished := _finished(plan, folder, report)) is not None:
+            return finished
+        if plan.config.overwrite:
+            folder.remove_result()
+            remove_checkpoint(folder.checkpoint)
+        try:
+            result = _run(plan, folder, signals, report)
+        finally:
+            report.close()
+        if not plan.config.keep_checkpoints:
+            remove_checkpoint(folder.checkpoint)
+    return result
+
+
+def _finished(plan: Plan, folder: RunFolder, report: Reporter) -> dict[str, Any] | None:
+    result = None if plan.config.overwrite else folder.read_result()
+    if result is not None:
+        report.say(f"finished before, read from {folder.path}")
+        if folder.checkpoint.exists() and not folder.read_config().get("keep_checkpoints"):
+            remove_checkpoint(folder.checkpoint)  # the process ended between the result and this
+    return result
+
+
+def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -> dict[str, Any]:
+    config = plan.config
+    device = choose_device(config.device)
+    import_libraries()
+    clock = Clock(config.profile)  # from here on: imports are no part of what a strategy costs
+    reset_peak_memory(device)
+    with clock.measure("prepare"):
+        prepared = prepare(plan, clock)
+        folder.write_config({**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8})
+        state = restore(prepared, folder, report)
+        if not state.rows:
+            folder.remove_log()
+        hardware = describe_hardware(device, config.precision)
+        folder.write_environment(describe_environment(prepared.data_sha256, prepared.model_sha256, hardware))
+    with CheckpointWriter(folder.checkpoint, config.hash8) as writer:
+        job = Job(prepared, state, folder, writer, signals, report)
+        for row in range(state.rows, len(prepared.tasks) + 1):
+            trained = row == 0 or _train(job, row - 1)
+            _record(job, row, trained)
+            if row < len(prepared.tasks) or config.keep_checkpoints:
+                _save_and_stop_if_asked(job)
+    with clock.measure("results"):
+        predictions_sha256 = folder.write_predictions(prediction_columns(prepared, state))
+    result = make_result(prepared, state, peak_memory(device))
+    result["predictions_sha256"] = predictions_sha256
+    folder.write_result(result)
+    return result
+
+
+def _train(job: Job, position: int) -> bool:
+    """Train at ``position``; False when the strategy learns nothing there."""
+    strategy, learner, state, tasks = job.prepared.strategy, job.prepared.learner, job.state, job.prepared.tasks
+    sources = list(strategy.training_tasks(position, len(tasks)))
+    if not sources:
+        return False
+    learner.tasks_seen = max(learner.tasks_seen, *(source + 1 for source in sources))
+    task, examples = tasks[position], [example for source in sources for example in tasks[source].train]
+    if state.training is None:
+        strategy.before_task(learner, task)
+    learning = dict(learner.named_parameters())
+    state.learned = list(dict.fromkeys([*state.learned, *learning]))
+    state.trainable_parameters = max(state.trainable_parameters, sum(p.numel() for p in learning.values()))
+    if learning:
+        with learner.clock.measure("train"):
+            seen = strategy.train(learner, task, job.prepared.config)
+            state.examples_seen += _take_steps(job, task, examples) if seen is None else seen
+    else:  # nothing to step: the strategy takes what it needs from the examples in after_task
+        state.examples_seen += len(examples)
+    with learner.clock.measure("train/strategy"):
+        strategy.after_task(learner, task)
+    return True
+
+
+def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
+    """The steps on one task; the examples learned from."""
+    config, state, signals, report = job.prepared.config, job.state, job.signals, job.report
+    training = Training(config, job.prepared.strategy, job.prepared.learner, task, examples)
+    training.micro_batch_size = state.micro_batch_size or training.micro_batch_size
+    if state.training is not None:
+        training.load_state_dict(state.training)
+    report.start_task(f"{task.name} {task.position + 1}/{len(job.prepared.tasks)}", training.steps, training.step)
+    reported = training.seen
+    while training.step < training.steps:
+        training.run_step()
+        due = config.checkpoint_every is not None and training.step % config.checkpoint_every == 0
+        last = training.step == training.steps
+        if len(training.losses) == REPORT_EVERY or due or last or signals.received:
+            report.step(training.step, training.seen - reported, training.take_loss())
+            reported = training.seen
+            job.writer.check()
+        if due or last or signals.received:
+            training.check_weights()
+        if (due or signals.received) and not last:
+            state.training = training.state_dict()
+            _save_and_stop_if_asked(job)
+    report.end_task()
+    state.training, state.micro_batch_size = None, training.micro_batch_size
+    return training.seen
+
+
+def _record(job: Job, row: int, trained: bool) -> None:
+    """Evaluate the tasks' test sets, those of future tasks too, and say and log what came of it."""
+    prepared, state, folder, names = job.prepared, job.state, job.folder, [task.name for task in job.prepared.tasks]
+    learner = prepared.learner
+    with learner.clock.measure("eval"):
+        seen = prepared.config.evaluate == "seen"
+        tests = [
+            test if trained and (position < row or not seen) else [] for position, test in enumerate(prepared.tests)
+        ]
+        evaluations = evaluate_all(learner, prepared.strategy, tests)
+        record_row(prepared, state, row, evaluations)
+    job.report.row("before training" if row == 0 else f"after {names[row - 1]}", names, state.accuracy[row])
+    for event in learner.take_events():
+        folder.append_log({"after_task": row, **event})
+    for warning in state.warnings:
+        if warning["after_task"] == row:
+            job.report.warn(warning["text"])
+            folder.append_log({"event": "forgetting", **warning})
+    seconds = learner.clock.read()
+    folder.append_log({"event": "row", "after_task": row, "accuracy": state.accuracy[row], "seconds": seconds})
+
+
+def _save_and_stop_if_asked(job: Job) -> None:
+    strategy = job.prepared.strategy
+    if strategy.resumable:
+        save(job.prepared, job.state, job.writer)
+    if job.signals.received is not None:
+        job.writer.wait()
+        way = "go on with" if strategy.resumable else "its state cannot be saved, start again with"
+        raise Interrupted(
+            f"stopped; {way}: python -m clbench resume {job.folder.path}",
+            job.signals.received,
+        )

@@ -1,0 +1,115 @@
+"""From a plan to what the engine needs: checked tasks, the model, tokenised examples. Nothing is trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clbench.clock import Clock
+from clbench.config import RunConfig
+from clbench.data import Example, TaskData, encode
+from clbench.learner import Learner
+from clbench.models import choose_device, load_model, use_onednn
+from clbench.plugins import Plan
+from clbench.rng import generator
+from clbench.scenario import Task
+from clbench.sources import fingerprint
+from clbench.strategy import Stack
+from clbench.tasks import check_tasks, data_hash, label_space, tokenise
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What stays the same from the first task to the last.
+
+    ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
+    ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data,
+    ``model_sha256`` one of the pretrained model.
+    """
+
+    config: RunConfig
+    strategy: Stack
+    learner: Learner
+    tasks: list[TaskData]
+    tests: list[list[Example]]
+    model_bytes: int
+    data_sha256: dict[str, str]
+    model_sha256: str
+
+
+def prepare(plan: Plan, clock: Clock) -> Prepared:
+    """Make the tasks, load the model, tokenise, and set the strategy up.
+
+    Raises:
+        InputError: the tasks or the model cannot be used.
+    """
+    config = plan.config
+    tasks = plan.scenario.tasks()
+    check_tasks(tasks, config.setting)
+    tasks = [_limited(task, config) for task in tasks]
+    labels = label_space(tasks, config.setting)
+    model, tokenizer = load_model(config, tasks, len(labels.names), choose_device(config.device))
+    use_onednn(model)
+    learner = Learner(
+        model,
+        labels,
+        seed=config.seed,
+        padding_id=0 if tokenizer is None else tokenizer.pad_token_id,
+        precision=config.precision,
+        lr=config.lr,
+        head_lr=config.head_lr,
+        clock=clock,
+    )
+
+    splits = ("train", "dev", config.eval_split)
+    ids = _token_ids(tasks, splits, tokenizer, config.max_length)
+    data, tests = [], []
+    for position, task in enumerate(tasks):
+        train, dev, test = (encode(task, split, position, labels, ids) for split in splits)
+        data.append(TaskData(position, task.name, labels.columns[position], train, dev))
+        tests.append(test)
+    model_bytes = parameter_bytes(model)
+    plan.strategy.setup(learner)
+    if config.compile:
+        learner.compiled = torch.compile(learner.model, dynamic=True)
+    hashes = {task.name: data_hash(task) for task in tasks}
+    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, fingerprint(config.model))
+
+
+def parameter_bytes(model: torch.nn.Module) -> int:
+    """Bytes of all parameters of ``model``."""
+    return sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def _token_ids(tasks: Sequence[Task], splits: Sequence[str], tokenizer: Any, max_length: int) -> Iterator[Tensor]:
+    """The token ids of every text, task after task and split after split; none for images."""
+    if tokenizer is None:
+        return iter(())
+    texts = [text for task in tasks for split in splits for text in getattr(task, split)["text"][:]]
+    return iter(tokenise(texts, tokenizer, max_length))
+
+
+def _limited(task: Task, config: RunConfig) -> Task:
+    """``task`` with at most ``config.limit`` seeded, evenly labelled train and test examples."""
+    if config.limit is None:
+        return task
+    train, test = (
+        split.select(_spread(split["label"][:], config.limit, generator(config.seed, "limit", task.name, name)))
+        for name, split in (("train", task.train), ("test", task.test))
+    )
+    return Task(task.name, task.kind, task.labels, train, task.dev, test)
+
+
+def _spread(labels: Sequence[int], limit: int, stream: torch.Generator) -> list[int]:
+    """At most ``limit`` row numbers, dealt out one label after the other."""
+    shuffled = torch.randperm(len(labels), generator=stream).tolist()
+    turn: dict[int, int] = {}
+    turns = []
+    for row in shuffled:
+        turn[labels[row]] = turn.get(labels[row], 0) + 1
+        turns.append((turn[labels[row]], labels[row], row))
+    return sorted(row for _, _, row in sorted(turns)[:limit])

@@ -1,0 +1,30 @@
+"""Whom a run tells what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Reporter:
+    """Base of every reporter; this one says nothing."""
+
+    def say(self, line: str) -> None:
+        """A line of progress."""
+
+    def warn(self, line: str) -> None:
+        """A warning."""
+
+    def start_task(self, label: str, steps: int, steps_done: int = 0) -> None:
+        """Training of a task begins, ``steps_done`` of its ``steps`` already taken."""
+
+    def step(self, step: int, texts: int, loss: float) -> None:
+        """Training has reached ``step``, ``texts`` more than at the last call; ``loss`` is the mean since."""
+
+    def end_task(self) -> None:
+        """Training of a task has ended."""
+
+    def row(self, label: str, names: Sequence[str], row: Sequence[float | None]) -> None:
+        """A row of the accuracy matrix: the accuracy of each of the tasks ``names``, None where it is unmeasured."""
+
+    def close(self) -> None:
+        """The run has ended, one way or another."""

@@ -1,0 +1,153 @@
+"""How far a run is and what it has measured, and how both go to disk and come back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clbench.engine.checkpoint import load_checkpoint
+from clbench.engine.checkpoint_writer import CheckpointWriter
+from clbench.engine.preparation import Prepared
+from clbench.engine.reporter import Reporter
+from clbench.errors import InputError, RunError
+from clbench.results import RunFolder
+from clbench.toolkit import Evaluation
+
+# A task that falls below this share of its accuracy right after learning raises a forgetting warning.
+FORGETTING_THRESHOLD = 0.7
+
+
+@dataclass
+class State:
+    """All of it goes into the checkpoint.
+
+    Attributes:
+        micro_batch_size: the smallest that memory allowed so far.
+        rows: rows of the matrix that are done; row 0 is before training.
+        predictions: the columns of predictions.parquet; tasks and labels as numbers.
+        learned: names of the parameters that learned in any task.
+        training: where inside a task the run is, None between tasks.
+    """
+
+    rows: int = 0
+    accuracy: list[list[float | None]] = field(default_factory=list)
+    macro_f1: list[list[float | None]] = field(default_factory=list)
+    predictions: dict[str, Tensor] = field(default_factory=dict)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    examples_seen: int = 0
+    micro_batch_size: int | None = None
+    trainable_parameters: int = 0
+    learned: list[str] = field(default_factory=list)
+    training: dict[str, Any] | None = None
+
+
+def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
+    """Add a row to the matrices, its predictions, and a warning for each task that has been forgotten."""
+    if any(not math.isfinite(c) for evaluation in evaluations if evaluation for c in evaluation.confidences):
+        place = f"after {prepared.tasks[row - 1].name}" if row else "before training"
+        raise RunError(
+            f"{place} the model's answers are no numbers; tasks finished before are kept; "
+            "try a smaller --lr or --head-lr"
+        )
+    state.rows = row + 1
+    state.accuracy.append([e.accuracy if e else None for e in evaluations])
+    state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
+    _record_predictions(state, row, evaluations)
+    for position, evaluation in enumerate(evaluations):
+        if evaluation is None:
+            continue
+        task = prepared.tasks[position].name
+        learned = state.accuracy[position + 1][position] if position + 1 < row else None
+        if learned is not None and evaluation.accuracy < FORGETTING_THRESHOLD * learned:
+            text = f"{task} is being forgotten: accuracy {evaluation.accuracy:.3f} after {prepared.tasks[row - 1].name}"
+            text += f", {learned:.3f} right after learning"
+            state.warnings.append({"after_task": row, "task": task, "text": text})
+
+
+def _record_predictions(state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
+    """Append a row's predictions to the columns, all tasks at once: each append copies what is there."""
+    columns: dict[str, list[Tensor]] = {name: [value] for name, value in state.predictions.items()}
+    for position, evaluation in enumerate(evaluations):
+        if evaluation is not None:
+            count = len(evaluation.labels)
+            values = {
+                "after_task": torch.full((count,), row),
+                "task": torch.full((count,), position),
+                "index": torch.arange(count),
+                "label": torch.tensor(evaluation.labels),
+                "prediction": torch.tensor(evaluation.predictions),
+                "confidence": torch.tensor(evaluation.confidences),
+            }
+            for name, value in values.items():
+                columns.setdefault(name, []).append(value)
+    state.predictions = {name: torch.cat(values) for name, values in columns.items()}
+
+
+def prediction_columns(prepared: Prepared, state: State) -> dict[str, list[Any]]:
+    """All predictions as predictions.parquet names them."""
+    columns: dict[str, list[Any]] = {name: values.tolist() for name, values in state.predictions.items()}
+    labels = prepared.learner.labels.names
+    columns["task"] = [prepared.tasks[position].name for position in columns["task"]]
+    for column in ("label", "prediction"):
+        columns[column] = [labels[number] for number in columns[column]]
+    return columns
+
+
+def save(prepared: Prepared, state: State, writer: CheckpointWriter) -> None:
+    """Begin to write a checkpoint of everything that the rest of the run depends on."""
+    model = prepared.learner.model
+    state.seconds = prepared.learner.clock.read()
+    # Frozen weights come back from the pretrained model; what learned and the buffers are saved.
+    frozen = {name for name, _ in model.named_parameters()} - set(state.learned)
+    content = {
+        # Not asdict: it would copy every tensor of a training in progress.
+        "state": {key: getattr(state, key) for key in State.__dataclass_fields__},
+        "data_sha256": prepared.data_sha256,
+        "model_sha256": prepared.model_sha256,
+        "tasks_seen": prepared.learner.tasks_seen,
+        "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
+        "strategy": prepared.strategy.state_dict(),
+    }
+    with prepared.learner.clock.measure("checkpoint"):
+        writer.save(content)
+
+
+def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
+    """The state to go on from: a checkpoint's, or a fresh one.
+
+    Raises:
+        InputError: the checkpoint is damaged or another's, or the data changed since.
+    """
+    content = load_checkpoint(folder.checkpoint, prepared.config.hash8)
+    if content is None:
+        return State()
+    if content["data_sha256"] != prepared.data_sha256:
+        before, now = content["data_sha256"], prepared.data_sha256
+        changed = [name for name in now if before.get(name) != now[name]]
+        raise InputError(
+            f"the data of {', '.join(changed) or 'a task'} changed since {folder.path} was begun; "
+            "restore them, or give --overwrite to start again"
+        )
+    if content["model_sha256"] != prepared.model_sha256:
+        raise InputError(
+            f"the model {prepared.config.model!r} changed since {folder.path} was begun; restore it, or "
+            "give --overwrite to start again"
+        )
+    state, learner, strategy = State(**content["state"]), prepared.learner, prepared.strategy
+    learner.tasks_seen = content["tasks_seen"]
+    strategy.load_state_dict(content["strategy"])
+    if state.training is not None:
+        # before_task sets the task up (its modules, what is frozen); the states then replace what it reset.
+        strategy.before_task(learner, prepared.tasks[state.rows - 1])
+        strategy.load_state_dict(content["strategy"])
+    learner.model.load_state_dict(content["model"], strict=False)
+    learner.clock.resume(state.seconds)
+    steps = f" and {state.training['step']} steps" if state.training else ""
+    report.say(f"resuming {folder.path} after {state.rows - 1} of {len(prepared.tasks)} tasks{steps}")
+    return state

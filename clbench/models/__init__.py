@@ -1,0 +1,23 @@
+"""Loads or makes a model, its tokenizer and its output layer."""
+
+from typing import TYPE_CHECKING
+
+from clbench.doors import open_door
+
+if TYPE_CHECKING:
+    from clbench.models.hardware import (
+        choose_device as choose_device,
+        choose_precision as choose_precision,
+        describe_hardware as describe_hardware,
+        peak_memory as peak_memory,
+        processor as processor,
+        reset_peak_memory as reset_peak_memory,
+    )
+    from clbench.models.linear import OneDNNLinear as OneDNNLinear, use_onednn as use_onednn
+    from clbench.models.loading import (
+        import_libraries as import_libraries,
+        load_model as load_model,
+        survive_torchvision as survive_torchvision,
+    )
+
+__all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -1,0 +1,87 @@
+"""Where a run happens: its device, precision and memory, and what the machine is."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+from clbench.errors import InputError, unknown
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is the GPU where there is one.
+
+    Raises:
+        InputError: not ``auto``, ``cpu``, ``cuda`` or ``cuda:n``, or a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:0"))
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name!r} is not there: torch sees {torch.cuda.device_count()} GPUs; allowed: auto, cpu"
+        )
+    return device
+
+
+def choose_precision(name: str, device: torch.device, model: str) -> str:
+    """``auto`` is bf16 where the hardware multiplies it fast (and the model is worth it), else fp32.
+
+    Raises:
+        InputError: fp16 on a CPU, where its gradients would underflow.
+    """
+    if name == "fp16" and device.type == "cpu":
+        raise InputError("precision 'fp16' needs a GPU; allowed on a CPU: auto, fp32, bf16")
+    if name != "auto":
+        return name
+    if model == "tiny":
+        return "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start measuring :func:`peak_memory` anew, where the system lets us."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: on a GPU the most that tensors took, on a CPU the most that the process had resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return int(found[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def describe_hardware(device: torch.device, precision: str) -> dict[str, str | int]:
+    """What environment.json says of the machine: device, processor, threads, precision and system."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "system": platform.system(),
+    }
+
+
+def processor(field: str = "model name") -> str:
+    """What Linux says of the processor, elsewhere what Python knows."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(rf"{field}\s*:\s*(.+)", info.read_text()) if info.exists() else None
+    return found[1] if found else platform.processor()

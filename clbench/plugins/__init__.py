@@ -1,0 +1,36 @@
+"""How a word becomes an object: plug-in files, other libraries, strategy expressions, arguments, the plan of a run."""
+
+from typing import TYPE_CHECKING
+
+from clbench.doors import open_door
+
+if TYPE_CHECKING:
+    from clbench.plugins.arguments import check_arguments as check_arguments
+    from clbench.plugins.expression import (
+        Component as Component,
+        canonical as canonical,
+        literal as literal,
+        parse_expression as parse_expression,
+    )
+    from clbench.plugins.files import (
+        KINDS as KINDS,
+        Description as Description,
+        Parameter as Parameter,
+        available as available,
+        build as build,
+        defines as defines,
+        describe as describe,
+        find as find,
+        kind_of as kind_of,
+        load as load,
+    )
+    from clbench.plugins.foreign import foreign_summaries as foreign_summaries, is_foreign as is_foreign
+    from clbench.plugins.hashing import (
+        code_hash as code_hash,
+        reached_files as reached_files,
+        source_hash as source_hash,
+    )
+    from clbench.plugins.objects import component_of as component_of
+    from clbench.plugins.plan import Plan as Plan, make_plan as make_plan
+
+__all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -1,0 +1,112 @@
+"""From a user's options to a checked plan: configuration, scenario, strategies. Loads no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clbench.config import RunConfig, make_config
+from clbench.errors import InputError, unknown
+from clbench.models import choose_device, choose_precision
+from clbench.plugins import files as plugins
+from clbench.plugins.expression import Component, canonical, parse_expression
+from clbench.plugins.foreign import is_foreign, module_of
+from clbench.plugins.hashing import source_hash
+from clbench.plugins.objects import class_hash
+from clbench.scenario import Scenario
+from clbench.strategy import Stack, Strategy, check_stack
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is ready to start."""
+
+    config: RunConfig
+    scenario: Scenario
+    strategy: Stack
+
+
+def make_plan(options: dict[str, Any], objects: Mapping[str, type[Any]] | None = None) -> Plan:
+    """Resolve ``options`` (those of RunConfig; "scenario" and "strategy" are needed) and check them together.
+
+    What the user does not give comes from the scenario's ``defaults``, then from RunConfig. A plug-in given by path
+    goes by its stem, or its file name where a built-in has that name.
+
+    Args:
+        options: settings by name.
+        objects: classes that are no files, under "scenario:NAME" and "strategy:NAME"; they hide plug-ins of that name.
+
+    Raises:
+        InputError: anything unknown, of a wrong type or that does not fit together; one line.
+    """
+    objects = objects or {}
+    files: dict[str, str] = dict(options.get("plugin_files", {}))
+    hashes: dict[str, str] = {}
+
+    def locate(kind: str, name: str) -> tuple[str, str]:
+        """The plug-in's short name and what finds it again; notes its file and hash."""
+        if (key := f"{kind}:{name}") in objects:
+            hashes[key] = class_hash(objects[key])
+            return name, name
+        if kind == "strategy" and is_foreign(name):
+            hashes[f"{kind}:{name}"] = module_of(name)[0].source_hash()
+            return name, name
+        path = plugins.find(kind, files.get(f"{kind}:{name}", name))
+        built_in = plugins.available(kind)
+        short = name if built_in.get(name) == path else path.name if path.stem in built_in else path.stem
+        if built_in.get(short) != path:
+            files[f"{kind}:{short}"] = str(path)
+        hashes[f"{kind}:{short}"] = source_hash(path)
+        return short, str(path)
+
+    for needed in ("scenario", "strategy"):
+        if not isinstance(options.get(needed), str) or not options[needed]:
+            raise InputError(f"--{needed} is missing; `clbench list` shows what there is")
+    scenario_name, scenario_file = locate("scenario", options["scenario"])
+    scenario_class = objects.get(f"scenario:{scenario_name}") or plugins.load("scenario", scenario_file)
+    resolved = {**scenario_class.defaults, **{key: value for key, value in options.items() if value is not None}}
+    resolved.setdefault("setting", scenario_class.settings[0])
+
+    components, members = [], []
+    for component in parse_expression(options["strategy"]):
+        short, file = locate("strategy", component.name)
+        components.append(Component(short, component.arguments))
+        given = objects.get(f"strategy:{short}")
+        members.append((short, _build(short, file, component.arguments, given)))
+    resolved |= {
+        "scenario": scenario_name,
+        "strategy": canonical(tuple(components)),
+        "plugin_files": files,
+        "plugin_hashes": dict(sorted(hashes.items())),
+    }
+    config = make_config(resolved)
+    if "setting" in config.scenario_args:
+        raise InputError("--scenario-arg setting=... is not allowed; give the setting with --setting")
+    precision = choose_precision(config.precision, choose_device(config.device), config.model)
+    config = config.model_copy(update={"precision": precision})
+    _check_setting(config.setting, scenario_class)
+    check_stack(members, config.setting, scenario_class.kind, config.accumulation)
+    context = {"seed": config.seed, "setting": config.setting}
+    scenario = plugins.construct(scenario_class, scenario_name, config.scenario_args, **context)
+    return Plan(config, scenario, Stack(members))
+
+
+def _build(name: str, file: str, arguments: dict[str, Any], given: type[Any] | None) -> Strategy:
+    if given is not None:
+        strategy = plugins.construct(given, name, arguments)
+    else:
+        strategy = plugins.build("strategy", file, arguments, label=name)
+    if not isinstance(strategy, Strategy):
+        raise InputError(f"{Path(file).name} defines {type(strategy).__name__}, which is no clbench.strategy.Strategy")
+    return strategy
+
+
+def _check_setting(setting: str, scenario: type[Scenario]) -> None:
+    if setting not in scenario.settings:
+        if setting in scenario.refusals:
+            allowed = ", ".join(scenario.settings)
+            reason = scenario.refusals[setting]
+            raise InputError(f"setting {setting!r} cannot be had with this scenario: {reason}; allowed: {allowed}")
+        raise unknown("setting", setting, scenario.settings)

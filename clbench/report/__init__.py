@@ -1,0 +1,18 @@
+"""What people read: comparison of runs, tables, plots."""
+
+from typing import TYPE_CHECKING
+
+from clbench.doors import open_door
+
+if TYPE_CHECKING:
+    from clbench.report.comparison import Comparison as Comparison, compare as compare
+    from clbench.report.frames import Runs as Runs, load_runs as load_runs
+    from clbench.report.plots import (
+        plot_curves as plot_curves,
+        plot_matrix as plot_matrix,
+        plot_tradeoff as plot_tradeoff,
+    )
+    from clbench.report.rendering import FORMATS as FORMATS, render as render
+    from clbench.report.tables import metrics_table as metrics_table, result_summary as result_summary
+
+__all__, __getattr__, __dir__ = open_door(__name__, __file__)

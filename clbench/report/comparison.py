@@ -1,0 +1,145 @@
+"""Compares runs: which belong together, their means and standard deviations, what they cost, what sets them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import fsum, sqrt
+
+from clbench.errors import InputError, unknown
+from clbench.report.notes import table_notes
+from clbench.report.rows import Cell, TableRow, canonical, group, run_settings, seed_draws_tasks, split_rows
+from clbench.results import COSTS, METRICS, Run
+
+DEFAULT_METRICS = (
+    "average_accuracy",
+    "learning_accuracy",
+    "forgetting",
+    "backward_transfer",
+    "forward_transfer",
+    "worst_retention",
+)
+DEFAULT_COLUMNS = (*DEFAULT_METRICS, "overhead", "stored_bytes", "trainable_parameters")
+F1_METRICS = tuple(f"f1_{name}" for name in METRICS)  # of the macro-F1 matrix, where a run has one
+COLUMNS = (*METRICS, *F1_METRICS, "overhead", *COSTS)
+DECIMALS = 3  # of metrics in tables; what is equal to so many is equally good
+SOURCES = "plugin_hashes."
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one scenario, setting and model, with notes on what a reader must know to compare them."""
+
+    scenario: str
+    setting: str
+    model: str
+    rows: tuple[TableRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tables with the same columns."""
+
+    columns: tuple[str, ...]
+    tables: tuple[Table, ...]
+
+
+def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, sort: str | None = None) -> Comparison:
+    """Group runs into tables by scenario, setting and model and into rows by strategy and settings.
+
+    ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1, names of COSTS, or ``overhead``,
+    the wall time divided by that of ``naive`` with the same seed, settings and kind of device; default DEFAULT_COLUMNS.
+    Runs whose settings differ never share a row, nor do two runs of one seed; those of other tasks do only if the seed
+    draws the tasks, see :func:`clbench.report.rows.seed_draws_tasks`. A cell is empty if any run of the row has
+    no value; an overhead is the mean over the seeds for which there is a naive run. Rows stand by strategy's name, or
+    by ``sort``, one of the columns: the best mean first (of a cost the lowest), no value and then limited runs last.
+
+    Raises:
+        InputError: there is no run, or a column is unknown, or ``sort`` is none of the columns.
+    """
+    if not runs:
+        raise InputError("no finished run to compare; start one with: clbench run --scenario NAME --strategy EXPR")
+    for name in metrics or ():
+        if name not in COLUMNS:
+            raise unknown("metric", name, COLUMNS)
+    columns = tuple(dict.fromkeys(metrics or DEFAULT_COLUMNS))
+    if sort is not None and sort not in columns:
+        raise unknown("column to sort by", sort, columns)
+    groups = group(runs, lambda run: tuple(run.result[key] for key in ("scenario", "setting", "model")))
+    return Comparison(columns, tuple(_make_table(members, columns, sort) for members in groups.values()))
+
+
+def _make_table(runs: list[Run], columns: Sequence[str], sort: str | None) -> Table:
+    strategies = group(runs, lambda run: str(run.result["strategy"]))
+    any_tasks = seed_draws_tasks(runs)
+    rows = [row for members in strategies.values() for row in split_rows(members, any_tasks)]
+    naive = _naive_seconds(runs)
+    filled = _mark_best(
+        [replace(row, cells={name: _cell(row, name, naive) for name in columns}) for row in rows], columns
+    )
+    if sort is not None:
+        filled.sort(key=lambda row: (row.limited, _rank(sort, row.cells[sort].mean)))
+    first = runs[0].result
+    return Table(first["scenario"], first["setting"], first["model"], tuple(filled), tuple(table_notes(filled)))
+
+
+def _naive_seconds(runs: list[Run]) -> dict[str, float]:
+    """Mean wall seconds of the naive runs by what an overhead must share with them."""
+    timed = [run for run in runs if run.result["strategy"] == "naive" and run.result["cost"]["wall_seconds"]]
+    groups = group(timed, _timing_key)
+    return {key: fsum(run.result["cost"]["wall_seconds"] for run in same) / len(same) for key, same in groups.items()}
+
+
+def _timing_key(run: Run) -> str:
+    settings = {key: value for key, value in run_settings(run).items() if not key.startswith(SOURCES)}
+    return canonical([settings, run.result["seed"], str(run.config.get("device")).partition(":")[0]])
+
+
+def _cell(row: TableRow, column: str, naive: dict[str, float]) -> Cell:
+    values = [_overhead(run, naive) if column == "overhead" else _value(run, column) for run in row.runs]
+    known = [value for value in values if value is not None]
+    if not known or (len(known) < len(values) and column != "overhead"):
+        return Cell(None, None, len(known))
+    mean = fsum(known) / len(known)
+    std = sqrt(fsum((value - mean) ** 2 for value in known) / (len(known) - 1)) if len(known) > 1 else None
+    return Cell(mean, std, len(known))
+
+
+def _value(run: Run, column: str) -> float | None:
+    if column in METRICS:
+        value = run.result["metrics"][column]
+    elif column in F1_METRICS:
+        value = (run.result.get("metrics_f1") or {}).get(column.removeprefix("f1_"))
+    else:
+        value = run.result["cost"][column]
+    return None if value is None else float(value)
+
+
+def _overhead(run: Run, naive: dict[str, float]) -> float | None:
+    seconds, reference = run.result["cost"]["wall_seconds"], naive.get(_timing_key(run))
+    return None if seconds is None or reference is None else float(seconds / reference)
+
+
+def higher_is_better(column: str) -> bool:
+    """Whether more of a column is better: of every metric but forgetting, of no cost."""
+    return column in (*METRICS, *F1_METRICS) and column not in ("forgetting", "f1_forgetting")
+
+
+def _rank(column: str, mean: float | None) -> tuple[bool, float]:
+    """Sorts the better first and no value last."""
+    return (mean is None, 0.0 if mean is None else -mean if higher_is_better(column) else mean)
+
+
+def _mark_best(rows: list[TableRow], columns: Sequence[str]) -> list[TableRow]:
+    """Mark the best of each metric, ties as printed included; limited runs compete only among themselves."""
+    competing = [row for row in rows if not row.limited] or rows
+    for column in columns:
+        means = [row.cells[column].mean for row in competing]
+        printed = [None if mean is None else round(mean, DECIMALS) for mean in means]
+        known = [mean for mean in printed if mean is not None]
+        if len(known) > 1 and (column in METRICS or column in F1_METRICS):
+            best = min(known, key=lambda mean: _rank(column, mean))
+            for row, mean in zip(competing, printed, strict=True):
+                row.cells[column] = replace(row.cells[column], best=mean == best)
+    return rows

@@ -1,0 +1,46 @@
+"""What a reader must know before comparing the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clbench.report.rows import TableRow, canonical, group, short_value
+
+
+def table_notes(rows: Sequence[TableRow]) -> list[str]:
+    """One line for each setting or set of seeds that differs between rows, each run that is apart and each lack."""
+    notes = [f"{key} differs: {_by_value(rows, key)}" for key in _differing_between(rows)]
+    if len({tuple(row.seeds) for row in rows}) > 1:
+        seeds = group(rows, lambda row: ", ".join(map(str, row.seeds)))
+        notes.append(f"seeds differ: {'; '.join(f'{key} ({_labels(same)})' for key, same in seeds.items())}")
+    sequences = {tuple(run.result["tasks"]) for row in rows if "tasks" not in row.settings for run in row.runs}
+    if len(sequences) > 1:
+        notes.append("the tasks or their order differ between seeds, so that a ± holds that difference too")
+    for strategy, same in group((row for row in rows if "hash8=" in row.difference), lambda row: row.strategy).items():
+        notes.append(f"{strategy}: {len(same)} runs repeat seeds with the same settings; each has its own row")
+    if any(row.limited for row in rows):
+        notes.append("limited: runs that saw only part of the data (--limit)")
+    for row in rows:
+        for column, cell in row.cells.items():
+            if 0 < cell.count < len(row.runs):
+                what = "mean over these" if cell.mean is not None else "no mean"
+                notes.append(f"{column} of {row.label}: known for {cell.count} of {len(row.runs)} runs; {what}")
+    lacking = [row for row in rows if "overhead" in row.cells and row.cells["overhead"].mean is None]
+    if lacking:
+        notes.append(f"no overhead without naive of the same seed, settings and device: {_labels(lacking)}")
+    return notes
+
+
+def _differing_between(rows: Sequence[TableRow]) -> list[str]:
+    """Settings with different values in two rows that both have them (a strategy alone has its source's hash)."""
+    keys = dict.fromkeys(key for row in rows for key in row.settings)
+    return [key for key in keys if len({canonical(row.settings[key]) for row in rows if key in row.settings}) > 1]
+
+
+def _by_value(rows: Sequence[TableRow], key: str) -> str:
+    groups = group((row for row in rows if key in row.settings), lambda row: short_value(row.settings[key]))
+    return "; ".join(f"{value} ({_labels(same)})" for value, same in groups.items())
+
+
+def _labels(rows: Sequence[TableRow]) -> str:
+    return ", ".join(row.label for row in rows[:3]) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")

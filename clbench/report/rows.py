@@ -1,0 +1,135 @@
+"""Which runs share a row of a table: those of one strategy with the same settings, one for each seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from clbench.config import NOT_SCIENCE
+from clbench.results import Run
+from clbench.text import ELLIPSIS
+
+IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8"}
+
+Settings = dict[str, Any]
+Item = TypeVar("Item")
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean and sample standard deviation (None below two values) over ``count`` runs; ``best`` of its column or not."""
+
+    mean: float | None
+    std: float | None
+    count: int
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """The runs of one strategy with the same settings, one a seed; ``difference`` sets it apart from its other rows."""
+
+    strategy: str
+    difference: str
+    runs: tuple[Run, ...]
+    settings: Settings
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def limited(self) -> bool:
+        """Whether the runs saw only part of the data."""
+        return any(run.result["limited"] for run in self.runs)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, sorted."""
+        return sorted(run.result["seed"] for run in self.runs)
+
+    @property
+    def label(self) -> str:
+        """Strategy, what sets the row apart from others of the strategy, and whether it is limited."""
+        return (
+            self.strategy
+            + (f" [{self.difference}]" if self.difference else "")
+            + (" (limited)" if self.limited else "")
+        )
+
+
+def group(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """The items by their key, both in the order in which they come."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def seed_draws_tasks(runs: Sequence[Run]) -> bool:
+    """Whether tasks or their order differ by seed alone: one scenario, one sequence a seed, equally many tasks."""
+    scenarios = {canonical([run.config.get("scenario_args"), _scenario_hashes(run)]) for run in runs}
+    drawn = {(run.result["seed"], tuple(run.result["tasks"])) for run in runs}
+    sequences = {tasks for _, tasks in drawn}
+    one_a_seed = len(drawn) == len({seed for seed, _ in drawn})
+    same_length = len({len(tasks) for tasks in sequences}) == 1
+    return len(scenarios) == 1 and one_a_seed and len(sequences) > 1 and same_length
+
+
+def _scenario_hashes(run: Run) -> dict[str, str]:
+    hashes: dict[str, str] = run.config.get("plugin_hashes") or {}
+    return {name: value for name, value in hashes.items() if name.startswith("scenario:")}
+
+
+def split_rows(runs: list[Run], any_tasks: bool = False) -> list[TableRow]:
+    """The rows of one strategy: one for each set of settings, and one for each run where a seed is there twice.
+
+    The task sequence is one of the settings, unless ``any_tasks``.
+    """
+    pairs = [(run, run_settings(run, any_tasks)) for run in runs]
+    variants = list(group(pairs, lambda pair: canonical(pair[1])).values())
+    differing = _differing_keys([members[0][1] for members in variants])
+    rows = []
+    for members in variants:
+        settings = members[0][1]
+        names = [f"{key}={short_value(settings[key])}" if key in settings else f"no {key}" for key in differing]
+        seeds = [run.result["seed"] for run, _ in members]
+        if len(set(seeds)) == len(seeds):
+            rows.append(_row([run for run, _ in members], names, settings))
+        else:
+            identity = [[f"seed={run.result['seed']}", f"hash8={run.config.get('hash8')}"] for run, _ in members]
+            rows += [_row([run], names + own, settings) for (run, _), own in zip(members, identity, strict=True)]
+    return rows
+
+
+def _row(runs: list[Run], difference: list[str], settings: Settings) -> TableRow:
+    return TableRow(runs[0].result["strategy"], ", ".join(difference), tuple(runs), settings)
+
+
+def run_settings(run: Run, any_tasks: bool = False) -> Settings:
+    """All but scenario, strategy, model and seed that could change a run's numbers; dots join nested keys."""
+    scientific = {key: value for key, value in run.config.items() if key not in IDENTITY and key not in NOT_SCIENCE}
+    return _flatten(scientific) if any_tasks else {**_flatten(scientific), "tasks": run.result["tasks"]}
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> Settings:
+    flat: Settings = {}
+    for key, value in values.items():
+        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _differing_keys(variants: list[Settings]) -> list[str]:
+    keys = dict.fromkeys(key for settings in variants for key in settings)
+    return [key for key in keys if len({canonical([key in each, each.get(key)]) for each in variants}) > 1]
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys: equal for equal values."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def short_value(value: object) -> str:
+    """A setting's value for a label: JSON, text without quotes, cut to 40 characters."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 40 else f"{text[:39]}{ELLIPSIS}"

@@ -1,0 +1,48 @@
+"""Tables for people: the matrix, metrics and cost of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clbench.report.rendering import column_title, format_cell
+from clbench.results import COSTS, METRICS
+from clbench.text import DASH, clean, fixed, shorten, text_table
+
+LONGEST_TASK_NAME = 24
+
+
+def matrix_table(result: Mapping[str, Any]) -> str:
+    """The accuracy matrix of a result as text: a row for each time of evaluation, a column for each task."""
+    names = [clean(shorten(name, LONGEST_TASK_NAME)) for name in result["tasks"]]
+    times = ["before", *(f"after {name}" for name in names)]
+    rows = [[time, *map(_fraction, row)] for time, row in zip(times, result["accuracy_matrix"], strict=True)]
+    return text_table(["accuracy", *names], rows)
+
+
+def metrics_table(metrics: Mapping[str, float | None]) -> str:
+    """Metrics (fractions or None) as text, one a line, with the direction that is better."""
+    return text_table(["metric", "value"], [[column_title(name), _fraction(metrics[name])] for name in METRICS])
+
+
+def result_summary(result: Mapping[str, Any]) -> str:
+    """What a finished run says: its name, matrix, metrics, cost and warnings of forgetting."""
+    limited = ", limited to part of the data" if result["limited"] else ""
+    name = f"{result['scenario']}, {result['setting']} setting, {result['model']}, seed {result['seed']}{limited}"
+    cost = [[column_title(key), format_cell(key, result["cost"][key])] for key in COSTS]
+    return "\n".join(
+        [
+            clean(f"{result['strategy']}: {name}"),
+            "",
+            matrix_table(result),
+            "",
+            metrics_table(result["metrics"]),
+            "",
+            text_table(["cost", "value"], cost),
+            *(f"warning: {clean(line)}" for line in result.get("forgetting_warnings", [])),
+        ]
+    )
+
+
+def _fraction(value: float | None) -> str:
+    return DASH if value is None else fixed(value, 3)

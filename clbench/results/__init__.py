@@ -1,0 +1,19 @@
+"""Run folders and what they hold: format, accuracy matrix, metrics, environment. Knows nothing of torch."""
+
+from typing import TYPE_CHECKING
+
+from clbench.doors import open_door
+
+if TYPE_CHECKING:
+    from clbench.results.environment import describe_environment as describe_environment
+    from clbench.results.folder import RunFolder as RunFolder
+    from clbench.results.matrix import read_matrix as read_matrix
+    from clbench.results.metrics import (
+        METRICS as METRICS,
+        compute_metrics as compute_metrics,
+        forgetting_matrix as forgetting_matrix,
+    )
+    from clbench.results.runs import Run as Run, find_runs as find_runs
+    from clbench.results.schema import COSTS as COSTS
+
+__all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -1,0 +1,146 @@
+"""What a result.json must hold, and the check that its numbers follow from its own matrix."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clbench.errors import InputError
+from clbench.results.matrix import check_matrix
+from clbench.results.metrics import compute_metrics, forgetting_matrix
+
+SCHEMA_VERSION = 1
+SETTINGS = ("task", "domain", "class")
+COSTS = (
+    "train_seconds",
+    "fisher_seconds",
+    "eval_seconds",
+    "wall_seconds",
+    "peak_memory_bytes",
+    "stored_bytes",
+    "trainable_parameters",
+    "examples_seen",
+)
+TOLERANCE = 1e-9
+REMEDY = "restore the file or run it again with --overwrite"
+
+
+def is_number(value: object) -> bool:
+    """Whether ``value`` is an int or float that is finite as a float, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value)) and 0 < len(value) == len(set(value))
+
+
+REQUIRED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "schema_version": (
+        lambda value: value == SCHEMA_VERSION,
+        f"{SCHEMA_VERSION}, the one this version of clbench reads",
+    ),
+    "status": (lambda value: value == "complete", "'complete'"),
+    "scenario": (_is_text, "a name"),
+    "setting": (lambda value: value in SETTINGS, ", ".join(SETTINGS)),
+    "strategy": (_is_text, "a strategy expression"),
+    "model": (_is_text, "a name"),
+    "seed": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    "tasks": (_is_names, "a list of different names"),
+    "limited": (lambda value: isinstance(value, bool), "true or false"),
+    "accuracy_matrix": (lambda value: isinstance(value, list), "a list of T+1 rows of T numbers"),
+    "forgetting_matrix": (lambda value: isinstance(value, list), "a list of T rows of T numbers"),
+    "metrics": (lambda value: isinstance(value, dict), "an object of numbers"),
+    "cost": (lambda value: isinstance(value, dict), "an object of numbers"),
+}
+
+
+def validate_result(result: object, path: Path | str) -> dict[str, Any]:
+    """``result``, the parsed content of the result.json at ``path``, if it is whole and agrees with itself.
+
+    Every key of the format must be there with its type, matrices with their shapes, and ``metrics`` and
+    ``forgetting_matrix`` must be what the accuracy matrix gives, to 1e-9: an edited file is refused. The optional
+    ``macro_f1_matrix`` and ``metrics_f1`` are held to the same, ``forgetting_warnings`` are lines. Others are free.
+
+    Raises:
+        InputError: one line naming the file, what is wrong with it and what to do.
+    """
+    if not isinstance(result, dict):
+        raise InputError(f"{path}: is not a JSON object, so no result of a run; {REMEDY}")
+    for key, (is_valid, allowed) in REQUIRED.items():
+        if key not in result:
+            raise InputError(f"{path}: {key!r} is missing; {REMEDY}")
+        if not is_valid(result[key]):
+            raise InputError(f"{path}: {key} is {_short(result[key])}; allowed: {allowed}; {REMEDY}")
+    _check_matrix(result, "accuracy_matrix", path)
+    _check_metrics(result, "metrics", "accuracy_matrix", path)
+    _check_forgetting(result, path)
+    _check_cost(result["cost"], path)
+    warnings = result.get("forgetting_warnings", [])
+    if not isinstance(warnings, list) or not all(isinstance(line, str) for line in warnings):
+        raise InputError(f"{path}: forgetting_warnings is {_short(warnings)}; allowed: a list of lines; {REMEDY}")
+    if result.get("macro_f1_matrix") is not None:
+        _check_matrix(result, "macro_f1_matrix", path)
+        if result.get("metrics_f1") is not None:
+            _check_metrics(result, "metrics_f1", "macro_f1_matrix", path)
+    return result
+
+
+def _check_matrix(result: Mapping[str, Any], key: str, path: Path | str) -> None:
+    tasks = check_matrix(result[key], f"{path}: {key}")
+    if tasks != len(result["tasks"]):
+        raise InputError(f"{path}: {key} is of {tasks} tasks, but 'tasks' names {len(result['tasks'])}; {REMEDY}")
+
+
+def _check_metrics(result: Mapping[str, Any], key: str, matrix_key: str, path: Path | str) -> None:
+    stored = result[key]
+    if not isinstance(stored, dict):
+        raise InputError(f"{path}: {key} is {_short(stored)}; allowed: an object of numbers; {REMEDY}")
+    for name, value in compute_metrics(result[matrix_key]).items():
+        if name not in stored:
+            raise InputError(f"{path}: {key}.{name} is missing; {REMEDY}")
+        if not _same(stored[name], value):
+            raise InputError(
+                f"{path}: {key}.{name} is {_short(stored[name])}, but {matrix_key} gives {value}; {REMEDY}"
+            )
+
+
+def _check_forgetting(result: Mapping[str, Any], path: Path | str) -> None:
+    stored = result["forgetting_matrix"]
+    right = forgetting_matrix(result["accuracy_matrix"])
+    if len(stored) != len(right) or not all(isinstance(row, list) and len(row) == len(right) for row in stored):
+        raise InputError(f"{path}: forgetting_matrix is not {len(right)} rows of {len(right)} numbers; {REMEDY}")
+    for i, row in enumerate(right):
+        for j, value in enumerate(row):
+            if not _same(stored[i][j], value):
+                cell = f"forgetting_matrix[{i}][{j}]"
+                raise InputError(
+                    f"{path}: {cell} is {_short(stored[i][j])}, but accuracy_matrix gives {value}; {REMEDY}"
+                )
+
+
+def _check_cost(cost: Mapping[str, Any], path: Path | str) -> None:
+    for name in COSTS:
+        if name not in cost:
+            raise InputError(f"{path}: cost.{name} is missing; {REMEDY}")
+        value = cost[name]
+        if value is not None and not (is_number(value) and value >= 0):
+            raise InputError(
+                f"{path}: cost.{name} is {_short(value)}; allowed: a number from 0, null if unmeasured; {REMEDY}"
+            )
+
+
+def _same(stored: object, value: float | None) -> bool:
+    if value is None or not is_number(stored):
+        return stored is value
+    return abs(float(stored) - value) <= TOLERANCE  # type: ignore[arg-type]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

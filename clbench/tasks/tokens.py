@@ -1,0 +1,70 @@
+"""Tokenises texts once: the token ids are kept in the cache folder, by the content of texts and tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from clbench.files import cache_folder, write_atomic
+
+# Fewer texts are tokenised sooner than looked up.
+FEWEST_CACHED = 1000
+
+
+def tokenise(texts: Sequence[str], tokenizer: Any, max_length: int) -> list[Tensor]:
+    """The token ids (tokens,) int64 of each text, cut at ``max_length`` tokens.
+
+    Fast tokenizers work on all cores. Their ids are kept on the disk and read from there when the same texts, the same
+    tokenizer and the same length come again; a cache that cannot be read or written costs time only.
+    """
+    if len(texts) < FEWEST_CACHED or not getattr(tokenizer, "is_fast", False):
+        return [torch.tensor(ids, dtype=torch.int64) for ids in _token_ids(texts, tokenizer, max_length)]
+    path = cache_folder() / "tokens" / f"{_key(texts, tokenizer, max_length)}"
+    flat, lengths = _read(path) or (None, None)
+    if flat is None or lengths is None:
+        ids = _token_ids(texts, tokenizer, max_length)
+        lengths = torch.tensor([len(i) for i in ids])
+        flat = torch.tensor([token for i in ids for token in i], dtype=torch.int32)
+        _write(path, flat, lengths)
+    return list(flat.long().split(lengths.tolist()))
+
+
+def _token_ids(texts: Sequence[str], tokenizer: Any, max_length: int) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    return ids
+
+
+def _key(texts: Sequence[str], tokenizer: Any, max_length: int) -> str:
+    digest = hashlib.sha256(f"{metadata.version('tokenizers')} {max_length}".encode())
+    digest.update(tokenizer.backend_tokenizer.to_str().encode("utf-8", "surrogatepass"))
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[Tensor, Tensor] | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        return None  # cut or changed
+    held = load(content[32:])
+    return held["flat"], held["lengths"]
+
+
+def _write(path: Path, flat: Tensor, lengths: Tensor) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = save({"flat": flat, "lengths": lengths})
+        write_atomic(path, hashlib.sha256(content).digest() + content)
+    except OSError:
+        return  # a full or read-only cache: the texts are tokenised again next time

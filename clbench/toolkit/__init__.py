@@ -1,0 +1,80 @@
+"""What strategies and scenarios are built from; they import it from here, whatever file it stands in."""
+
+from typing import TYPE_CHECKING
+
+from clbench.doors import open_door
+
+if TYPE_CHECKING:
+    from clbench import sources as sources
+    from clbench.config import RunConfig as RunConfig
+    from clbench.rng import generator as generator, stream_seed as stream_seed
+    from clbench.sources import Rows as Rows, corpora as corpora
+    from clbench.strategy import ALL_SETTINGS as ALL_SETTINGS, Stack as Stack
+    from clbench.tasks import (
+        balanced_counts as balanced_counts,
+        draw as draw,
+        image_dataset as image_dataset,
+        read_csv_tasks as read_csv_tasks,
+        splits as splits,
+        task_from_rows as task_from_rows,
+        text_dataset as text_dataset,
+    )
+    from clbench.toolkit import lora as lora, merging as merging
+    from clbench.toolkit.adaptive_rank import AdaptiveRank as AdaptiveRank, adaptive_settings as adaptive_settings
+    from clbench.toolkit.buffer import (
+        ExampleBuffer as ExampleBuffer,
+        Sampling as Sampling,
+        check_memory as check_memory,
+    )
+    from clbench.toolkit.dev_examples import DevExamples as DevExamples
+    from clbench.toolkit.evaluator import Evaluation as Evaluation, evaluate_all as evaluate_all
+    from clbench.toolkit.fisher import FisherKind as FisherKind, diagonal_fisher as diagonal_fisher
+    from clbench.toolkit.frozen_features import (
+        FeatureKind as FeatureKind,
+        FrozenFeatures as FrozenFeatures,
+        Moments as Moments,
+        linear_discriminant as linear_discriminant,
+    )
+    from clbench.toolkit.importance import (
+        PathIntegral as PathIntegral,
+        Weights as Weights,
+        add_pull as add_pull,
+        copy_weights as copy_weights,
+        to_device as to_device,
+        unit_range as unit_range,
+        zeros as zeros,
+    )
+    from clbench.toolkit.lora import (
+        add_modules as add_modules,
+        add_task_modules as add_task_modules,
+        check_arguments as check_arguments,
+        learn_on_top as learn_on_top,
+        learn_only as learn_only,
+        lora_layers as lora_layers,
+        lora_settings as lora_settings,
+        target_layers as target_layers,
+    )
+    from clbench.toolkit.rehearsal import (
+        ReplayWindow as ReplayWindow,
+        divergences as divergences,
+        join as join,
+        memory_gradient as memory_gradient,
+        new_rows as new_rows,
+        remember as remember,
+        stored_outputs as stored_outputs,
+    )
+    from clbench.toolkit.routing import Router as Router
+    from clbench.toolkit.soft_prompts import (
+        embedded_words as embedded_words,
+        prefix_encoder as prefix_encoder,
+        prefix_of as prefix_of,
+        prepend_keys_and_values as prepend_keys_and_values,
+        prepend_prompt as prepend_prompt,
+    )
+    from clbench.toolkit.training import (
+        Training as Training,
+        learning_rate_factor as learning_rate_factor,
+        parameter_groups as parameter_groups,
+    )
+
+__all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -1,0 +1,166 @@
+"""A memory of past examples with its own random stream, and the rules by which examples get a place in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from clbench.data import Example
+from clbench.errors import InputError
+from clbench.rng import generator
+from clbench.toolkit.selection import deal, herded
+
+Sampling = Literal["reservoir", "ring", "class_balanced", "herding", "greedy_balanced"]
+
+
+class ExampleBuffer:
+    """Keeps a sample of the examples it has seen.
+
+    Args:
+        size: a count of examples (at least 1), or below 1 the fraction of each task's examples to keep.
+        sampling: "reservoir" (Vitter 1985, algorithm R) keeps each of N seen examples with probability M/N;
+            "class_balanced" shares the places equally among the labels and draws uniformly within each;
+            "ring" (Chaudhry et al. 2019) shares them among the labels of each task and keeps the newest of each;
+            "herding" (Rebuffi et al. 2017, iCaRL) shares them likewise and keeps those whose mean feature comes
+            nearest to the label's; "greedy_balanced" is GDumb's sampler (Prabhu et al. 2020, algorithm 1).
+        seed: the run's seed.
+
+    An example may carry further tensors (stored logits), of the same shape in every example.
+    """
+
+    def __init__(self, size: float, sampling: Sampling, seed: int) -> None:
+        self.size = size
+        self.sampling = sampling
+        self.examples: list[Example] = []
+        self.seen = 0
+        # The reservoir's: places before ``first`` are closed; ``offered`` counts what came since.
+        self.first = self.offered = 0
+        self.generator = generator(seed, "buffer")
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def add(self, examples: Sequence[Example], features: Tensor | None = None) -> None:
+        """Offer a finished task's training examples, and for herding their features (examples, features)."""
+        share = self.size < 1
+        places = self.places(len(examples))
+        if self.sampling == "greedy_balanced":
+            total = max(1, round(self.size * (self.seen + len(examples)))) if share else places
+            self.examples = self._greedy(examples, total)
+        elif self.sampling == "class_balanced":
+            pool = self._uniform(examples if share else [*self.examples, *examples])
+            dealt = deal([(example["label"], example) for example in reversed(pool)], places)
+            self.examples = [*self.examples, *dealt] if share else dealt
+        elif self.sampling in ("ring", "herding"):
+            ranked = list(reversed(examples)) if features is None else herded(examples, features, places)
+            pool = ranked if share else [*ranked, *self.examples]
+            dealt = deal([((e["task_id"], e["label"]), e) for e in pool], places)
+            self.examples = [*self.examples, *dealt] if share else dealt
+        elif share:
+            self.examples += self._uniform(examples, places)
+        else:
+            for place, number in self.enter(len(examples), places).items():
+                self.put(place, examples[number])
+        self.seen += len(examples)
+
+    def places(self, count: int) -> int:
+        """Places for a task of ``count`` examples, or for all tasks where the size is a count."""
+        return int(self.size) if self.size >= 1 else max(1, round(self.size * count))
+
+    def enter(self, count: int, places: int) -> dict[int, int]:
+        """Reservoir sampling: which of the next ``count`` examples get a place, as place → example's number."""
+        entering = {}
+        for number in range(count):
+            place = self.offered if self.offered < places else self._integer(self.offered + 1)
+            if place < places:
+                entering[self.first + place] = number
+            self.offered += 1
+        return entering
+
+    def put(self, place: int, example: Example) -> None:
+        """Give ``example`` the ``place``, the next free one or one that is taken."""
+        self.examples[place : place + 1] = [example]
+
+    def close(self) -> None:
+        """Keep what is there; the reservoir goes on with new places."""
+        self.first, self.offered = len(self.examples), 0
+
+    def sample(self, count: int, task_id: int | None = None) -> list[Example]:
+        """``count`` different examples (all when there are fewer), drawn uniformly; of one task if it is given."""
+        known = self.examples if task_id is None else [e for e in self.examples if e["task_id"] == task_id]
+        return self._uniform(known, count)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The examples, the counts and the state of the random stream."""
+        state: dict[str, Any] = {
+            "seen": self.seen,
+            "first": self.first,
+            "offered": self.offered,
+            "generator": self.generator.get_state(),
+            "count": len(self.examples),
+        }
+        if self.examples:
+            key = "input_ids" if "input_ids" in self.examples[0] else "pixel_values"
+            inputs = [example[key] for example in self.examples]
+            state["key"] = key
+            state["inputs"] = torch.cat(inputs) if key == "input_ids" else torch.stack(inputs)
+            state["lengths"] = torch.tensor([len(i) for i in inputs])
+            state["labels"] = torch.tensor([example["label"] for example in self.examples])
+            state["task_ids"] = torch.tensor([example["task_id"] for example in self.examples])
+            extra = [name for name in self.examples[0] if name not in (key, "label", "task_id")]
+            state["extra"] = {name: torch.stack([example[name] for example in self.examples]) for name in extra}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        self.seen, self.first, self.offered = state["seen"], state["first"], state["offered"]
+        self.generator.set_state(state["generator"])
+        self.examples = []
+        if state["count"]:
+            ragged = state["key"] == "input_ids"
+            inputs = state["inputs"].split(state["lengths"].tolist()) if ragged else state["inputs"].unbind()
+            columns = zip(inputs, state["labels"].tolist(), state["task_ids"].tolist(), strict=True)
+            self.examples = [{state["key"]: i.clone(), "label": label, "task_id": task} for i, label, task in columns]
+            for name, values in state["extra"].items():
+                for example, value in zip(self.examples, values, strict=True):
+                    example[name] = value.clone()
+
+    def _integer(self, below: int) -> int:
+        return int(torch.randint(below, (1,), generator=self.generator))
+
+    def _uniform(self, examples: Sequence[Example], count: int | None = None) -> list[Example]:
+        order = torch.randperm(len(examples), generator=self.generator)[:count]
+        return [examples[i] for i in order.tolist()]
+
+    def _greedy(self, examples: Sequence[Example], places: int) -> list[Example]:
+        """Each example enters while its label has less than its share; the label with most gives up a random one."""
+        kept: dict[int, list[Example]] = defaultdict(list)
+        for example in self.examples:
+            kept[example["label"]].append(example)
+        for example in examples:
+            label = example["label"]
+            if label in kept and len(kept[label]) >= places / len(kept):
+                continue
+            if sum(map(len, kept.values())) >= places:
+                most = max(kept.values(), key=len)
+                most.pop(self._integer(len(most)))
+            kept[label].append(example)
+        return [example for group in kept.values() for example in group]
+
+
+def check_memory(strategy: str, memory_size: float, replay_batch_size: int) -> None:
+    """Refuse a size or a number of replayed examples that cannot be.
+
+    Raises:
+        InputError: names ``strategy`` and the value.
+    """
+    if memory_size <= 0 or (memory_size >= 1 and not float(memory_size).is_integer()):
+        raise InputError(
+            f"{strategy}: memory_size = {memory_size} is not allowed; allowed: a count, or a fraction below 1"
+        )
+    if replay_batch_size < 1:
+        raise InputError(f"{strategy}: replay_batch_size = {replay_batch_size} is not allowed; allowed: at least 1")

@@ -1,0 +1,92 @@
+"""The diagonal Fisher information: the mean over examples of squared per-example gradients of log p(y|x).
+
+F_i = 1/N Σ_n E_y [ (∂ log p(y|x_n) / ∂θ_i)² ] (Kirkpatrick et al. 2017; Kunstner et al. 2019 on the kinds):
+``sampled`` draws one label a text from the model, ``empirical`` takes the true one, ``exact`` the expectation over all.
+The squares are of single examples, never of a batch's mean, so the result does not depend on any batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from clbench.data import Batch, Example, sorted_batches
+from clbench.learner import Learner
+from clbench.toolkit.per_example import add_squares_by_loop, rows_observed, squares_collected, supported
+
+FisherKind = Literal["sampled", "empirical", "exact"]
+
+
+def diagonal_fisher(
+    learner: Learner,
+    examples: Sequence[Example],
+    kind: FisherKind,
+    generator: torch.Generator,
+    *,
+    loop: bool = False,
+    token_budget: int = 0,
+) -> dict[str, Tensor]:
+    """The diagonal Fisher of every learning parameter over ``examples``, the model in eval mode.
+
+    Args:
+        learner: the model; the candidate labels are those that its training scores.
+        examples: tokenised examples.
+        kind: whose labels: "sampled", "empirical" or "exact".
+        generator: the stream from which labels are sampled, one number an example.
+        loop: take the gradients one example at a time, the slow reference.
+        token_budget: tokens of one pass, 0 for what suits the device; changes the memory for activations, nothing else.
+
+    Returns:
+        For each learning parameter's name a tensor of its shape, fp32, on its device.
+    """
+    was_training = learner.model.training
+    learner.model.eval()
+    parameters = dict(learner.named_parameters())
+    sums = {p: torch.zeros_like(p, dtype=torch.float32) for p in parameters.values()}
+    draws = torch.rand(len(examples), generator=generator)
+    try:
+        batched = not loop and supported(learner.model) and _fits(learner, examples[0])
+        for numbers in sorted_batches(examples, learner.device, token_budget):
+            batch = learner.collate([examples[i] for i in numbers])
+            if batched:
+                with squares_collected(learner.model, sums, len(numbers)):
+                    for losses in _weighted_losses(learner, batch, kind, draws[numbers]):
+                        losses.sum().backward(retain_graph=kind == "exact")
+            else:
+                for losses in _weighted_losses(learner, batch, kind, draws[numbers]):
+                    add_squares_by_loop(losses, sums)
+    finally:
+        learner.model.train(was_training)
+    return {name: sums[p] / len(examples) for name, p in parameters.items()}
+
+
+def _fits(learner: Learner, example: Example) -> bool:
+    """Whether the hooks suit the model's forward pass; two sizes, so that no other dimension is taken for examples."""
+    batches = [learner.collate([example] * count) for count in (2, 3)]
+    return all(rows_observed(learner.model, partial(learner.logits, batch), len(batch["labels"])) for batch in batches)
+
+
+def _weighted_losses(learner: Learner, batch: Batch, kind: FisherKind, draws: Tensor) -> Iterator[Tensor]:
+    """Per-example losses (examples,) whose squared gradients sum to the batch's share of the Fisher.
+
+    One set for ``sampled`` and ``empirical``; for ``exact`` one a label, each times the root of its probability.
+    """
+    logits = learner.mask(learner.logits(batch), batch["task_ids"])
+    log_probabilities = logits.log_softmax(-1)
+    probabilities = log_probabilities.detach().exp()
+    if kind == "exact":
+        for column in probabilities.amax(0).nonzero().flatten().tolist():
+            weight = probabilities[:, column].sqrt()
+            # A label that is no candidate of an example has log-probability −inf; its weight is 0.
+            yield -weight * log_probabilities[:, column].masked_fill(weight == 0, 0.0)
+        return
+    labels = batch["labels"]
+    if kind == "sampled":
+        cumulative = probabilities.double().cumsum(-1)
+        cumulative /= cumulative[:, -1:].clone()
+        labels = torch.searchsorted(cumulative, draws.to(cumulative)[:, None], right=True).squeeze(-1)
+    yield -log_probabilities.gather(-1, labels[:, None]).squeeze(-1)

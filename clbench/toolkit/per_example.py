@@ -1,0 +1,174 @@
+"""Squares of per-example gradients, summed over a batch, from one batched backward pass.
+
+A layer's gradient for one example needs only that example's inputs and output gradients, which hooks collect; the
+product is squared and summed at once, block after block, and never stored for all examples. Where a model has learning
+parameters in layers that are not known here, or shared between layers, a loop over examples does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clbench.models import OneDNNLinear
+
+Sums = dict[nn.Parameter, Tensor]
+# Elements of per-example gradient held at once: small blocks stay in a CPU's cache, large ones fill a GPU.
+BLOCK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
+
+
+def supported(model: nn.Module) -> bool:
+    """Whether every learning parameter of ``model`` lies in exactly one layer that the hooks know."""
+    owners = [p for module in model.modules() if _is_known(module) for p in module.parameters(recurse=False)]
+    learning = [p for p in model.parameters() if p.requires_grad]
+    return all(sum(p is owner for owner in owners) == 1 for p in learning)
+
+
+def rows_observed(model: nn.Module, forward: Callable[[], Any], examples: int) -> bool:
+    """Whether ``forward`` runs every layer with learning parameters once, on one row an example.
+
+    ALBERT runs its layers several times, DeBERTa its projections twice, MPNet's position bias has a row a token: there
+    the squares of the sum are not the sum of the hooks' squares. Embeddings may be looked up once for the whole batch.
+    """
+    calls: dict[nn.Module, list[int]] = {
+        module: [] for module in model.modules() if any(p.requires_grad for p in module.parameters(recurse=False))
+    }
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, _: calls[module].append(inputs[0].shape[0]))
+        for module in calls
+    ]
+    try:
+        with torch.no_grad():
+            forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return all(
+        rows == [examples] or (rows == [1] and isinstance(module, nn.Embedding)) for module, rows in calls.items()
+    )
+
+
+@contextmanager
+def squares_collected(model: nn.Module, sums: Sums, examples: int) -> Iterator[None]:
+    """Inside, each backward pass of a sum of per-example losses adds the squared gradients to ``sums``.
+
+    Args:
+        model: a model for which :func:`supported` holds, in eval mode.
+        sums: for each learning parameter a tensor of its shape, added to.
+        examples: how many examples the forward pass inside is of.
+    """
+    learning = [p for p in model.parameters() if p.requires_grad]
+    hooks = [
+        module.register_forward_hook(_observer(sums, examples))
+        for module in model.modules()
+        if _is_known(module) and any(p in sums for p in module.parameters(recurse=False))
+    ]
+    # Ordinary weight gradients would be a third of the work and are not needed.
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for hook in hooks:
+            hook.remove()
+
+
+def add_squares_by_loop(losses: Tensor, sums: Sums) -> None:
+    """The same, one example at a time: ``losses`` (examples,) with a graph; adds to ``sums``."""
+    parameters = list(sums)
+    for loss in losses:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                sums[parameter] += gradient.float().square()
+
+
+def _is_known(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d):
+        return module.groups == 1 and not isinstance(module.padding, str) and module.padding_mode == "zeros"
+    if isinstance(module, nn.Embedding):
+        return module.max_norm is None and not module.scale_grad_by_freq
+    if isinstance(module, nn.LayerNorm):
+        return len(module.normalized_shape) == 1
+    return type(module) in (nn.Linear, OneDNNLinear) or _is_rms_norm(module)
+
+
+def _is_rms_norm(module: nn.Module) -> bool:
+    names = {name for name, _ in module.named_parameters(recurse=False)}
+    return type(module).__name__.endswith("RMSNorm") and names == {"weight"} and hasattr(module, "variance_epsilon")
+
+
+def _observer(sums: Sums, examples: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
+    def observe(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        given: Tensor = inputs[0].detach()
+        if given.shape[0] != examples:
+            # Position embeddings are looked up once for the whole batch: give each example its own copy.
+            given = given.expand(examples, *given.shape[1:])
+            output = output.expand(examples, *output.shape[1:])
+        if not output.requires_grad:
+            output = output.detach().requires_grad_()
+        output.register_hook(lambda gradient: _add_squares(module, given, gradient.detach(), sums))
+        # A copy, so that an operation in place after this layer meets no leaf.
+        return output.clone() if output.is_leaf else output
+
+    return observe
+
+
+def _add_squares(module: nn.Module, given: Tensor, gradient: Tensor, sums: Sums) -> None:
+    weight: nn.Parameter = module.weight  # type: ignore[assignment]
+    bias = getattr(module, "bias", None)
+    if isinstance(module, nn.Embedding):
+        _add_embedding_squares(module, given, gradient, sums[weight])
+        return
+    if isinstance(module, nn.Conv2d):
+        given = nn.functional.unfold(given, module.kernel_size, module.dilation, module.padding, module.stride)  # type: ignore[arg-type]
+        given, gradient = given.transpose(1, 2), gradient.flatten(2).transpose(1, 2)
+    else:
+        given, gradient = (x.reshape(x.shape[0], -1, x.shape[-1]) for x in (given, gradient))
+    if bias is not None and bias in sums:
+        sums[bias] += gradient.float().sum(1).square().sum(0)
+    if weight not in sums:
+        return
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        _add_product_squares(given, gradient, sums[weight].view(weight.shape[0], -1))
+    else:
+        sums[weight] += (gradient.float() * _normalised(module, given)).sum(1).square().sum(0)
+
+
+def _normalised(module: nn.Module, given: Tensor) -> Tensor:
+    given = given.float()
+    if isinstance(module, nn.LayerNorm):
+        return nn.functional.layer_norm(given, module.normalized_shape, eps=module.eps)
+    return given * torch.rsqrt(given.square().mean(-1, keepdim=True) + module.variance_epsilon)  # type: ignore[operator]
+
+
+def _add_product_squares(given: Tensor, gradient: Tensor, total: Tensor) -> None:
+    """Add Σ_n (gradient_nᵀ given_n)² to ``total`` (outputs, inputs); both are (examples, positions, features)."""
+    given = given.to(gradient.dtype)
+    block = max(1, BLOCK_ELEMENTS.get(total.device.type, 2**24) // total.numel())
+    for start in range(0, len(given), block):
+        part = slice(start, start + block)
+        products = torch.bmm(gradient[part].transpose(1, 2), given[part]).float()
+        if len(products) == 1:
+            total.addcmul_(products[0], products[0])
+        else:
+            total += products.square_().sum(0)
+
+
+def _add_embedding_squares(module: nn.Embedding, tokens: Tensor, gradient: Tensor, total: Tensor) -> None:
+    """Sum the gradients of equal tokens of one example, then square and add them to the tokens' rows."""
+    examples = len(tokens)
+    tokens, gradient = tokens.reshape(examples, -1), gradient.reshape(examples, -1, gradient.shape[-1])
+    keys = tokens + torch.arange(examples, device=tokens.device)[:, None] * module.num_embeddings
+    unique, inverse = keys.reshape(-1).unique(return_inverse=True)
+    summed = torch.zeros(len(unique), gradient.shape[-1], device=gradient.device)
+    summed.index_add_(0, inverse, gradient.reshape(-1, gradient.shape[-1]).float())
+    rows = unique % module.num_embeddings
+    keep = rows != (-1 if module.padding_idx is None else module.padding_idx)
+    total.index_add_(0, rows[keep], summed[keep].square())

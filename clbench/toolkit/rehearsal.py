@@ -1,0 +1,171 @@
+"""What rehearsal strategies share: which remembered examples a step replays, and what a model says of examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clbench.data import BUCKET_BATCHES, Batch, Example, concatenate, length, sorted_batches
+from clbench.learner import Learner
+from clbench.toolkit.buffer import ExampleBuffer
+
+
+class ReplayWindow:
+    """Draws remembered examples for several steps ahead and gives each step those that pad its batch least.
+
+    Each step's share is drawn uniformly and without repetition before any length is looked at, and all that was drawn
+    is replayed before the window ends: how often an example is replayed does not depend on its length, only in which
+    of the window's steps it is. A window ends with the task at the latest.
+
+    Args:
+        buffer: the memory; call :meth:`restart` when it has changed.
+        count: remembered examples a step.
+    """
+
+    def __init__(self, buffer: ExampleBuffer, count: int) -> None:
+        self.buffer, self.count = buffer, count
+        self.task_steps = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was drawn: a task begins, or the memory has changed."""
+        self.step = self.steps_left = 0
+        self.drawn: list[int] = []
+
+    def take(self, width: int) -> list[Example]:
+        """The examples for the next step, whose new batch is ``width`` tokens wide; fewer when the memory is small."""
+        if not self.steps_left:
+            self.steps_left = max(1, min(BUCKET_BATCHES, self.task_steps - self.step))
+            numbers = [self._draw() for _ in range(self.steps_left)]
+            self.drawn = [number for step in numbers for number in step]
+        taken = self._fitting(width)
+        for number in taken:
+            self.drawn.remove(number)
+        self.step += 1
+        self.steps_left -= 1
+        return [self.buffer.examples[number] for number in taken]
+
+    def _draw(self) -> list[int]:
+        order = torch.randperm(len(self.buffer), generator=self.buffer.generator)
+        return order[: self.count].tolist()
+
+    def _fitting(self, width: int) -> list[int]:
+        """Different examples: those that every step left must take, then the longest that fit, then the shortest."""
+        times = Counter(self.drawn)
+        size = len(self.drawn) // self.steps_left
+        forced = [number for number, count in times.items() if count == self.steps_left]
+        others = [number for number, count in times.items() if count < self.steps_left]
+        lengths = {number: length(self.buffer.examples[number]) for number in times}
+        # Equal lengths stay in the order in which they were drawn, so that a step's share is mixed.
+        others.sort(key=lambda number: (lengths[number] > width, abs(width - lengths[number])))
+        return (forced + others)[:size]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in a window and in the task it is; the memory is saved beside it."""
+        return {"step": self.step, "steps_left": self.steps_left, "drawn": self.drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        self.step, self.steps_left, self.drawn = state["step"], state["steps_left"], list(state["drawn"])
+
+
+def join(batch: Batch, remembered: Batch, padding_id: int) -> Batch:
+    """``batch`` and then ``remembered``; its key "remembered" (examples,) says which rows came from a memory.
+
+    A key that one of them lacks is 0 in its rows, so that strategies may each mark the rows that are theirs.
+    """
+    batch = {"remembered": torch.zeros_like(batch["labels"], dtype=torch.bool), **batch}
+    remembered = {**remembered, "remembered": torch.ones_like(remembered["labels"], dtype=torch.bool)}
+    for one, other in ((batch, remembered), (remembered, batch)):
+        for key in other.keys() - one.keys():
+            one[key] = other[key].new_zeros(len(one["labels"]), *other[key].shape[1:])
+    return concatenate(batch, remembered, padding_id)
+
+
+def new_rows(batch: Batch) -> Batch:
+    """The rows of ``batch`` that no strategy has added from a memory; they stand first."""
+    if "remembered" not in batch:
+        return batch
+    count = int((~batch["remembered"]).sum())
+    return {key: value[:count] for key, value in batch.items()}
+
+
+def remember(buffer: ExampleBuffer, places: int, new: Batch, **stored: Tensor) -> None:
+    """Offer a step's new examples to the reservoir ``buffer``.
+
+    Args:
+        buffer: the memory.
+        places: those that the examples share.
+        new: the examples.
+        stored: further tensors (examples, ...) to keep beside them.
+    """
+    entering = buffer.enter(len(new["labels"]), places)
+    if entering:
+        rows = torch.tensor(list(entering.values()), device=new["labels"].device)
+        examples = uncollate({key: value[rows] for key, value in new.items()})
+        kept = {name: value[rows].cpu() for name, value in stored.items()}
+        for number, (place, example) in enumerate(zip(entering, examples, strict=True)):
+            buffer.put(place, {**example, **{name: value[number].clone() for name, value in kept.items()}})
+
+
+def uncollate(batch: Batch) -> list[Example]:
+    """The examples of ``batch`` without padding, on the CPU; the inverse of ``clbench.data.collate``."""
+    batch = {key: value.cpu() for key, value in batch.items()}
+    columns = zip(batch["labels"].tolist(), batch["task_ids"].tolist(), strict=True)
+    examples: list[Example] = [{"label": label, "task_id": task} for label, task in columns]
+    for row, example in enumerate(examples):
+        if "pixel_values" in batch:
+            example["pixel_values"] = batch["pixel_values"][row].clone()
+        else:
+            example["input_ids"] = batch["input_ids"][row, : int(batch["attention_mask"][row].sum())].clone()
+    return examples
+
+
+@torch.no_grad()
+def stored_outputs(learner: Learner, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """Logits (examples, labels) and features (examples, features) of ``examples``, the model in eval mode; on the CPU.
+
+    Where a label does not exist yet its logit is −inf, so that the stored logits remember their label space.
+    """
+    was_training = learner.model.training
+    learner.model.eval()
+    logits: list[Tensor] = [torch.empty(0)] * len(examples)
+    features = list(logits)
+    for numbers in sorted_batches(examples, learner.device):
+        batch = learner.collate([examples[i] for i in numbers])
+        given, read = learner.logits_and_features(batch)
+        known = learner.mask(given, batch["task_ids"]).cpu()
+        for number, row, feature in zip(numbers, known, read.cpu(), strict=True):
+            logits[number], features[number] = row, feature
+    learner.model.train(was_training)
+    return torch.stack(logits), torch.stack(features)
+
+
+def divergences(stored: Tensor, logits: Tensor) -> Tensor:
+    """KL(softmax(stored) ‖ softmax(logits)) of each example (examples,), over the labels that were stored.
+
+    Args:
+        stored: (examples, labels), −inf where a label did not exist; a row of zeros alone stands for nothing stored.
+        logits: (examples, labels).
+    """
+    known = stored.isfinite()
+    target = stored.log_softmax(-1)
+    student = logits.masked_fill(~known, float("-inf")).log_softmax(-1)
+    # 0 · ∞ where a label did not exist; the mask before the product keeps it out of the gradient as well.
+    terms = target.exp() * (target.masked_fill(~known, 0.0) - student.masked_fill(~known, 0.0))
+    return terms.sum(-1) * stored.ne(0).any(-1)
+
+
+def memory_gradient(learner: Learner, batch: Batch, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of the task loss's mean over ``batch``, a tensor a parameter; what they have in ``grad`` stays."""
+    logits = learner.logits(batch, learner.model)
+    loss = learner.example_losses(logits, batch).mean()
+    given = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [
+        torch.zeros_like(parameter) if gradient is None else gradient
+        for parameter, gradient in zip(parameters, given, strict=True)
+    ]

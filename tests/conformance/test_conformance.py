@@ -1,0 +1,93 @@
+"""Every built-in plug-in passes the conformance checks; that each check can fail, test_broken_* shows."""
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from clbench import plugins, sources
+from clbench.cli import main
+from clbench.conformance.probes import Probe, Trace
+from clbench.conformance.trials import Record, Trials, difference, finish
+from clbench.engine.interrupts import Interrupted
+from clbench.errors import InputError
+from clbench.learner import Learner
+from clbench.plugins.plan import Plan
+from clbench.strategy import Stack
+from clbench.testing import check_scenario, check_strategy
+
+STACKS = ("replay+ewc", "replay+distillation")
+# One task with an official test file and one without.
+SCENARIO_ARGUMENTS = {"text_seq": {"train": 40, "dev": 20, "test": 40, "order": "reuters,movie"}}
+
+
+@pytest.mark.parametrize("strategy", [*sorted(plugins.available("strategy")), *STACKS])
+def test_built_in_strategies_pass(strategy: str) -> None:
+    results = check_strategy(strategy)
+    assert [str(result) for result in results if result.status != "ok"] == []
+
+
+@pytest.mark.parametrize("scenario", sorted(plugins.available("scenario")))
+def test_built_in_scenarios_pass(scenario: str) -> None:
+    needed = plugins.load("scenario", scenario).sources
+    missing = [row["name"] for row in sources.source_rows() if row["name"] in needed and not row["cached"]]
+    if missing:
+        pytest.skip(f"not in the cache: {', '.join(missing)}")
+    results = check_scenario(scenario, SCENARIO_ARGUMENTS.get(scenario))
+    assert [str(result) for result in results if result.status != "ok"] == []
+
+
+def test_the_command_leaves_the_global_random_states_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    random.seed(7)
+    torch.manual_seed(7)
+    before = random.getstate(), torch.get_rng_state()
+    assert main(["check", "toy"]) == 0
+    assert "FAILED" not in capsys.readouterr().out
+    assert random.getstate() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize("name", ["naiv", "./missing.py", "naive+", "ewc(lambda=3)"])
+def test_what_cannot_be_checked_is_wrong_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", name]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+class Signals(Probe):
+    """Sends SIGTERM in every step once."""
+
+    def __init__(self, done: set[str]) -> None:
+        self.done = done
+
+    def before_step(self, learner: Learner) -> None:
+        place = f"{self.task} {self.step}"
+        if place not in self.done:
+            self.done.add(place)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_run_stopped_by_a_signal_in_every_step_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
+    """The other way into a checkpoint: it is asked for, and the step in progress is finished first."""
+    trials = Trials("replay+ewc+distillation", tmp_path)
+    assert trials.load() == ""
+    reference, record, done = trials.run(trials.plan()), Record(), set[str]()
+    stops: list[int] = []
+    while True:
+        plan = trials.plan(output_dir=str(tmp_path / "stopped"))
+        members = [("strategy", plan.strategy), ("trace", Trace(record.weights)), ("signals", Signals(done))]
+        try:
+            finish(Plan(plan.config, plan.scenario, Stack(members)), record)
+            break
+        except Interrupted as interrupted:
+            stops.append(interrupted.exit_code)
+    # The last step of a task ends with its evaluation, then the run stops.
+    assert stops == [143] * 11
+    assert difference(reference, record) == ""
+
+
+def test_usage_errors_are_raised() -> None:
+    with pytest.raises(InputError, match="did you mean 'replay'"):
+        check_strategy("repley")

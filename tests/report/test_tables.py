@@ -1,0 +1,355 @@
+"""Comparison tables: means, deviations and overheads by hand, what may share a row, and every format read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clbench.errors import InputError
+from clbench.report.comparison import compare
+from clbench.report.rendering import render
+from clbench.report.rows import Cell, TableRow
+from clbench.report.tables import matrix_table, metrics_table, result_summary
+from clbench.results.metrics import compute_metrics
+from clbench.results.runs import Run
+from clbench.results.schema import COSTS
+
+CONFIG = {"epochs": 2, "lr": 1e-4, "limit": None, "device": "cpu", "output_dir": "a", "scenario_args": {"order": 1}}
+
+
+def make_run(strategy: str = "naive", seed: int = 0, last: float = 0.5, **changes: Any) -> Run:
+    """Two tasks; ends with accuracy ``last`` on the first: average accuracy (last + .9) / 2, forgetting .8 - last."""
+    matrix: list[list[float | None]] = [[0.1, 0.2], [0.8, 0.3], [last, 0.9]]
+    cost = dict.fromkeys(COSTS, 1.0) | {"wall_seconds": changes.pop("wall", 10.0), "stored_bytes": 3 * 2**20}
+    config = CONFIG | {"seed": seed, "strategy": strategy, "hash8": changes.pop("hash8", f"hash{seed}")}
+    config |= changes.pop("config", {})
+    result = {
+        "scenario": "toy",
+        "setting": "task",
+        "strategy": strategy,
+        "model": "tiny",
+        "seed": seed,
+        "tasks": ["first", "second"],
+        "limited": False,
+        "accuracy_matrix": matrix,
+        "metrics": compute_metrics(matrix),
+        "cost": cost,
+    }
+    return Run(Path(f"results/toy/{strategy}/tiny-s{seed}-{config['hash8']}"), result | changes, config)
+
+
+def rows_of(runs: list[Run], metrics: list[str] | None = None) -> dict[str, TableRow]:
+    (table,) = compare(runs, metrics).tables
+    rows = {row.label: row for row in table.rows}
+    assert len(rows) == len(table.rows)
+    return rows
+
+
+def assert_cell(cell: Cell, mean: float | None, std: float | None, count: int) -> None:
+    assert [cell.mean, cell.std] == [pytest.approx(mean), pytest.approx(std)]
+    assert cell.count == count
+
+
+def test_mean_and_sample_standard_deviation_by_hand() -> None:
+    row = rows_of([make_run(seed=0, last=0.5), make_run(seed=1, last=0.7), make_run(seed=2, last=0.3)])["naive"]
+    assert row.seeds == [0, 1, 2]
+    assert_cell(row.cells["average_accuracy"], 0.7, 0.1, 3)
+    assert_cell(row.cells["forgetting"], 0.3, 0.2, 3)
+    assert row.cells["worst_retention"].mean == pytest.approx(0.5 / 0.8)
+
+
+def test_one_seed_has_no_deviation() -> None:
+    row = rows_of([make_run()])["naive"]
+    assert_cell(row.cells["average_accuracy"], 0.7, None, 1)
+    assert "\u00b1" not in render(compare([make_run()]))
+
+
+def test_overhead_is_against_naive_of_the_same_seed() -> None:
+    runs = [make_run(seed=0, wall=10.0), make_run(seed=1, wall=20.0)]
+    runs += [make_run("ewc", seed=seed, wall=wall) for seed, wall in [(0, 15.0), (1, 22.0), (2, 99.0)]]
+    comparison = compare(runs)
+    naive, ewc = comparison.tables[0].rows
+    assert_cell(naive.cells["overhead"], 1.0, 0.0, 2)
+    assert_cell(ewc.cells["overhead"], 1.3, 0.2828427124746, 2)
+    assert any("overhead of ewc: known for 2 of 3 runs" in note for note in comparison.tables[0].notes)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"config": {"epochs": 4}},
+        {"config": {"device": "cuda:0"}},
+        {"seed": 1},
+        {"setting": "class"},
+        {"model": "minilm"},
+    ],
+)
+def test_no_overhead_against_a_naive_run_of_another_kind(other: dict[str, Any]) -> None:
+    comparison = compare([make_run(**other), make_run("ewc")])
+    ewc = next(row for table in comparison.tables for row in table.rows if row.strategy == "ewc")
+    assert ewc.cells["overhead"].mean is None
+
+
+def test_devices_of_one_kind_and_other_paths_are_comparable() -> None:
+    other = {"device": "cuda:1", "output_dir": "b"}
+    rows = rows_of([make_run(config={"device": "cuda:0"}), make_run("ewc", wall=30.0, config=other)])
+    assert rows["ewc"].cells["overhead"].mean == pytest.approx(3.0)
+
+
+def test_scenario_setting_and_model_make_tables() -> None:
+    runs = [
+        make_run(),
+        make_run(scenario="other"),
+        make_run(setting="class"),
+        make_run(model="minilm"),
+        make_run(seed=1),
+    ]
+    tables = compare(runs).tables
+    assert [(table.scenario, table.setting, table.model) for table in tables] == [
+        ("toy", "task", "tiny"),
+        ("other", "task", "tiny"),
+        ("toy", "class", "tiny"),
+        ("toy", "task", "minilm"),
+    ]
+    assert [table.rows[0].seeds for table in tables] == [[0, 1], [0], [0], [0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "labels"),
+    [
+        ({"config": {"epochs": 4}}, ["ewc [epochs=2]", "ewc [epochs=4]"]),
+        ({"config": {"scenario_args": {"order": 2}}}, ["ewc [scenario_args.order=1]", "ewc [scenario_args.order=2]"]),
+        ({"config": {"scenario_args": {}}}, ["ewc [scenario_args.order=1]", "ewc [no scenario_args.order]"]),
+        ({"config": {"precision": None}}, ["ewc [no precision]", "ewc [precision=null]"]),
+        ({"config": {"limit": 5}, "limited": True}, ["ewc [limit=null]", "ewc [limit=5] (limited)"]),
+        ({"config": {"plugin_hashes": {"x": "b"}}}, ["ewc [no plugin_hashes.x]", "ewc [plugin_hashes.x=b]"]),
+        ({"tasks": ["a", "b", "c"]}, ['ewc [tasks=["first", "second"]]', 'ewc [tasks=["a", "b", "c"]]']),
+        ({"config": {"device": "cuda", "output_dir": "b"}}, ["ewc"]),
+    ],
+)  # fmt: skip
+def test_other_settings_are_named_and_not_mixed(change: dict[str, Any], labels: list[str]) -> None:
+    rows = rows_of([make_run("ewc"), make_run("ewc", seed=1, last=0.7, **change)])
+    assert list(rows) == labels
+    assert sum(len(row.runs) for row in rows.values()) == 2
+
+
+def test_tasks_that_the_seed_draws_share_a_row() -> None:
+    turned = ["second", "first"]
+    runs = [make_run(), make_run("ewc"), make_run("ewc", seed=1, last=0.7, tasks=turned)]
+    (table,) = compare(runs).tables
+    assert [(row.label, row.seeds) for row in table.rows] == [("naive", [0]), ("ewc", [0, 1])]
+    assert_cell(table.rows[1].cells["average_accuracy"], 0.75, 0.005**0.5, 2)
+    note = "the tasks or their order differ between seeds, so that a ± holds that difference too"
+    assert note in table.notes
+    assert note not in compare([make_run(), make_run(seed=1)]).tables[0].notes
+    # One seed with two sequences: it was not the seed that drew them.
+    (table,) = compare([*runs, make_run("si", tasks=turned)]).tables
+    assert [row.label for row in table.rows] == [
+        "naive", 'ewc [tasks=["first", "second"]]', 'ewc [tasks=["second", "first"]]', "si",
+    ]  # fmt: skip
+    assert any(note.startswith("tasks differs: ") for note in table.notes)
+
+
+@pytest.mark.parametrize("change", [{"scenario_args": {"order": 2}}, {"plugin_hashes": {"scenario:toy": "b"}}])
+def test_tasks_that_another_scenario_made_are_not_the_seeds(change: dict[str, Any]) -> None:
+    (table,) = compare([make_run(), make_run("ewc", seed=1, tasks=["second", "first"], config=change)]).tables
+    assert any(note.startswith("tasks differs: ") for note in table.notes)
+
+
+def test_settings_that_differ_between_strategies_are_noted() -> None:
+    runs = [make_run(), make_run("ewc", config={"epochs": 4, "plugin_hashes": {"strategy:ewc": "b"}}), make_run("si")]
+    notes = compare(runs).tables[0].notes
+    assert "epochs differs: 2 (naive, si); 4 (ewc)" in notes
+    assert not any("plugin_hashes" in note for note in notes)  # a strategy alone has its source
+    assert "no overhead without naive of the same seed, settings and device: ewc" in notes
+
+
+def test_two_runs_of_one_seed_are_named_and_not_mixed() -> None:
+    runs = [make_run("ewc", seed=0, hash8="aaaa"), make_run("ewc", seed=0, hash8="bbbb", last=0.7)]
+    table = compare(runs).tables[0]
+    assert [row.label for row in table.rows] == ["ewc [seed=0, hash8=aaaa]", "ewc [seed=0, hash8=bbbb]"]
+    assert [row.cells["average_accuracy"].mean for row in table.rows] == pytest.approx([0.7, 0.8])
+    assert any("repeat seeds" in note for note in table.notes)
+
+
+def test_the_best_is_marked_in_the_right_direction_with_ties() -> None:
+    rows = rows_of(
+        [make_run("a", last=0.5), make_run("b", last=0.7), make_run("c", last=0.7002), make_run("d", last=0.9)]
+    )
+    assert [row.cells["forgetting"].best for row in rows.values()] == [False, False, False, True]
+    rows = rows_of([make_run("a", last=0.5), make_run("b", last=0.7), make_run("c", last=0.7002)])
+    assert [row.cells["forgetting"].best for row in rows.values()] == [False, True, True]  # equal as printed
+    assert [row.cells["average_accuracy"].best for row in rows.values()] == [False, True, True]
+    assert [row.cells["stored_bytes"].best for row in rows.values()] == [False, False, False]
+    assert not rows_of([make_run()])["naive"].cells["forgetting"].best  # nothing to be better than
+
+
+def test_limited_runs_do_not_beat_whole_ones() -> None:
+    runs = [
+        make_run("a", last=0.5),
+        make_run("b", last=0.6),
+        make_run("c", last=0.9, limited=True, config={"limit": 5}),
+    ]
+    rows = rows_of(runs)
+    assert [label for label, row in rows.items() if row.cells["average_accuracy"].best] == ["b"]
+    assert "c (limited)" in rows
+    assert any(note.startswith("limited") for note in compare(runs).tables[0].notes)
+
+
+def test_rows_are_sorted_by_a_column_the_best_first() -> None:
+    unknown = make_run("d", wall=None)
+    unknown.result["metrics"]["average_accuracy"] = unknown.result["metrics"]["forgetting"] = None
+    runs = [
+        make_run("a", last=0.5, wall=3.0),
+        make_run("b", last=0.7, wall=9.0),
+        make_run("c", last=0.6, wall=2.0),
+        unknown,
+    ]
+    runs += [make_run("e", last=0.9, wall=1.0, limited=True, config={"limit": 5})]
+
+    def sorted_by(column: str | None) -> str:
+        (table,) = compare(runs, ["average_accuracy", "forgetting", "wall_seconds"], column).tables
+        return "".join(row.strategy for row in table.rows)
+
+    assert sorted_by(None) == "abcde"
+    assert sorted_by("average_accuracy") == sorted_by("forgetting") == "bcade"
+    assert sorted_by("wall_seconds") == "cabde"
+    with pytest.raises(InputError, match=r"unknown column to sort by 'forgeting'; did you mean 'forgetting'\?"):
+        compare(runs, ["forgetting"], "forgeting")
+
+
+def test_a_value_missing_in_one_run_leaves_the_cell_empty() -> None:
+    lacking = make_run(seed=1)
+    lacking.result["metrics"]["forward_transfer"] = None
+    comparison = compare([make_run(seed=0), lacking])
+    assert_cell(comparison.tables[0].rows[0].cells["forward_transfer"], None, None, 1)
+    assert "forward_transfer of naive: known for 1 of 2 runs; no mean" in comparison.tables[0].notes
+    assert "\u2013" in render(compare([lacking], ["forward_transfer"]))
+
+
+def test_chosen_columns_and_unknown_ones() -> None:
+    run = make_run(metrics_f1={"forgetting": 0.25})
+    comparison = compare([run], ["examples_seen", "f1_forgetting", "examples_seen"])
+    assert comparison.columns == ("examples_seen", "f1_forgetting")
+    assert comparison.tables[0].rows[0].cells["f1_forgetting"].mean == 0.25
+    with pytest.raises(InputError, match=r"unknown metric 'forgeting'; did you mean 'forgetting'\?"):
+        compare([run], ["forgeting"])
+    with pytest.raises(InputError, match=r"unknown format 'latx'; did you mean 'latex'\?"):
+        render(comparison, "latx")
+    with pytest.raises(InputError, match="no finished run"):
+        compare([])
+
+
+PAIR = [make_run("naive", 0, 0.5), make_run("naive", 1, 0.7), make_run("ewc(x=1)", 0, 0.8, wall=12.0)]
+
+
+def test_plain_text() -> None:
+    lines = render(compare(PAIR, ["average_accuracy", "forgetting", "overhead", "stored_bytes"])).splitlines()
+    assert lines[0] == "toy, task setting, tiny"
+    naive = next(line for line in lines if line.startswith("naive"))
+    ewc = next(line for line in lines if line.startswith("ewc"))
+    assert " ".join(naive.split()) == "naive 2 0.750 \u00b1 0.071 0.200 \u00b1 0.141 1.00 \u00b1 0.00 3.0 MiB"
+    assert ewc.split() == ["ewc(x=1)", "1", "0.850*", "0.000*", "1.20", "3.0", "MiB"]
+    assert "\x1b" not in "".join(lines)
+    assert "note: seeds differ: 0, 1 (naive); 0 (ewc(x=1))" in lines
+
+
+def test_a_long_name_widens_the_table_and_breaks_no_number() -> None:
+    text = render(compare([make_run("x" * 300), make_run("y")], ["average_accuracy"]))
+    assert any(line.split() == ["x" * 300, "1", "0.700*"] for line in text.splitlines())
+
+
+def test_markdown_reads_back_and_escapes() -> None:
+    text = render(
+        compare([make_run("a|b*c"), make_run("replay(memory_size=1)", last=0.6)], ["average_accuracy"]), "markdown"
+    )
+    lines = text.splitlines()
+    assert lines[0] == "### toy, task setting, tiny"
+    assert lines[2] == "| strategy | seeds | average accuracy \u2191 |"
+    assert lines[4] == r"| a\|b\*c | 1 | 0.700 |"
+    assert lines[5] == "| replay(memory_size=1) | 1 | **0.750** |"
+
+
+def test_latex_escapes_and_marks() -> None:
+    runs = [make_run(r"a_b&c%d$e#f{g}h~i^j\k", seed=seed, last=last) for seed, last in [(0, 0.5), (1, 0.7)]]
+    text = render(compare([*runs, make_run("b", last=0.1)], ["average_accuracy", "forward_transfer"]), "latex")
+    expected = (
+        r"a\_b\&c\%d\$e\#f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k & 2 & "
+        r"\textbf{0.750 $\pm$ 0.071} & \textbf{0.100 $\pm$ 0.000} \\"
+    )
+    assert expected in text.splitlines()
+    assert r"average accuracy $\uparrow$" in text
+    assert text.isascii()
+    assert text.count("{") == text.count("}")
+
+
+def test_csv_reads_back() -> None:
+    rows = list(csv.DictReader(io.StringIO(render(compare(PAIR), "csv"))))
+    assert [row["strategy"] for row in rows] == ["naive", "ewc(x=1)"]
+    assert rows[0]["seeds"] == "0 1"
+    assert rows[0]["limited"] == "false"
+    assert float(rows[0]["average_accuracy_mean"]) == pytest.approx(0.75, abs=1e-12)
+    assert float(rows[0]["average_accuracy_std"]) == pytest.approx(0.02**0.5 / 2, abs=1e-12)
+    assert float(rows[0]["stored_bytes_mean"]) == 3 * 2**20
+    assert rows[1]["average_accuracy_std"] == ""
+    assert float(rows[1]["overhead_mean"]) == pytest.approx(1.2)
+
+
+def test_json_reads_back() -> None:
+    document = json.loads(render(compare(PAIR), "json"))
+    naive, ewc = document["tables"][0]["rows"]
+    assert naive["seeds"] == [0, 1]
+    assert naive["runs"][1].endswith("tiny-s1-hash1")
+    assert naive["cells"]["average_accuracy"]["mean"] == pytest.approx(0.75)
+    assert ewc["cells"]["forgetting"] == {"mean": 0.0, "std": None, "count": 1, "best": True}
+    assert document["columns"][0] == "average_accuracy"
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "latex", "csv", "json"])
+def test_control_characters_reach_no_terminal(format: str) -> None:
+    text = render(compare([make_run("a\x1b[31m\nb\u202e\u2028\ud800")]), format)
+    assert not any(bad in text for bad in ["\x1b", "\u202e", "\u2028", "\ud800"])
+
+
+def test_wide_characters_are_aligned() -> None:
+    lines = render(compare([make_run("\u65e5\u672c" * 3), make_run("abcd")], ["average_accuracy"])).splitlines()
+    first, second = (next(line for line in lines if line.startswith(name)) for name in ("\u65e5", "abcd"))
+    assert first.index("1") + 6 == second.index("1")  # six characters that take two columns each
+
+
+def test_matrix_table() -> None:
+    result = make_run().result | {"accuracy_matrix": [[None, 0.2], [0.8, 0.3], [0.5, 0.9]]}
+    lines = [line.split() for line in matrix_table(result).splitlines()]
+    assert lines[0] == ["accuracy", "first", "second"]
+    assert lines[2:] == [
+        ["before", "\u2013", "0.200"],
+        ["after", "first", "0.800", "0.300"],
+        ["after", "second", "0.500", "0.900"],
+    ]
+
+
+def test_metrics_table() -> None:
+    text = metrics_table(compute_metrics([[0.1], [0.9]]))
+    assert ["forgetting", "\u2193", "\u2013"] in [line.split() for line in text.splitlines()]
+    assert ["average", "accuracy", "\u2191", "0.900"] in [line.split() for line in text.splitlines()]
+
+
+def test_summary() -> None:
+    result = make_run(limited=True, forgetting_warnings=["first is being forgotten"]).result
+    result["cost"] |= {"peak_memory_bytes": None, "trainable_parameters": 1234567, "stored_bytes": 1536}
+    text = result_summary(result)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[0] == "naive: toy, task setting, tiny, seed 0, limited to part of the data"
+    assert "forgetting \u2193 0.300" in lines
+    assert "backward transfer \u2191 -0.300" in lines
+    assert "wall (s) 10.0" in lines
+    assert "peak memory \u2013" in lines
+    assert "stored 1.5 KiB" in lines
+    assert "trainable parameters 1,234,567" in lines
+    assert "warning: first is being forgotten" in lines
+    assert matrix_table(result) in text

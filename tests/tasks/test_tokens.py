@@ -1,0 +1,94 @@
+"""Tokenising once: what comes from the cache is what the tokenizer gives, and nothing else comes from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from clbench.tasks.tokens import FEWEST_CACHED, tokenise
+
+
+class Words:
+    """A fast tokenizer of whole words that counts how often it is asked."""
+
+    is_fast = True
+
+    def __init__(self, words: list[str]) -> None:
+        vocabulary = {word: number for number, word in enumerate(["?", *words])}
+        self.backend_tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+        self.backend_tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        self.asked = 0
+
+    def __call__(self, texts: list[str], truncation: bool, max_length: int) -> dict[str, Any]:
+        assert truncation
+        self.asked += 1
+        return {"input_ids": [e.ids[:max_length] for e in self.backend_tokenizer.encode_batch(texts)]}
+
+
+TEXTS = [f"{'b ' * (number % 5)}a c" for number in range(FEWEST_CACHED)]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path))
+    return tmp_path / "tokens"
+
+
+def check(words: Words, texts: list[str], max_length: int, asked: int) -> None:
+    """The ids are those of ``words`` (? 0, a 1, b 2) and it has been asked so often."""
+    number = words.backend_tokenizer.get_vocab()
+    expected = [[number.get(word, 0) for word in text.split()][:max_length] for text in texts]
+    ids = tokenise(texts, words, max_length)
+    assert [i.tolist() for i in ids] == expected
+    assert {i.dtype for i in ids} == {torch.int64}
+    assert words.asked == asked
+
+
+def test_the_second_time_the_ids_come_from_the_disk(cache: Path) -> None:
+    words = Words(["a", "b"])
+    check(words, TEXTS, 3, asked=1)
+    check(words, TEXTS, 3, asked=1)
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.usefixtures("cache")
+def test_other_texts_lengths_or_words_are_tokenised() -> None:
+    words = Words(["a", "b"])
+    check(words, TEXTS, 3, asked=1)
+    check(words, TEXTS, 2, asked=2)
+    check(words, [*TEXTS[1:], "a"], 3, asked=3)
+    # The same letters, divided into texts in another way.
+    check(words, ["a b", *TEXTS], 3, asked=4)
+    check(words, ["a", "b", *TEXTS], 3, asked=5)
+    check(Words(["b", "a"]), TEXTS, 3, asked=1)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-3], lambda content: content[:-1] + b"!", lambda _: b""])
+def test_a_damaged_file_is_made_again(cache: Path, damage: Any) -> None:
+    words = Words(["a", "b"])
+    check(words, TEXTS, 3, asked=1)
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    check(words, TEXTS, 3, asked=2)
+    assert file.read_bytes() == whole
+
+
+def test_few_texts_and_slow_tokenizers_leave_no_file(cache: Path) -> None:
+    words = Words(["a", "b"])
+    check(words, TEXTS[1:], 3, asked=1)
+    words.is_fast = False
+    check(words, TEXTS, 3, asked=2)
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "file"))
+    words = Words(["a", "b"])
+    check(words, TEXTS, 3, asked=1)
+    check(words, TEXTS, 3, asked=2)
