@@ -50,7 +50,7 @@ class Loaded:
 def load(sequence: TaskSequence) -> Loaded:
     """Make the tasks, tokenise, load the model."""
     plan = make_plan(sequence.options())
-    config, tasks = plan.config, plan.scenario.tasks()
+    config, tasks = plan.config, plan.tasks
     device, labels = choose_device(config.device), label_space(tasks, config.setting)
     if sequence.row == "same" or config.model == "tiny":
         dropout = config.dropout if sequence.row == "same" else HUGGING_FACE_DROPOUT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,8 @@ from clbench.errors import InputError, unknown
 
 Setting = Literal["task", "domain", "class"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+# What is worked out from the other settings, the files and the installed version; nobody sets it.
+WORKED_OUT = ("plugin_hashes", "source_sha256", "data_sha256", "model_sha256")
 # What a run does with its time and files, not what it finds out.
 NOT_SCIENCE = {"device", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "profile", "plugin_files"}
 
@@ -30,7 +33,8 @@ class RunConfig(BaseModel):
     "test" except when hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that
     are still to come, half of a long sequence's evaluations, and with them forward transfer; ``compile`` trains with
     torch.compile. ``trust_remote_code`` runs code that a hub model brings, ``allow_pickle`` loads weights that are not
-    safetensors: both only for models you trust.
+    safetensors: both only for models you trust. The hashes are of the plug-ins' code, of the data that the scenario
+    makes with seed 0 and with this seed, and of the model's files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -60,6 +64,9 @@ class RunConfig(BaseModel):
     compile: bool = False
     precision: Precision = "auto"
     plugin_hashes: dict[str, str] = Field(default_factory=dict)
+    source_sha256: str = ""
+    data_sha256: str = ""
+    model_sha256: str = ""
     plugin_files: dict[str, str] = Field(default_factory=dict)
     device: str = "auto"
     output_dir: str = Field("results", min_length=1)
@@ -69,15 +76,24 @@ class RunConfig(BaseModel):
     profile: bool = False
 
     @property
+    def sha256(self) -> str:
+        """What tells this run from every other: a hash of all that can change a result, our version included."""
+        return identity({**self.model_dump(), "clbench": clbench.__version__})
+
+    @property
     def hash8(self) -> str:
-        """Eight hex digits that name all that can change a result, the plug-ins' sources and our version included."""
-        science = {key: value for key, value in self.model_dump().items() if key not in NOT_SCIENCE}
-        science["clbench"] = clbench.__version__
-        return hashlib.sha256(canonical_json(science).encode()).hexdigest()[:8]
+        """The first eight digits of :attr:`sha256`, for the name of the run's folder."""
+        return self.sha256[:8]
 
     def steps_per_epoch(self, examples: int) -> int:
         """Optimizer steps of one pass over so many new examples; the last batch may be smaller."""
         return -(-examples // self.batch_size)
+
+
+def identity(stored: Mapping[str, Any]) -> str:
+    """SHA-256 over what can change a result in the values of a config.json: its settings and clbench's version."""
+    science = {key: value for key, value in stored.items() if key not in NOT_SCIENCE and key != "hash8"}
+    return hashlib.sha256(canonical_json(science).encode()).hexdigest()
 
 
 def canonical_json(value: Any) -> str:

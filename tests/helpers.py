@@ -77,7 +77,7 @@ def watched(
 
     plan = make_plan({**options, **more, "strategy": name, "output_dir": str(folder)})
     watcher = Weights()
-    watching = Plan(plan.config, plan.scenario, Stack([*plan.strategy.members, ("watcher", watcher)]))
+    watching = Plan(plan.config, plan.tasks, Stack([*plan.strategy.members, ("watcher", watcher)]))
     result = engine.run(watching, Reporter())
     log = engine.run_folder(plan.config).path / "log.jsonl"
     return result, watcher, [json.loads(line) for line in log.read_text().splitlines()]

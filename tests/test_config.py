@@ -42,6 +42,9 @@ SCIENCE: dict[str, Any] = {
     "trust_remote_code": True,
     "allow_pickle": True,
     "plugin_hashes": {"strategy:naive": "0"},
+    "source_sha256": "1",
+    "data_sha256": "2",
+    "model_sha256": "3",
 }
 OTHER: dict[str, Any] = {
     "plugin_files": {"strategy:mine": "/x/mine.py"},

@@ -15,7 +15,7 @@ from clbench.clock import Clock
 from clbench.conformance.checks import Check, NotApplicable, seed_everything
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
 from clbench.conformance.probes import Cut, Cuts, Trace
-from clbench.conformance.trials import Ready, Record, Trials, difference, finish, weights_difference
+from clbench.conformance.trials import Record, Trials, difference, finish, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
 from clbench.engine import prepare
 from clbench.plugins import Plan
@@ -148,9 +148,9 @@ class StrategyChecks:
         def others(self: Any) -> list[Task]:
             return [change(task) for task in make(self)]
 
-        tasks = [change(task) for task in plan.scenario.tasks()]
+        tasks = [change(task) for task in plan.tasks]
         with mock.patch.object(scenario, "tasks", others):
-            return self.trials.run(Plan(plan.config, Ready(tasks), plan.strategy))
+            return self.trials.run(Plan(plan.config, tasks, plan.strategy))
 
     def resume(self) -> str:
         """A run that is cut off at every place, and goes on each time, ends as the uninterrupted one."""
@@ -161,7 +161,7 @@ class StrategyChecks:
             members = [("strategy", plan.strategy), ("trace", Trace(record.weights)), ("cuts", Cuts(done))]
             seed_everything(0)
             try:
-                finish(Plan(plan.config, plan.scenario, Stack(members)), record)
+                finish(Plan(plan.config, plan.tasks, Stack(members)), record)
                 break
             except Cut as cut:
                 place = str(cut)

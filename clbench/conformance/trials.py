@@ -14,7 +14,7 @@ from clbench.conformance.fingerprints import state_difference
 from clbench.conformance.probes import Observed, Trace
 from clbench.engine import Reporter
 from clbench.plugins import Plan, make_plan, parse_expression
-from clbench.scenario import Scenario, Task
+from clbench.scenario import Task
 from clbench.strategy import ALL_SETTINGS, Stack, Strategy
 
 TASKS = 3
@@ -36,17 +36,6 @@ class Record:
     weights: dict[str, str] = field(default_factory=dict)
     result: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, list[Any]] = field(default_factory=dict)
-
-
-class Ready(Scenario):
-    """Tasks that have been made already."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self.ready = list(tasks)
-
-    def tasks(self) -> list[Task]:
-        """Those tasks."""
-        return self.ready
 
 
 class Trials:
@@ -93,8 +82,8 @@ class Trials:
         plan = make_plan({**given, "strategy": expression or self.expression})
         key = (scenario, setting, plan.config.seed)
         if key not in self.made:
-            self.made[key] = [_few(task) for task in plan.scenario.tasks()[:TASKS]]
-        return Plan(plan.config, Ready(self.made[key][:tasks]), plan.strategy)
+            self.made[key] = [_few(task) for task in plan.tasks[:TASKS]]
+        return Plan(plan.config, self.made[key][:tasks], plan.strategy)
 
     def run(self, plan: Plan, *watches: Strategy, first: Sequence[Strategy] = (), seed: int = 0) -> Record:
         """Run ``plan`` with its strategy between ``first`` and ``watches``.
@@ -107,7 +96,7 @@ class Trials:
         seed_everything(seed)
         record = Record()
         stack = Observed(*first, plan.strategy, Trace(record.weights), *watches)
-        return finish(Plan(plan.config, plan.scenario, stack), record)
+        return finish(Plan(plan.config, plan.tasks, stack), record)
 
 
 def _few(task: Task) -> Task:

@@ -33,9 +33,9 @@ class Snapshot:
     values: str
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any], hash8: str) -> None:
+def save_checkpoint(folder: Path, state: dict[str, Any], run_hash: str) -> None:
     """Write ``state`` to ``folder``; see :func:`take_snapshot` and :func:`write_snapshot`."""
-    write_snapshot(folder, take_snapshot(state), hash8)
+    write_snapshot(folder, take_snapshot(state), run_hash)
 
 
 def take_snapshot(state: dict[str, Any]) -> Snapshot:
@@ -48,32 +48,32 @@ def take_snapshot(state: dict[str, Any]) -> Snapshot:
     return Snapshot(tensors, json.dumps(_take_tensors(state, tensors, {}), allow_nan=False))
 
 
-def write_snapshot(folder: Path, snapshot: Snapshot, hash8: str) -> None:
+def write_snapshot(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
     """Write ``snapshot`` to ``folder``; the checkpoint that was there stays until the new one is whole on the disk.
 
     Args:
         folder: the checkpoint's folder; ``folder.new`` and ``folder.old`` beside it are used in between.
         snapshot: the state.
-        hash8: the configuration that the state belongs to.
+        run_hash: the configuration that the state belongs to.
 
     Raises:
         RunError: the disk is full or the folder cannot be written; the checkpoint that was there is whole.
     """
     try:
-        _write(folder, snapshot, hash8)
+        _write(folder, snapshot, run_hash)
     except OSError as error:
         shutil.rmtree(folder.with_suffix(".new"), ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"checkpoint {folder} cannot be written: {reason}; the one before is kept") from error
 
 
-def _write(folder: Path, snapshot: Snapshot, hash8: str) -> None:
+def _write(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
     new, old = folder.with_suffix(".new"), folder.with_suffix(".old")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     (new / VALUES).write_text(snapshot.values, encoding="utf-8")
     checksums = {TENSORS: write_tensors(new / TENSORS, snapshot.tensors), VALUES: _checksum(new / VALUES)}
-    manifest = {"clbench": clbench.__version__, "hash8": hash8, "xxh3_128": checksums}
+    manifest = {"clbench": clbench.__version__, "run_hash": run_hash, "xxh3_128": checksums}
     (new / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
     for name in (VALUES, MANIFEST, "."):
         _sync(new / name)
@@ -85,7 +85,7 @@ def _write(folder: Path, snapshot: Snapshot, hash8: str) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path, hash8: str) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path, run_hash: str) -> dict[str, Any] | None:
     """The state in ``folder`` (or in the one kept beside it), None when there is none.
 
     Raises:
@@ -101,13 +101,13 @@ def load_checkpoint(folder: Path, hash8: str) -> dict[str, Any] | None:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         sums = {name: _checksum(folder / name) for name in (TENSORS, VALUES)}
-        recorded, version, owner = dict(manifest["xxh3_128"]), manifest["clbench"], manifest["hash8"]
+        recorded, version, owner = dict(manifest["xxh3_128"]), manifest["clbench"], manifest["run_hash"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"checkpoint {folder} is damaged ({type(error).__name__}: {error}); {advice}") from None
     if version != clbench.__version__:
         raise InputError(f"checkpoint {folder} was made by clbench {version}, this is {clbench.__version__}; {advice}")
-    if owner != hash8:
-        raise InputError(f"checkpoint {folder} belongs to the configuration {owner}, not to {hash8}; {advice}")
+    if owner != run_hash:
+        raise InputError(f"checkpoint {folder} belongs to the configuration {owner}, not to {run_hash}; {advice}")
     for name, digest in sums.items():
         if recorded.get(name) != digest:
             raise InputError(f"checkpoint file {folder / name} was changed or cut since it was written; {advice}")

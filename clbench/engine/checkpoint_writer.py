@@ -20,11 +20,11 @@ class CheckpointWriter:
 
     Args:
         folder: the checkpoint's folder.
-        hash8: the configuration that the states belong to.
+        run_hash: the configuration that the states belong to.
     """
 
-    def __init__(self, folder: Path, hash8: str) -> None:
-        self.folder, self.hash8 = folder, hash8
+    def __init__(self, folder: Path, run_hash: str) -> None:
+        self.folder, self.run_hash = folder, run_hash
         self._thread = ThreadPoolExecutor(1, "checkpoint", _give_way)
         self._writing: Future[None] | None = None
 
@@ -49,7 +49,7 @@ class CheckpointWriter:
             RunError: the one before could not be written.
         """
         self.wait()
-        self._writing = self._thread.submit(write_snapshot, self.folder, take_snapshot(state), self.hash8)
+        self._writing = self._thread.submit(write_snapshot, self.folder, take_snapshot(state), self.run_hash)
 
     def check(self) -> None:
         """Raise the error of a writing that has ended; does not wait."""

@@ -19,9 +19,10 @@ from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter
 from clbench.engine.state import State, prediction_columns, record_row, restore, save
+from clbench.errors import InputError
 from clbench.models import choose_device, describe_hardware, import_libraries, peak_memory, reset_peak_memory
 from clbench.plugins import Plan
-from clbench.results import RunFolder, describe_environment
+from clbench.results import RunFolder, check_belonging, describe_environment
 from clbench.toolkit import Training, evaluate_all
 
 # The loss is read from the device every so many steps: for progress, and to find NaN.
@@ -41,10 +42,11 @@ class Job:
 
 
 def run_folder(config: RunConfig) -> RunFolder:
-    """Where the run of ``config`` lies."""
+    """Where the run of ``config`` lies; with more digits of its hash where another run has the place."""
     model = Path(config.model).name if os.path.isdir(config.model) else config.model
-    output = Path(config.output_dir).expanduser()
-    return RunFolder.locate(output, config.scenario, config.strategy, model, config.seed, config.hash8)
+    place = Path(config.output_dir).expanduser(), config.scenario, config.strategy, model, config.seed
+    short, long = (RunFolder.locate(*place, config.sha256[:digits]) for digits in (8, 16))
+    return long if short.holds_another(config.sha256) else short
 
 
 def run(plan: Plan, report: Reporter) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
         # Another process may have finished it since.
         if (finished := _finished(plan, folder, report)) is not None:
             return finished
-        if plan.config.overwrite:
+        if plan.config.overwrite and not folder.is_being_overwritten():
             folder.remove_result()
             remove_checkpoint(folder.checkpoint)
         try:
@@ -74,12 +76,15 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
             report.close()
         if not plan.config.keep_checkpoints:
             remove_checkpoint(folder.checkpoint)
+    if signals.received is not None:  # in what came after the last checkpoint
+        raise Interrupted(f"stopped; {folder.path} is finished", signals.received)
     return result
 
 
 def _finished(plan: Plan, folder: RunFolder, report: Reporter) -> dict[str, Any] | None:
     result = None if plan.config.overwrite else folder.read_result()
     if result is not None:
+        check_belonging(folder.path, folder.read_config(), result)
         report.say(f"finished before, read from {folder.path}")
         if folder.checkpoint.exists() and not folder.read_config().get("keep_checkpoints"):
             remove_checkpoint(folder.checkpoint)  # the process ended between the result and this
@@ -94,13 +99,14 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
     reset_peak_memory(device)
     with clock.measure("prepare"):
         prepared = prepare(plan, clock)
-        folder.write_config({**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8})
-        state = restore(prepared, folder, report)
+        settings = {**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8}
+        folder.write_config(settings)
+        state = _restore(prepared, folder, report)
         if not state.rows:
             folder.remove_log()
         hardware = describe_hardware(device, config.precision)
-        folder.write_environment(describe_environment(prepared.data_sha256, prepared.model_sha256, hardware))
-    with CheckpointWriter(folder.checkpoint, config.hash8) as writer:
+        folder.write_environment(describe_environment(prepared.data_sha256, config.model_sha256, hardware))
+    with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)
         for row in range(state.rows, len(prepared.tasks) + 1):
             trained = row == 0 or _train(job, row - 1)
@@ -110,9 +116,22 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
     with clock.measure("results"):
         predictions_sha256 = folder.write_predictions(prediction_columns(prepared, state))
     result = make_result(prepared, state, peak_memory(device))
-    result["predictions_sha256"] = predictions_sha256
+    result |= {"config_sha256": config.sha256, "predictions_sha256": predictions_sha256}
+    folder.write_config(settings)  # again: somebody may have taken the folder away meanwhile
     folder.write_result(result)
     return result
+
+
+def _restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
+    """The state to go on from; --overwrite starts again where the checkpoint is of no use."""
+    try:
+        return restore(prepared, folder, report)
+    except InputError as error:
+        if not prepared.config.overwrite:
+            raise
+        report.warn(f"{error}; starting again")
+        remove_checkpoint(folder.checkpoint)
+        return State()
 
 
 def _train(job: Job, position: int) -> bool:

@@ -1,4 +1,4 @@
-"""From a plan to what the engine needs: checked tasks, the model, tokenised examples. Nothing is trained here."""
+"""From a plan to what the engine needs: the model, tokenised examples, the strategy set up. Nothing is trained here."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from clbench.models import choose_device, load_model, use_onednn
 from clbench.plugins import Plan
 from clbench.rng import generator
 from clbench.scenario import Task
-from clbench.sources import fingerprint
 from clbench.strategy import Stack
-from clbench.tasks import check_tasks, data_hash, label_space, tokenise
+from clbench.tasks import data_hash, label_space, tokenise
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class Prepared:
     """What stays the same from the first task to the last.
 
     ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
-    ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data,
-    ``model_sha256`` one of the pretrained model.
+    ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data.
     """
 
     config: RunConfig
@@ -38,19 +36,16 @@ class Prepared:
     tests: list[list[Example]]
     model_bytes: int
     data_sha256: dict[str, str]
-    model_sha256: str
 
 
 def prepare(plan: Plan, clock: Clock) -> Prepared:
-    """Make the tasks, load the model, tokenise, and set the strategy up.
+    """Load the model, tokenise, and set the strategy up.
 
     Raises:
-        InputError: the tasks or the model cannot be used.
+        InputError: the model cannot be used.
     """
     config = plan.config
-    tasks = plan.scenario.tasks()
-    check_tasks(tasks, config.setting)
-    tasks = [_limited(task, config) for task in tasks]
+    tasks = [_limited(task, config) for task in plan.tasks]
     labels = label_space(tasks, config.setting)
     model, tokenizer = load_model(config, tasks, len(labels.names), choose_device(config.device))
     use_onednn(model)
@@ -77,7 +72,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     if config.compile:
         learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
-    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, fingerprint(config.model))
+    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes)
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:

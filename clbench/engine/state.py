@@ -14,7 +14,7 @@ from clbench.engine.checkpoint import load_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
-from clbench.errors import InputError, RunError
+from clbench.errors import RunError
 from clbench.results import RunFolder
 from clbench.toolkit import Evaluation
 
@@ -108,8 +108,6 @@ def save(prepared: Prepared, state: State, writer: CheckpointWriter) -> None:
     content = {
         # Not asdict: it would copy every tensor of a training in progress.
         "state": {key: getattr(state, key) for key in State.__dataclass_fields__},
-        "data_sha256": prepared.data_sha256,
-        "model_sha256": prepared.model_sha256,
         "tasks_seen": prepared.learner.tasks_seen,
         "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
         "strategy": prepared.strategy.state_dict(),
@@ -122,23 +120,11 @@ def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
     """The state to go on from: a checkpoint's, or a fresh one.
 
     Raises:
-        InputError: the checkpoint is damaged or another's, or the data changed since.
+        InputError: the checkpoint is damaged or another's.
     """
-    content = load_checkpoint(folder.checkpoint, prepared.config.hash8)
+    content = load_checkpoint(folder.checkpoint, prepared.config.sha256)
     if content is None:
         return State()
-    if content["data_sha256"] != prepared.data_sha256:
-        before, now = content["data_sha256"], prepared.data_sha256
-        changed = [name for name in now if before.get(name) != now[name]]
-        raise InputError(
-            f"the data of {', '.join(changed) or 'a task'} changed since {folder.path} was begun; "
-            "restore them, or give --overwrite to start again"
-        )
-    if content["model_sha256"] != prepared.model_sha256:
-        raise InputError(
-            f"the model {prepared.config.model!r} changed since {folder.path} was begun; restore it, or "
-            "give --overwrite to start again"
-        )
     state, learner, strategy = State(**content["state"]), prepared.learner, prepared.strategy
     learner.tasks_seen = content["tasks_seen"]
     strategy.load_state_dict(content["strategy"])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         processor as processor,
         reset_peak_memory as reset_peak_memory,
     )
+    from clbench.models.identity import model_identity as model_identity
     from clbench.models.linear import OneDNNLinear as OneDNNLinear, use_onednn as use_onednn
     from clbench.models.loading import (
         import_libraries as import_libraries,

@@ -1,22 +1,24 @@
-"""From a user's options to a checked plan: configuration, scenario, strategies. Loads no model."""
+"""From a user's options to a checked plan: configuration, tasks, strategies. Loads no model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clbench.config import RunConfig, make_config
+from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
-from clbench.models import choose_device, choose_precision
+from clbench.models import choose_device, choose_precision, model_identity
 from clbench.plugins import files as plugins
 from clbench.plugins.expression import Component, canonical, parse_expression
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import source_hash
 from clbench.plugins.objects import class_hash
-from clbench.scenario import Scenario
+from clbench.scenario import Scenario, Task
 from clbench.strategy import Stack, Strategy, check_stack
+from clbench.tasks import check_tasks, data_hash
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,17 @@ class Plan:
     """A run that is ready to start."""
 
     config: RunConfig
-    scenario: Scenario
+    tasks: Sequence[Task]
     strategy: Stack
 
 
-def make_plan(options: dict[str, Any], objects: Mapping[str, type[Any]] | None = None) -> Plan:
+Made = dict[str, tuple[Sequence[Task], str]]
+"""Tasks that were made and checked, and the hash of their data, by what they were made from."""
+
+
+def make_plan(
+    options: dict[str, Any], objects: Mapping[str, type[Any]] | None = None, made: Made | None = None
+) -> Plan:
     """Resolve ``options`` (those of RunConfig; "scenario" and "strategy" are needed) and check them together.
 
     What the user does not give comes from the scenario's ``defaults``, then from RunConfig. A plug-in given by path
@@ -37,11 +45,13 @@ def make_plan(options: dict[str, Any], objects: Mapping[str, type[Any]] | None =
     Args:
         options: settings by name.
         objects: classes that are no files, under "scenario:NAME" and "strategy:NAME"; they hide plug-ins of that name.
+        made: tasks of earlier plans, which those of later ones are added to; every plan makes its own without.
 
     Raises:
         InputError: anything unknown, of a wrong type or that does not fit together; one line.
     """
     objects = objects or {}
+    options = {key: value for key, value in options.items() if key not in WORKED_OUT}
     files: dict[str, str] = dict(options.get("plugin_files", {}))
     hashes: dict[str, str] = {}
 
@@ -88,9 +98,31 @@ def make_plan(options: dict[str, Any], objects: Mapping[str, type[Any]] | None =
     config = config.model_copy(update={"precision": precision})
     _check_setting(config.setting, scenario_class)
     check_stack(members, config.setting, scenario_class.kind, config.accumulation)
-    context = {"seed": config.seed, "setting": config.setting}
-    scenario = plugins.construct(scenario_class, scenario_name, config.scenario_args, **context)
-    return Plan(config, scenario, Stack(members))
+    tasks, data = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
+    contents = {
+        "data_sha256": data,
+        "source_sha256": _make_tasks(scenario_name, scenario_class, config, 0, made)[1],
+        "model_sha256": model_identity(config.model),
+    }
+    return Plan(config.model_copy(update=contents), tasks, Stack(members))
+
+
+def _make_tasks(
+    name: str, scenario: type[Scenario], config: RunConfig, seed: int, made: Made | None
+) -> tuple[Sequence[Task], str]:
+    """The scenario's tasks for ``seed``, checked, and the hash of their data.
+
+    Whatever the seed draws, what seed 0 draws tells whether the data behind it are the same.
+    """
+    key = canonical_json([config.plugin_hashes[f"scenario:{name}"], config.scenario_args, config.setting, seed])
+    made = {} if made is None else made
+    if key not in made:
+        built = plugins.construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
+        tasks = built.tasks()
+        check_tasks(tasks, config.setting)
+        digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
+        made[key] = tasks, digest.hexdigest()
+    return made[key]
 
 
 def _build(name: str, file: str, arguments: dict[str, Any], given: type[Any] | None) -> Strategy:

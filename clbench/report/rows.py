@@ -11,7 +11,8 @@ from clbench.config import NOT_SCIENCE
 from clbench.results import Run
 from clbench.text import ELLIPSIS
 
-IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8"}
+# What names a run, and what the seed draws from the data behind the scenario; the data themselves are a setting.
+IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8", "data_sha256"}
 
 Settings = dict[str, Any]
 Item = TypeVar("Item")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.results.belonging import check_belonging as check_belonging
     from clbench.results.environment import describe_environment as describe_environment
     from clbench.results.folder import RunFolder as RunFolder
     from clbench.results.matrix import read_matrix as read_matrix

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clbench.config import identity
 from clbench.errors import InputError, RunError
 from clbench.files import safe_name, write_atomic
 from clbench.results.schema import REMEDY, validate_result
@@ -140,6 +141,21 @@ class RunFolder:
         if not isinstance(config, dict):
             raise InputError(f"{self.path / 'config.json'}: is not a JSON object; delete the folder and run it again")
         return config
+
+    def is_being_overwritten(self) -> bool:
+        """Whether an unfinished run of --overwrite lies here, which the same command goes on with."""
+        try:
+            return not (self.path / "result.json").exists() and bool(self.read_config().get("overwrite"))
+        except InputError:
+            return False
+
+    def holds_another(self, sha256: str) -> bool:
+        """Whether the folder is a run's whose configuration has another hash, of the same first digits."""
+        try:
+            found = identity(self.read_config())
+        except InputError:
+            return False
+        return found != sha256 and found[:8] == sha256[:8]
 
     def read_result(self) -> dict[str, Any] | None:
         """The content of result.json, checked, or None while the run is not complete.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.errors import InputError
+from clbench.results.belonging import check_belonging
 from clbench.results.folder import RunFolder
 from clbench.text import clean
 
@@ -83,4 +84,8 @@ def _is_ours(folder: Path) -> bool:
 def _read_run(path: Path) -> Run | None:
     folder = RunFolder(path)
     result = folder.read_result()
-    return None if result is None else Run(path, result, folder.read_config())
+    if result is None:
+        return None
+    config = folder.read_config()
+    check_belonging(path, config, result)
+    return Run(path, result, config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -33,14 +32,3 @@ def model_path(name: str) -> str:
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
         raise InputError(f"model folder {name!r} does not exist; allowed: {', '.join(BUILT_IN)}, a folder, a hub id")
     return name
-
-
-def fingerprint(name: str) -> str:
-    """What tells one model from another: SHA-256 over a folder's config and weights, else the name itself."""
-    if name == "tiny" or not (folder := Path(model_path(name))).is_dir():
-        return name
-    digest = hashlib.sha256()
-    for file in sorted([folder / "config.json", *folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()

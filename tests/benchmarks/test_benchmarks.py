@@ -273,7 +273,7 @@ def test_difference_is_relative_to_the_largest_element(
 
 def test_scenario_with_many_tasks_is_a_scenario() -> None:
     plan = make_plan({"scenario": str(step_times.SCENARIO), "strategy": "naive", "scenario_args": {"tasks": 50}})
-    tasks = plan.scenario.tasks()
+    tasks = plan.tasks
     check_tasks(tasks, "task")
     assert len(tasks) == 50
 

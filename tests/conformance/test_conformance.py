@@ -79,7 +79,7 @@ def test_a_run_stopped_by_a_signal_in_every_step_ends_as_the_uninterrupted_one(t
         plan = trials.plan(output_dir=str(tmp_path / "stopped"))
         members = [("strategy", plan.strategy), ("trace", Trace(record.weights)), ("signals", Signals(done))]
         try:
-            finish(Plan(plan.config, plan.scenario, Stack(members)), record)
+            finish(Plan(plan.config, plan.tasks, Stack(members)), record)
             break
         except Interrupted as interrupted:
             stops.append(interrupted.exit_code)

@@ -172,9 +172,9 @@ def test_every_edited_byte_of_the_manifest_is_noticed_or_harmless(tmp_path: Path
         ("[]", "is damaged"),
         ("3", "is damaged"),
         ("{}", "is damaged (KeyError: 'xxh3_128')"),
-        ('{"xxh3_128": [], "clbench": "%s", "hash8": "0123abcd"}', "checkpoint"),
-        ('{"xxh3_128": null, "clbench": "%s", "hash8": "0123abcd"}', "checkpoint"),
-        ('{"xxh3_128": {}, "clbench": "%s", "hash8": "0123abcd"}', "was changed or cut"),
+        ('{"xxh3_128": [], "clbench": "%s", "run_hash": "0123abcd"}', "checkpoint"),
+        ('{"xxh3_128": null, "clbench": "%s", "run_hash": "0123abcd"}', "checkpoint"),
+        ('{"xxh3_128": {}, "clbench": "%s", "run_hash": "0123abcd"}', "was changed or cut"),
     ],
 )
 def test_a_manifest_of_another_shape_is_refused(tmp_path: Path, content: str, reason: str) -> None:

@@ -394,7 +394,8 @@ def test_accuracy_and_forgetting_agree_where_the_definitions_do(toy: dict[str, A
     learner = prepared.learner
     learner.tasks_seen = 3
     _, tokenizer = load(plan)
-    benchmark = avalanche_benchmark(plan.scenario, tokenizer, max_length=plan.config.max_length)
+    scenario = plugins.build("scenario", "toy", plan.config.scenario_args, setting="domain")
+    benchmark = avalanche_benchmark(scenario, tokenizer, max_length=plan.config.max_length)
     optimizer = torch.optim.AdamW(learner.model.parameters(), lr=5e-3)
     inner = avalanche_catalogue.find_strategy("Naive")(
         model=wrap(learner), optimizer=optimizer, criterion=CandidateCrossEntropy(learner), train_mb_size=8,
@@ -427,7 +428,7 @@ def test_accuracy_and_forgetting_agree_where_the_definitions_do(toy: dict[str, A
 def load(plan: Any) -> tuple[Any, Any]:
     from clbench.models.loading import load_model
 
-    return load_model(plan.config, plan.scenario.tasks(), 3, torch.device("cpu"))
+    return load_model(plan.config, plan.tasks, 3, torch.device("cpu"))
 
 
 def test_forgetting_differs_where_a_task_was_best_later() -> None:

@@ -30,9 +30,9 @@ SIZES = {"train": 9, "dev": 3, "test": 6}
 
 def toy(setting: str) -> tuple[Scenario, Any]:
     plan = make_plan({"scenario": "toy", "strategy": "naive", "setting": setting, "scenario_args": SIZES})
-    tasks = plan.scenario.tasks()
+    tasks = plan.tasks
     _, tokenizer = load_model(plan.config, tasks, 9, torch.device("cpu"))
-    return plan.scenario, tokenizer
+    return plugins.build("scenario", "toy", SIZES, setting=setting), tokenizer
 
 
 def line_of(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:

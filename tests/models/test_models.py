@@ -18,9 +18,10 @@ from torch import nn
 from clbench import plugins
 from clbench.config import make_config
 from clbench.errors import InputError
+from clbench.models.identity import model_identity
 from clbench.models.loading import load_model
 from clbench.scenario import Task
-from clbench.sources.model_names import fingerprint, model_path
+from clbench.sources.model_names import model_path
 from tests.helpers import ROOT, Run
 
 CPU = torch.device("cpu")
@@ -154,9 +155,9 @@ def test_pickled_weights_are_loaded_when_asked_for(tasks: list[Task], folder: Pa
     torch.save(weights, pickled / "pytorch_model.bin")
     body = load(tasks, str(pickled), allow_pickle=True)[0].bert.state_dict()
     assert all(torch.equal(body[name], weights[f"bert.{name}"]) for name in body)
-    before = fingerprint(str(pickled))
+    before = model_identity(str(pickled))
     torch.save({name: value + 1 for name, value in weights.items()}, pickled / "pytorch_model.bin")
-    assert fingerprint(str(pickled)) != before
+    assert model_identity(str(pickled)) != before
 
 
 @pytest.mark.parametrize("size", [0, 100, 5000])
@@ -205,23 +206,26 @@ def test_an_unreachable_hub_id_is_one_line(tasks: list[Task]) -> None:
     assert line.startswith("model 'nobody/no-such-model-of-ours' cannot be loaded: ")
 
 
-def test_the_fingerprint_follows_config_and_weights(folder: Path, tmp_path: Path) -> None:
+def test_the_identity_follows_config_weights_and_tokenizer(folder: Path, tmp_path: Path) -> None:
     copy = copy_of(folder, tmp_path)
-    assert fingerprint(str(copy)) == fingerprint(str(folder))
+    assert model_identity(str(copy)) == model_identity(str(folder))
     with (copy / "config.json").open("a") as file:
         file.write("\n")
-    edited = fingerprint(str(copy))
-    assert edited != fingerprint(str(folder))
+    edited = model_identity(str(copy))
+    assert edited != model_identity(str(folder))
     content = bytearray((copy / "model.safetensors").read_bytes())
     content[-1] ^= 1
     spoil_weights(copy, bytes(content))
-    assert fingerprint(str(copy)) not in (edited, fingerprint(str(folder)))
+    spoilt = model_identity(str(copy))
+    assert spoilt not in (edited, model_identity(str(folder)))
+    (copy / "tokenizer.json").write_text("{}")
+    assert model_identity(str(copy)) not in (edited, spoilt)
 
 
 def test_a_folder_called_tiny_does_not_hide_the_built_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
-    assert fingerprint("tiny") == "tiny"
+    assert model_identity("tiny") == "tiny"
 
 
 def make_torchvision(folder: Path) -> None:

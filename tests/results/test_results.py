@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from clbench.config import identity
 from clbench.errors import InputError, RunError
 from clbench.files import safe_name, write_atomic
 from clbench.results.folder import PREDICTION_COLUMNS, RunFolder
@@ -41,8 +42,10 @@ def make_result(**changes: Any) -> dict[str, Any]:
 
 
 def make_folder(output: Path, strategy: str = "naive", seed: int = 0, finished: bool = True) -> RunFolder:
-    folder = RunFolder.locate(output, "toy", strategy, "tiny", seed, "0123abcd")
-    folder.write_config({"scenario": "toy", "strategy": strategy, "seed": seed, "hash8": "0123abcd"})
+    config = {"scenario": "toy", "strategy": strategy, "seed": seed}
+    hash8 = identity(config)[:8]
+    folder = RunFolder.locate(output, "toy", strategy, "tiny", seed, hash8)
+    folder.write_config({**config, "hash8": hash8})
     if finished:
         folder.write_result(make_result(strategy=strategy, seed=seed))
     return folder
@@ -253,7 +256,7 @@ def test_find_runs_from_every_level_and_each_once(tmp_path: Path) -> None:
     assert [run.folder for run in runs] == [paths[2], paths[0], paths[1]]
     assert skipped == []
     assert runs[0].result == make_result()
-    assert runs[0].config["hash8"] == "0123abcd"
+    assert runs[0].config["hash8"] == paths[2].name[-8:]
 
 
 def test_nothing_deeper_than_a_results_folder_is_found(tmp_path: Path) -> None:

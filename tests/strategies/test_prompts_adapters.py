@@ -442,7 +442,7 @@ def test_what_learns_what_stays_and_that_nothing_is_forgotten(name: str, tmp_pat
     }
     plan = make_plan({**options, "strategy": name, "scenario_args": {"train": 60, "dev": 9, "test": 30}})
     watch = Weights()
-    result = engine.run(Plan(plan.config, plan.scenario, Stack([*plan.strategy.members, ("watch", watch)])), Reporter())
+    result = engine.run(Plan(plan.config, plan.tasks, Stack([*plan.strategy.members, ("watch", watch)])), Reporter())
     matrix, metrics = result["accuracy_matrix"], result["metrics"]
     assert metrics["forgetting"] == 0.0
     assert metrics["backward_transfer"] == 0.0
