@@ -30,7 +30,7 @@ def run(
     ] = None,
     model: Annotated[str | None, typer.Option(help="minilm, tiny, a hub id or a folder")] = None,
     setting: Annotated[str | None, typer.Option(help="task, domain or class")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="the run's seed [0]; may be repeated")] = None,
+    seed: Annotated[list[str] | None, typer.Option(help="a seed [0], several as 0-4 or 0,2,5; may be repeated")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over each task's training data")] = None,
     lr: Annotated[float | None, typer.Option(help="peak learning rate of the pretrained body")] = None,
     head_lr: Annotated[float | None, typer.Option(help="peak learning rate of the output layer")] = None,
@@ -69,7 +69,7 @@ def run(
 
     A finished configuration prints its result again, an unfinished one resumes.
     """
-    from clbench.commands import run as commands
+    from clbench.commands import planning, run as runner
 
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "lr": lr,
@@ -80,10 +80,10 @@ def run(
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
-    plans = commands.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config)
+    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config)
     if dry_run:
-        return commands.print_plans(plans)
-    return commands.run_plans(plans, verbosity=-1 if quiet else int(verbose))
+        return planning.print_plans(plans)
+    return runner.run_plans(plans, verbosity=-1 if quiet else int(verbose))
 
 
 @app.command()
@@ -92,9 +92,9 @@ def resume(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
     """Go on with an unfinished run."""
-    from clbench.commands import run as commands
+    from clbench.commands import planning, run as runner
 
-    return commands.run_plans([commands.plan_again(run)], verbosity=-1 if quiet else 0)
+    return runner.run_plans([planning.plan_again(run)], verbosity=-1 if quiet else 0)
 
 
 @app.command()
@@ -162,11 +162,17 @@ def metrics(
 
 
 @app.command()
-def check(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> int:
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE")],
+    scenario_arg: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
+    ] = None,
+) -> int:
     """Check that a scenario or strategy does what clbench relies on: resumes exactly, leaks no test data, and so on."""
     from clbench import testing
+    from clbench.commands import planning
 
-    return testing.report(name)
+    return testing.report(name, planning.key_values(scenario_arg or []))
 
 
 @app.command()

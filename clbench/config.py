@@ -45,6 +45,7 @@ class RunConfig(BaseModel):
     setting: Setting = "task"
     seed: int = Field(0, ge=0, lt=2**63)
     epochs: int = Field(2, ge=1)
+    min_steps: int = Field(0, ge=0)
     lr: float = Field(1e-4, gt=0)
     head_lr: float = Field(3e-2, gt=0)
     batch_size: int = Field(32, ge=1)
@@ -88,6 +89,14 @@ class RunConfig(BaseModel):
     def steps_per_epoch(self, examples: int) -> int:
         """Optimizer steps of one pass over so many new examples; the last batch may be smaller."""
         return -(-examples // self.batch_size)
+
+    def epochs_of(self, examples: int) -> int:
+        """Passes over a task of so many new examples: ``epochs``, or as many as ``min_steps`` needs."""
+        return max(self.epochs, -(-self.min_steps // max(1, self.steps_per_epoch(examples))))
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps on a task of so many new examples."""
+        return self.steps_per_epoch(examples) * self.epochs_of(examples)
 
 
 def identity(stored: Mapping[str, Any]) -> str:
@@ -159,7 +168,8 @@ def read_config_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InputError(f"config file {str(path)!r} holds {type(values).__name__}; allowed: a mapping of settings")
+    allowed = [key for key in RunConfig.model_fields if key not in (*WORKED_OUT, "plugin_files")]
     for key in values:
-        if key not in RunConfig.model_fields:
-            raise unknown(f"setting in {str(path)!r}:", key, RunConfig.model_fields)
+        if key not in allowed:
+            raise unknown(f"setting in {str(path)!r}:", key, allowed)
     return values

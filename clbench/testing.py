@@ -28,6 +28,7 @@ from typing import Any
 
 from clbench import plugins
 from clbench.conformance import CheckResult, ScenarioChecks, StrategyChecks, Trials, run_checks, undisturbed
+from clbench.errors import InputError
 
 __all__ = ["CheckResult", "check_scenario", "check_strategy"]
 
@@ -65,11 +66,24 @@ def check_scenario(scenario: str | Path, arguments: Mapping[str, Any] | None = N
     return _passed(str(scenario), _scenario_results(str(scenario), arguments or {}, _tell_nobody))
 
 
-def report(name: str) -> int:
-    """Check the plug-in ``name`` (a name, a file or a strategy expression), print a line a check; 1 if one failed."""
+def report(name: str, arguments: Mapping[str, Any] | None = None) -> int:
+    """Check the plug-in ``name``, print a line a check; 1 if one failed.
+
+    Args:
+        name: a name, a file or a strategy expression.
+        arguments: of a scenario's constructor.
+
+    Raises:
+        InputError: there is no such plug-in, or arguments are given for a strategy, whose arguments stand in its
+            expression.
+    """
     is_expression = ("+" in name or "(" in name) and not Path(name).is_file()
     kind = "strategy" if is_expression else plugins.kind_of(name)
-    results = _strategy_results(name, _print) if kind == "strategy" else _scenario_results(name, {}, _print)
+    if kind == "strategy" and arguments:
+        raise InputError(f"{name!r} is a strategy and takes no --scenario-arg; write NAME(key=value)")
+    results = (
+        _strategy_results(name, _print) if kind == "strategy" else _scenario_results(name, arguments or {}, _print)
+    )
     return int(any(result.status == "FAILED" for result in results))
 
 

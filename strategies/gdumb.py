@@ -44,7 +44,7 @@ class GDumb(Strategy):
         """Offer the task's examples to the memory and train on what it holds; the examples learned from."""
         self.buffer.add(task.train)
         learner.model.load_state_dict(self.start)
-        settings = config.model_copy(update={"epochs": self.epochs})
+        settings = config.model_copy(update={"epochs": self.epochs, "min_steps": 0})
         training = Training(settings, Strategy(), learner, task, self.buffer.examples)
         for step in range(1, training.steps + 1):
             training.run_step()

@@ -54,7 +54,7 @@ class Replay(Strategy):
 
     def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int | None:
         """Note how many steps the engine will take, so that no window goes beyond them."""
-        self.window.task_steps = config.steps_per_epoch(len(task.train)) * config.epochs
+        self.window.task_steps = config.steps(len(task.train))
         return None
 
     def train_batch(self, batch: Batch) -> Batch:

@@ -190,7 +190,7 @@ def test_auto_precision_is_resolved_before_the_hash() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": None}, "--strategy is missing; `clbench list` shows what there is"),
+        ({"strategy": None}, "--strategy is missing; `clbench list strategies` shows what there is"),
         ({"scenario": ""}, "--scenario is missing"),
         ({"setting": "domian"}, "unknown setting 'domian'; did you mean 'domain'? allowed: class, domain, task"),
         ({"scenario": "digits_seq", "setting": "domain"}, "setting 'domain' cannot be had with this scenario: its"),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         listing as listing,
         metrics as metrics,
         notebook as notebook,
+        planning as planning,
         run as run,
     )
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from clbench import plugins
 from clbench.errors import unknown
-from clbench.results import find_runs
 from clbench.sources import BUILT_IN
 from clbench.text import DASH, text_table
 
@@ -53,6 +52,8 @@ def _models(_what: str, _: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _runs(_what: str, paths: Sequence[Path]) -> list[dict[str, Any]]:
+    from clbench.results import find_runs  # not for what lists plug-ins: it takes pydantic
+
     runs, skipped = find_runs(paths)
     for line in skipped:
         print(line, file=sys.stderr)

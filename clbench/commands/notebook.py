@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clbench import engine
 from clbench.commands.progress import TerminalReporter
+from clbench.commands.run import run_one
+from clbench.engine import Reporter
 from clbench.errors import InputError, RunError
-from clbench.plugins import Plan, canonical, component_of, make_plan
+from clbench.plugins import Made, Plan, canonical, component_of, make_plan
 from clbench.report import Runs
 from clbench.results import Run
 from clbench.scenario import Scenario
@@ -47,26 +48,27 @@ def run(
     if arguments:
         settings = {**settings, "scenario_args": {**arguments, **(settings.get("scenario_args") or {})}}
     expressions = [_expression(strategy, objects) for strategy in strategies]
+    made: Made = {}
     plans = [
-        make_plan({**settings, "scenario": name, "strategy": expression, "seed": seed}, objects)
+        make_plan({**settings, "scenario": name, "strategy": expression, "seed": seed}, objects, made)
         for expression in dict.fromkeys(expressions)
         for seed in dict.fromkeys(seeds)
     ]
     return _run_all(plans, TerminalReporter(verbosity))
 
 
-def _run_all(plans: Sequence[Plan], reporter: TerminalReporter) -> Runs:
-    runs, failures = [], []
-    for plan in plans:
+def _run_all(plans: list[Plan], reporter: Reporter) -> Runs:
+    runs: list[Run] = []
+    failures, count = [], len(plans)
+    while plans:
+        plan = plans.pop(0)
+        name = f"{plan.config.strategy}, seed {plan.config.seed}"
         try:
-            result = engine.run(plan, reporter)
-        except RunError as error:
-            failures.append(f"{plan.config.strategy}, seed {plan.config.seed}: {error}")
-            continue
-        folder = engine.run_folder(plan.config)
-        runs.append(Run(folder.path, result, folder.read_config()))
+            runs.append(run_one(plan, reporter))
+        except (InputError, RunError) as error:
+            failures.append(f"{name}: {error}")
     if failures:
-        raise RunError(f"{len(failures)} of {len(plans)} runs failed: {'; '.join(failures)}")
+        raise RunError(f"{len(failures)} of {count} runs failed: {'; '.join(failures)}")
     return Runs(runs)
 
 

@@ -105,7 +105,9 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         if not state.rows:
             folder.remove_log()
         hardware = describe_hardware(device, config.precision)
-        folder.write_environment(describe_environment(prepared.data_sha256, config.model_sha256, hardware))
+        _begin_part(state, int(hardware["threads"]), report)
+        environment = describe_environment(prepared.data_sha256, config.model_sha256, hardware)
+        folder.write_environment({**environment, "parts": state.parts})
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)
         for row in range(state.rows, len(prepared.tasks) + 1):
@@ -120,6 +122,18 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
     folder.write_config(settings)  # again: somebody may have taken the folder away meanwhile
     folder.write_result(result)
     return result
+
+
+def _begin_part(state: State, threads: int, report: Reporter) -> None:
+    """Note on how many threads the run goes on: sums over threads differ in their last digits."""
+    before = {part["threads"] for part in state.parts}
+    if before - {threads}:
+        report.warn(
+            f"begun on {', '.join(map(str, sorted(before)))} threads, goes on with {threads}: results may differ in the "
+            "last digits from those of an uninterrupted run"
+        )
+    step = state.training["step"] if state.training else 0
+    state.parts.append({"rows_done": state.rows, "steps_done": step, "threads": threads})
 
 
 def _restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:

@@ -32,6 +32,7 @@ class State:
         predictions: the columns of predictions.parquet; tasks and labels as numbers.
         learned: names of the parameters that learned in any task.
         training: where inside a task the run is, None between tasks.
+        parts: where each part of a run that was interrupted began, and on how many threads it ran.
     """
 
     rows: int = 0
@@ -45,6 +46,7 @@ class State:
     trainable_parameters: int = 0
     learned: list[str] = field(default_factory=list)
     training: dict[str, Any] | None = None
+    parts: list[dict[str, int]] = field(default_factory=list)
 
 
 def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:

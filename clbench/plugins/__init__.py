@@ -31,6 +31,6 @@ if TYPE_CHECKING:
         source_hash as source_hash,
     )
     from clbench.plugins.objects import component_of as component_of
-    from clbench.plugins.plan import Plan as Plan, make_plan as make_plan
+    from clbench.plugins.plan import Made as Made, Plan as Plan, make_plan as make_plan
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

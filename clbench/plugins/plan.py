@@ -73,7 +73,9 @@ def make_plan(
 
     for needed in ("scenario", "strategy"):
         if not isinstance(options.get(needed), str) or not options[needed]:
-            raise InputError(f"--{needed} is missing; `clbench list` shows what there is")
+            fault = f"{needed} = {options[needed]!r} is not a name" if options.get(needed) else f"--{needed} is missing"
+            names = {"scenario": "scenarios", "strategy": "strategies"}[needed]
+            raise InputError(f"{fault}; `clbench list {names}` shows what there is")
     scenario_name, scenario_file = locate("scenario", options["scenario"])
     scenario_class = objects.get(f"scenario:{scenario_name}") or plugins.load("scenario", scenario_file)
     resolved = {**scenario_class.defaults, **{key: value for key, value in options.items() if value is not None}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import subprocess
 import sys
@@ -14,6 +15,11 @@ from typing import Any
 import clbench
 
 PACKAGES = ("torch", "transformers", "datasets", "peft", "accelerate", "safetensors", "numpy", "scikit-learn")
+# What the names of environment variables begin with that libraries read.
+LIBRARIES = (
+    *("ACCELERATE_", "ATEN_", "CUBLAS_", "CUDA_", "CUDNN_", "DNNL_", "GOMP_", "KMP_", "MKL_", "NCCL_", "NVIDIA_"),
+    *("OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TORCH_", "TRANSFORMERS_"),
+)
 # Distributions that a run uses where they are installed, and the modules that they bring.
 OPTIONAL = {"avalanche-lib": "avalanche"}
 
@@ -30,9 +36,15 @@ def describe_environment(
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "versions": {"clbench": clbench.__version__, "python": platform.python_version(), **versions},
         "hardware": dict(hardware),
+        "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
         "model_sha256": model_sha256,
         "data_sha256": data_sha256,
     }
+
+
+def _matters(name: str) -> bool:
+    """Whether an environment variable may speed up, slow down or change what libraries compute; none with secrets."""
+    return name.startswith(LIBRARIES) and "TOKEN" not in name
 
 
 def _git(*arguments: str) -> str | None:

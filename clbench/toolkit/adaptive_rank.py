@@ -69,7 +69,7 @@ class AdaptiveRank(Strategy):
         Raises:
             InputError: the task has fewer than 2 steps, so that no importance can be measured.
         """
-        steps = config.steps_per_epoch(len(task.train)) * config.epochs
+        steps = config.steps(len(task.train))
         if steps < 2:
             raise InputError(f"adaptive_rank = True with {steps} step for task {task.name!r}; allowed: 2 steps or more")
         self.schedule.total_step = steps

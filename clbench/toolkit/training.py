@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,7 +35,7 @@ class Training:
         self.config, self.strategy, self.learner, self.task, self.examples = config, strategy, learner, task, examples
         self.lengths = [length(example) for example in examples]
         self.steps_per_epoch = config.steps_per_epoch(len(examples))
-        self.steps = self.steps_per_epoch * config.epochs
+        self.steps = config.steps(len(examples))
         self.step = self.seen = 0
         self.micro_batch_size = -(-config.batch_size // config.accumulation)
         self.batches: list[list[int]] = []
@@ -187,7 +189,18 @@ def _accelerator(config: RunConfig, learner: Learner) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)
     # The learner casts by itself, also outside training; accelerate scales fp16 gradients.
     precision = "fp16" if config.precision == "fp16" else "no"
-    return Accelerator(cpu=learner.device.type == "cpu", mixed_precision=precision, device_placement=False)
+    with _without_settings_in_the_environment():
+        return Accelerator(cpu=learner.device.type == "cpu", mixed_precision=precision, device_placement=False)
+
+
+@contextmanager
+def _without_settings_in_the_environment() -> Iterator[None]:
+    """Inside, accelerate finds no settings of its own among the environment variables: a run's are in its config."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def parameter_groups(

@@ -253,4 +253,4 @@ def test_resume_of_a_finished_run_prints_it_and_of_a_changed_one_is_refused(
     finally:
         config.write_text(original, encoding="utf-8")
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
-    assert "00000000" in refused.err
+    assert "config.json: was edited" in refused.err

@@ -80,6 +80,7 @@ class AvalancheStrategy(Strategy):
         if self.inner is None:
             self._start(learner, config)
         self.inner.optimizer.state.clear()
+        self.inner.train_epochs = config.epochs_of(len(task.train))
         experience = make_experience(task.train, task.position, learner.labels, config.max_length)
         seed = stream_seed(config.seed, "avalanche", task.name)
         try:

@@ -1,0 +1,127 @@
+"""Plans for `run`, `resume` and `check`: everything is checked before anything starts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import clbench
+from clbench import engine
+from clbench.clock import Clock
+from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
+from clbench.errors import InputError
+from clbench.plugins import Made, Plan, literal, make_plan
+from clbench.results import RunFolder
+from clbench.text import shorten
+
+MOST_SEEDS = 10_000
+
+
+def plan_runs(
+    options: dict[str, Any],
+    strategies: Sequence[str],
+    seeds: Sequence[str],
+    scenario_arguments: Sequence[str],
+    config_file: Path | None,
+) -> list[Plan]:
+    """A checked plan for every strategy and seed, before any of them starts.
+
+    Args:
+        options: settings given on the command line.
+        strategies, seeds: those given; the config file's or the defaults where empty.
+        scenario_arguments: ``K=V`` strings; V is a Python literal or else a string.
+        config_file: a YAML file of settings that the command line overrides; ``strategy`` and ``seed`` may be lists.
+    """
+    base = {**(read_config_file(config_file) if config_file else {}), **options}
+    arguments = key_values(scenario_arguments)
+    in_file = base.get("scenario_args") or {}
+    if arguments and isinstance(in_file, dict):  # what else it is, make_plan refuses
+        base["scenario_args"] = {**in_file, **arguments}
+    expressions = list(strategies) or _listed(base.get("strategy", ""))
+    numbers = [seed for given in (list(seeds) or _listed(base.get("seed", 0))) for seed in _seeds(given)]
+    made: Made = {}
+    return [
+        make_plan({**base, "strategy": expression, "seed": seed}, made=made)
+        for expression in _once(expressions)
+        for seed in _once(numbers)
+    ]
+
+
+def plan_again(folder: Path) -> Plan:
+    """The plan of the run in ``folder``, from its config.json.
+
+    Raises:
+        InputError: the folder holds no run, or its plug-ins, its data, its model or clbench changed since it was begun.
+    """
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{str(folder)!r} holds no run (no config.json); allowed: a run's folder (`clbench list runs`)"
+        )
+    stored = RunFolder(folder).read_config()
+    config = {key: value for key, value in stored.items() if key not in ("hash8", "clbench", *WORKED_OUT)}
+    place = folder.resolve()
+    if len(place.parents) < 3:
+        raise InputError(f"{str(folder)!r} lies in no results folder; allowed: RESULTS/SCENARIO/STRATEGY/RUN")
+    plan = make_plan({**config, "output_dir": str(place.parents[2])})
+    if plan.config.sha256 != identity(stored):
+        now = {**plan.config.model_dump(), "clbench": clbench.__version__}
+        changed = [key for key in now if key not in NOT_SCIENCE and now[key] != stored.get(key)]
+        raise InputError(
+            f"{folder} was begun with other contents: {', '.join(changed) or 'its settings'} changed since; "
+            "restore them, or run the command again to start a new run"
+        )
+    if (expected := engine.run_folder(plan.config).path.resolve()) != place:
+        raise InputError(f"{folder} was renamed or moved: its run belongs to {expected}; move it back to go on")
+    return plan
+
+
+def print_plans(plans: Sequence[Plan]) -> int:
+    """Check what can be checked without training, and say what would be run, with every resolved value."""
+    for plan in {plan.config.strategy: plan for plan in reversed(plans)}.values():
+        engine.prepare(plan, Clock())  # loads the model and sets the strategy up
+    for plan in plans:
+        values = {k: v for k, v in plan.config.model_dump().items() if k not in NOT_SCIENCE and k not in WORKED_OUT}
+        print(f"{engine.run_folder(plan.config).path}\n{json.dumps(values, indent=2, default=list)}")
+    return 0
+
+
+def key_values(texts: Sequence[str]) -> dict[str, Any]:
+    """The values of ``--scenario-arg``: each a Python literal or else a string."""
+    return dict(map(_key_value, texts))
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _once(values: Sequence[Any]) -> list[Any]:
+    """``values`` without repetition; they need not be hashable, as what they are is checked later."""
+    return [value for number, value in enumerate(values) if value not in values[:number]]
+
+
+def _seeds(given: object) -> Iterable[object]:
+    """The seeds that ``given`` spells: a number, or a text such as ``0-4`` or ``0,2,5-7``."""
+    if not isinstance(given, str):
+        return [given]
+    numbers: list[int] = []
+    for part in given.split(","):
+        found = re.fullmatch(r"\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
+        if not first <= last < first + MOST_SEEDS:
+            allowed = f"a number, 0-4 or 0,2,5 (at most {MOST_SEEDS} seeds)"
+            raise InputError(f"--seed = {shorten(given, 60)} is not allowed; allowed: {allowed}")
+        numbers += range(first, last + 1)
+    return numbers
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise InputError(f"--scenario-arg {text!r} cannot be read; write K=V, such as train=300")
+    try:
+        return key, literal(value, key)
+    except InputError:
+        return key, value
