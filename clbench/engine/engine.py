@@ -129,8 +129,8 @@ def _begin_part(state: State, threads: int, report: Reporter) -> None:
     before = {part["threads"] for part in state.parts}
     if before - {threads}:
         report.warn(
-            f"begun on {', '.join(map(str, sorted(before)))} threads, goes on with {threads}: results may differ in the "
-            "last digits from those of an uninterrupted run"
+            f"begun on {', '.join(map(str, sorted(before)))} threads, goes on with {threads}: results may differ "
+            "in the last digits from those of an uninterrupted run"
         )
     step = state.training["step"] if state.training else 0
     state.parts.append({"rows_done": state.rows, "steps_done": step, "threads": threads})
@@ -216,7 +216,7 @@ def _record(job: Job, row: int, trained: bool) -> None:
     for warning in state.warnings:
         if warning["after_task"] == row:
             job.report.warn(warning["text"])
-            folder.append_log({"event": "forgetting", **warning})
+            folder.append_log(warning)
     seconds = learner.clock.read()
     folder.append_log({"event": "row", "after_task": row, "accuracy": state.accuracy[row], "seconds": seconds})
 

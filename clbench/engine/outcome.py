@@ -41,7 +41,8 @@ def make_result(prepared: Prepared, state: State, peak_memory: int) -> dict[str,
         "metrics": compute_metrics(state.accuracy),
         "macro_f1_matrix": state.macro_f1,
         "metrics_f1": compute_metrics(state.macro_f1),
-        "forgetting_warnings": [warning["text"] for warning in state.warnings],
+        "forgetting_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "forgetting"],
+        "learning_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "not_learned"],
         "cost": _cost(prepared, state, peak_memory),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +51,7 @@ class State:
 
 
 def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
-    """Add a row to the matrices, its predictions, and a warning for each task that has been forgotten."""
+    """Add a row to the matrices, its predictions, and a warning for each task that was forgotten or not learned."""
     if any(not math.isfinite(c) for evaluation in evaluations if evaluation for c in evaluation.confidences):
         place = f"after {prepared.tasks[row - 1].name}" if row else "before training"
         raise RunError(
@@ -61,6 +62,7 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
     state.accuracy.append([e.accuracy if e else None for e in evaluations])
     state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
     _record_predictions(state, row, evaluations)
+    _warn_of_no_learning(prepared, state, row, evaluations)
     for position, evaluation in enumerate(evaluations):
         if evaluation is None:
             continue
@@ -69,7 +71,20 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
         if learned is not None and evaluation.accuracy < FORGETTING_THRESHOLD * learned:
             text = f"{task} is being forgotten: accuracy {evaluation.accuracy:.3f} after {prepared.tasks[row - 1].name}"
             text += f", {learned:.3f} right after learning"
-            state.warnings.append({"after_task": row, "task": task, "text": text})
+            state.warnings.append({"event": "forgetting", "after_task": row, "task": task, "text": text})
+
+
+def _warn_of_no_learning(prepared: Prepared, state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
+    """Warn where the task just trained on is answered no better than with its most frequent label."""
+    evaluation = evaluations[row - 1] if row else None
+    if evaluation is None or len(set(evaluation.labels)) < 2:
+        return
+    most_frequent = max(Counter(evaluation.labels).values()) / len(evaluation.labels)
+    if evaluation.accuracy <= most_frequent:
+        task = prepared.tasks[row - 1].name
+        text = f"{task} was not learned: accuracy {evaluation.accuracy:.3f}, {most_frequent:.3f} with always the same "
+        text += "label; try more --epochs or another --lr or --head-lr"
+        state.warnings.append({"event": "not_learned", "after_task": row, "task": task, "text": text})
 
 
 def _record_predictions(state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:

@@ -80,6 +80,8 @@ def make_plan(
     scenario_class = objects.get(f"scenario:{scenario_name}") or plugins.load("scenario", scenario_file)
     resolved = {**scenario_class.defaults, **{key: value for key, value in options.items() if value is not None}}
     resolved.setdefault("setting", scenario_class.settings[0])
+    if options.get("epochs") is not None:
+        resolved.setdefault("min_steps", 0)  # who gives the epochs means them
 
     components, members = [], []
     for component in parse_expression(options["strategy"]):

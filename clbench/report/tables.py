@@ -10,6 +10,7 @@ from clbench.results import COSTS, METRICS
 from clbench.text import DASH, clean, fixed, shorten, text_table
 
 LONGEST_TASK_NAME = 24
+WARNINGS = ("learning_warnings", "forgetting_warnings")
 
 
 def matrix_table(result: Mapping[str, Any]) -> str:
@@ -39,7 +40,7 @@ def result_summary(result: Mapping[str, Any]) -> str:
             metrics_table(result["metrics"]),
             "",
             text_table(["cost", "value"], cost),
-            *(f"warning: {clean(line)}" for line in result.get("forgetting_warnings", [])),
+            *(f"warning: {clean(line)}" for key in WARNINGS for line in result.get(key, [])),
         ]
     )
 

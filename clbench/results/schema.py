@@ -65,7 +65,7 @@ def validate_result(result: object, path: Path | str) -> dict[str, Any]:
 
     Every key of the format must be there with its type, matrices with their shapes, and ``metrics`` and
     ``forgetting_matrix`` must be what the accuracy matrix gives, to 1e-9: an edited file is refused. The optional
-    ``macro_f1_matrix`` and ``metrics_f1`` are held to the same, ``forgetting_warnings`` are lines. Others are free.
+    ``macro_f1_matrix`` and ``metrics_f1`` are held to the same, the warnings are lines. Others are free.
 
     Raises:
         InputError: one line naming the file, what is wrong with it and what to do.
@@ -81,9 +81,10 @@ def validate_result(result: object, path: Path | str) -> dict[str, Any]:
     _check_metrics(result, "metrics", "accuracy_matrix", path)
     _check_forgetting(result, path)
     _check_cost(result["cost"], path)
-    warnings = result.get("forgetting_warnings", [])
-    if not isinstance(warnings, list) or not all(isinstance(line, str) for line in warnings):
-        raise InputError(f"{path}: forgetting_warnings is {_short(warnings)}; allowed: a list of lines; {REMEDY}")
+    for key in ("forgetting_warnings", "learning_warnings"):
+        lines = result.get(key, [])
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise InputError(f"{path}: {key} is {_short(lines)}; allowed: a list of lines; {REMEDY}")
     if result.get("macro_f1_matrix") is not None:
         _check_matrix(result, "macro_f1_matrix", path)
         if result.get("metrics_f1") is not None:

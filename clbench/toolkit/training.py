@@ -40,9 +40,10 @@ class Training:
         self.micro_batch_size = -(-config.batch_size // config.accumulation)
         self.batches: list[list[int]] = []
         self.losses: list[Tensor] = []
-        self.accelerator = _accelerator(config, learner)
         groups = parameter_groups(learner.named_parameters(), learner.learning_rates, config.weight_decay)
-        self.optimizer = self.accelerator.prepare(torch.optim.AdamW(groups, fused=True))
+        with _without_settings_in_the_environment():
+            self.accelerator = _accelerator(config, learner)
+            self.optimizer = self.accelerator.prepare(torch.optim.AdamW(groups, fused=True))
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
         torch.manual_seed(stream_seed(config.seed, "dropout", task.name))
         learner.model.train()
@@ -189,8 +190,7 @@ def _accelerator(config: RunConfig, learner: Learner) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)
     # The learner casts by itself, also outside training; accelerate scales fp16 gradients.
     precision = "fp16" if config.precision == "fp16" else "no"
-    with _without_settings_in_the_environment():
-        return Accelerator(cpu=learner.device.type == "cpu", mixed_precision=precision, device_placement=False)
+    return Accelerator(cpu=learner.device.type == "cpu", mixed_precision=precision, device_placement=False)
 
 
 @contextmanager
