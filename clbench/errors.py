@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from clbench.text import clean
+from clbench.text import clean, shorten
+
+LONGEST = 2000  # characters of a line that holds what somebody gave
 
 
 class ClbenchError(Exception):
@@ -18,7 +20,7 @@ class ClbenchError(Exception):
 
     def __init__(self, message: str) -> None:
         # Names in it may be anyone's: no line breaks, no control characters for the terminal.
-        super().__init__(clean(" ".join(message.splitlines())))
+        super().__init__(shorten(clean(" ".join(message.splitlines())), LONGEST))
 
     def __str__(self) -> str:
         return "; and ".join([super().__str__(), *getattr(self, "__notes__", [])])

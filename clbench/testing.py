@@ -21,6 +21,7 @@ or at the terminal ``python -m clbench check ./mine.py``. All runs are tiny, on 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -77,7 +78,7 @@ def report(name: str, arguments: Mapping[str, Any] | None = None) -> int:
         InputError: there is no such plug-in, or arguments are given for a strategy, whose arguments stand in its
             expression.
     """
-    is_expression = ("+" in name or "(" in name) and not Path(name).is_file()
+    is_expression = ("+" in name or "(" in name) and not os.path.isfile(name)
     kind = "strategy" if is_expression else plugins.kind_of(name)
     if kind == "strategy" and arguments:
         raise InputError(f"{name!r} is a strategy and takes no --scenario-arg; write NAME(key=value)")

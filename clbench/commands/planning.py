@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def plan_again(folder: Path) -> Plan:
     Raises:
         InputError: the folder holds no run, or its plug-ins, its data, its model or clbench changed since it was begun.
     """
-    if not (folder / "config.json").is_file():
+    if not os.path.isfile(folder / "config.json"):  # not is_file(), which raises for a name too long
         raise InputError(
             f"{str(folder)!r} holds no run (no config.json); allowed: a run's folder (`clbench list runs`)"
         )

@@ -18,8 +18,7 @@ from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter
-from clbench.engine.state import State, prediction_columns, record_row, restore, save
-from clbench.errors import InputError
+from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore_or_start, save
 from clbench.models import choose_device, describe_hardware, import_libraries, peak_memory, reset_peak_memory
 from clbench.plugins import Plan
 from clbench.results import RunFolder, check_belonging, describe_environment
@@ -101,11 +100,11 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         prepared = prepare(plan, clock)
         settings = {**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8}
         folder.write_config(settings)
-        state = _restore(prepared, folder, report)
+        state = restore_or_start(prepared, folder, report)
         if not state.rows:
             folder.remove_log()
         hardware = describe_hardware(device, config.precision)
-        _begin_part(state, int(hardware["threads"]), report)
+        begin_part(state, int(hardware["threads"]), report)
         environment = describe_environment(prepared.data_sha256, config.model_sha256, hardware)
         folder.write_environment({**environment, "parts": state.parts})
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
@@ -122,30 +121,6 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
     folder.write_config(settings)  # again: somebody may have taken the folder away meanwhile
     folder.write_result(result)
     return result
-
-
-def _begin_part(state: State, threads: int, report: Reporter) -> None:
-    """Note on how many threads the run goes on: sums over threads differ in their last digits."""
-    before = {part["threads"] for part in state.parts}
-    if before - {threads}:
-        report.warn(
-            f"begun on {', '.join(map(str, sorted(before)))} threads, goes on with {threads}: results may differ "
-            "in the last digits from those of an uninterrupted run"
-        )
-    step = state.training["step"] if state.training else 0
-    state.parts.append({"rows_done": state.rows, "steps_done": step, "threads": threads})
-
-
-def _restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
-    """The state to go on from; --overwrite starts again where the checkpoint is of no use."""
-    try:
-        return restore(prepared, folder, report)
-    except InputError as error:
-        if not prepared.config.overwrite:
-            raise
-        report.warn(f"{error}; starting again")
-        remove_checkpoint(folder.checkpoint)
-        return State()
 
 
 def _train(job: Job, position: int) -> bool:

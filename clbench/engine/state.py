@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.engine.checkpoint import load_checkpoint
+from clbench.engine.checkpoint import load_checkpoint, remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
-from clbench.errors import RunError
+from clbench.errors import InputError, RunError
 from clbench.results import RunFolder
 from clbench.toolkit import Evaluation
 
@@ -154,3 +154,27 @@ def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
     steps = f" and {state.training['step']} steps" if state.training else ""
     report.say(f"resuming {folder.path} after {state.rows - 1} of {len(prepared.tasks)} tasks{steps}")
     return state
+
+
+def restore_or_start(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
+    """The state to go on from; --overwrite starts again where the checkpoint is of no use."""
+    try:
+        return restore(prepared, folder, report)
+    except InputError as error:
+        if not prepared.config.overwrite:
+            raise
+        report.warn(f"{error}; starting again")
+        remove_checkpoint(folder.checkpoint)
+        return State()
+
+
+def begin_part(state: State, threads: int, report: Reporter) -> None:
+    """Note on how many threads the run goes on: sums over threads differ in their last digits."""
+    before = {part["threads"] for part in state.parts}
+    if before - {threads}:
+        report.warn(
+            f"begun on {', '.join(map(str, sorted(before)))} threads, goes on with {threads}: results may differ "
+            "in the last digits from those of an uninterrupted run"
+        )
+    step = state.training["step"] if state.training else 0
+    state.parts.append({"rows_done": state.rows, "steps_done": step, "threads": threads})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def model_identity(name: str) -> str:
         return name
     path = model_path(name)
     folder = Path(path)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return f"{name}@{_hub_commit(name)}"
     digest = hashlib.sha256()
     for file in sorted(file for file in folder.iterdir() if file.suffix in READ and file.is_file()):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from clbench.errors import InputError
 
 MAX_LENGTH = 2000
+# A word of Python's, such as lambda, as a name: no argument is called so, but the line should name one that is.
+KEYWORD = re.compile(rf"\b(?:{'|'.join(keyword.kwlist)})(?=\s*=(?!=))")
+ESCAPE = "_of_python_"
 
 
 @dataclass(frozen=True)
@@ -81,22 +86,28 @@ def _parse_component(part: str, whole: str) -> Component:
 
 
 def _parse_arguments(text: str, part: str) -> dict[str, Any]:
-    try:
-        call = ast.parse(f"_({text}\n)", mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise InputError(f"cannot read the arguments of {part!r}; write NAME(key=value, ...)") from None
+    call = _parsed(text) or _parsed(KEYWORD.sub(rf"{ESCAPE}\g<0>", text))
+    if call is None:
+        raise InputError(f"cannot read the arguments of {part!r}; write NAME(key=value, ...)")
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "_":
         raise InputError(f"cannot read {part!r}; write NAME(key=value, ...)")
     if call.args:
         raise InputError(f"{part!r} has the value {_spelling(call.args[0])!r} without a name; write key=value")
     arguments: dict[str, Any] = {}
-    for keyword in call.keywords:
-        if keyword.arg is None or keyword.arg in arguments:
-            raise InputError(
-                f"{part!r} gives {keyword.arg or '**'!r} twice or without a name; write key=value once each"
-            )
-        arguments[keyword.arg] = literal(_spelling(keyword.value), f"{keyword.arg} in {part!r}")
+    for argument in call.keywords:
+        name = (argument.arg or "").removeprefix(ESCAPE)
+        if not name or name in arguments:
+            raise InputError(f"{part!r} gives {name or '**'!r} twice or without a name; write key=value once each")
+        arguments[name] = literal(_spelling(argument.value), f"{name} in {part!r}")
     return arguments
+
+
+def _parsed(text: str) -> ast.expr | None:
+    """``text`` as the arguments of a call; None where it is none."""
+    try:
+        return ast.parse(f"_({text}\n)", mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
 
 
 def _spelling(node: ast.expr) -> str:

@@ -11,6 +11,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import typing
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from clbench.errors import InputError, unknown
+from clbench.errors import ClbenchError, InputError, unknown
 from clbench.plugins.arguments import check_arguments
 from clbench.plugins.foreign import foreign_summaries, is_foreign, module_of
 from clbench.plugins.hashing import source_hash
@@ -78,7 +79,7 @@ def find(kind: str, name: str) -> Path:
         path = Path(name).expanduser()
         if path.suffix != ".py":
             raise InputError(f"{kind} file {name!r} is not a .py file; allowed: a name or the path of a .py file")
-        if not path.is_file():
+        if not os.path.isfile(path):  # not path.is_file(), which raises for a name too long
             raise InputError(f"{kind} file {name!r} does not exist; allowed: a name or the path of a .py file")
         return path.resolve()
     if kind == "strategy" and is_foreign(name):
@@ -161,11 +162,23 @@ def construct(cls: type[Any], label: str, arguments: dict[str, Any], **context: 
     """A plug-in of the class ``cls``; otherwise as :func:`build`."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     keywords = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    check_arguments(label, parameters, typing.get_type_hints(cls.__init__), arguments, context)
+    check_arguments(label, parameters, _type_hints(cls, label), arguments, context)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     if (unasked := [key for key in context if key not in keywords]) and not takes_any:
         raise InputError(f"{label}: its constructor must take {unasked[0]!r}; it takes: {', '.join(keywords)}")
-    return cls(**{**context, **arguments})
+    try:
+        return cls(**{**context, **arguments})
+    except ClbenchError:
+        raise
+    except Exception as error:
+        raise InputError(f"{label} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _type_hints(cls: type[Any], label: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls.__init__)
+    except Exception as error:  # whatever evaluating somebody's annotations raises
+        raise InputError(f"{label}: its annotations cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _parse(path: Path) -> ast.Module:

@@ -145,7 +145,7 @@ class RunFolder:
     def is_being_overwritten(self) -> bool:
         """Whether an unfinished run of --overwrite lies here, which the same command goes on with."""
         try:
-            return not (self.path / "result.json").exists() and bool(self.read_config().get("overwrite"))
+            return not os.path.exists(self.path / "result.json") and bool(self.read_config().get("overwrite"))
         except InputError:
             return False
 
@@ -164,7 +164,7 @@ class RunFolder:
             InputError: it is broken, or predictions.parquet is not the file that it was made with.
         """
         path = self.path / "result.json"
-        if not path.exists():
+        if not os.path.exists(path):  # not path.exists(), which raises for a name too long
             return None
         result = validate_result(_read_json(path), path)
         self._check_predictions(result.get("predictions_sha256"))

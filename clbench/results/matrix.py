@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def read_matrix(path: str | Path) -> MatrixFile:
 
 
 def _read_text(path: Path) -> str:
-    if path.is_dir():
+    if os.path.isdir(path):  # not path.is_dir(), which raises for a name too long
         raise InputError(f"{path}: is a folder; give a CSV file or a run's result.json")
     try:
         with path.open("rb") as file:

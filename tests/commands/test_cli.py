@@ -34,12 +34,21 @@ class Mine(Scenario):
 TASK = """[Task(name, "text", LABELS, *(
             text_dataset([(f"{name} {split} {label}", label) for label in labels], LABELS)
             for split, labels in (("train", LABELS), ("dev", LABELS), ("test", TEST)))) for name in NAMES]"""
+STRATEGY = '''"""A strategy of a user."""
+from clbench import Strategy
+
+class Mine(Strategy):
+    def __init__(self, a: HINT = 1) -> None:
+        BODY
+'''
 FILES: dict[str, str | bytes] = {
     "tickets.py": SCENARIO.replace("BODY", "read_csv_tasks(self.path, seed=self.seed)"),
     "one.py": SCENARIO.replace("BODY", TASK.replace("TEST", "LABELS").replace("NAMES", '["app"]')),
     "unlabelled.py": SCENARIO.replace("BODY", TASK.replace("TEST", "LABELS[:1]").replace("NAMES", '["app", "web"]')),
     "syntax.py": "def (:\n",
     "raises.py": SCENARIO + 'raise RuntimeError("two\\nlines")\n',
+    "boom.py": STRATEGY.replace("HINT", "int").replace("BODY", "raise KeyError('bang')"),
+    "hints.py": STRATEGY.replace("HINT", '"Nope"').replace("BODY", "pass"),
     "nothing.py": '"""No class."""\n',
     "empty.csv": "",
     "header.csv": "task,text,label\n",
@@ -120,7 +129,7 @@ MISSING = [
 ]
 WRONG = [
     ([*NAIVE, "--epochs", "abc"], ["--epochs", "integer"]),
-    ([*NAIVE, "--seed", "x"], ["--seed", "integer"]),
+    ([*NAIVE, "--seed", "x"], ["--seed", "0-4"]),
     ([*NAIVE, "--lr", "fast"], ["--lr", "number"]),
     ([*NAIVE, "--lr", "nan"], ["lr = nan", "finite"]),
     ([*NAIVE, "--lr", "-1"], ["lr = -1.0", "greater than 0"]),
@@ -184,14 +193,31 @@ PATHS = [
     (["metrics", "binary.csv"], ["binary.csv"]),
     (["metrics", "blank.json"], ["blank.json", "accuracy_matrix"]),
 ]
+LONG = "/tmp/" + "x" * 5000
+LONG_OR_ODD: list[tuple[list[str], list[str]]] = [
+    *((arguments, ["/xxx"]) for arguments in (["resume", LONG], ["check", LONG], ["metrics", LONG], ["compare", LONG])),
+    ([*NAIVE, "--output-dir", LONG], ["/xxx"]),
+    ([*NAIVE, "--config", LONG], ["/xxx"]),
+    ([*TOY, "--strategy", f"/{'x' * 1000}.py"], ["/xxx"]),
+    ([*NAIVE, "--model", LONG], ["/xxx"]),
+    ([*NAIVE, "--device", "cuda:99999999999999999999"], ["cuda:9999"]),
+    ([*NAIVE, "--device", "cuda:\u0663"], ["cuda:\u0663"]),
+    ([*NAIVE, "--scenario-arg", f"train={'-' * 50000}5"], ["train"]),
+    ([*TOY, "--strategy", "ewc(lambda=5)"], ["'lambda'", "did you mean 'ewc_lambda'"]),
+    ([*TOY, "--strategy", "boom.py"], ["boom", "KeyError: 'bang'"]),
+    ([*TOY, "--strategy", "hints.py"], ["hints", "NameError", "Nope"]),
+    (TOY, ["`clbench list strategies`"]),
+]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parts"), [pytest.param(*case, id=" ".join(case[0])) for case in (*UNKNOWN, *MISSING, *WRONG, *PATHS)]
+    ("arguments", "parts"),
+    [pytest.param(*case, id=" ".join(case[0])[:99]) for case in (*UNKNOWN, *MISSING, *WRONG, *PATHS, *LONG_OR_ODD)],
 )
 @pytest.mark.usefixtures("folder")
 def test_bad_input_is_one_line(arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     line = refusal(arguments, capsys)
+    assert len(line) < 2100
     for part in parts:
         assert part in line
 
