@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import sys
 import traceback
@@ -14,6 +13,7 @@ from clbench import engine, report
 from clbench.commands.progress import TerminalReporter
 from clbench.engine import Reporter, profile_lines
 from clbench.errors import ClbenchError, InputError, RunError
+from clbench.models import release_memory
 from clbench.plugins import Plan
 from clbench.results import Run
 
@@ -67,7 +67,7 @@ def run_one(plan: Plan, reporter: Reporter) -> Run:
         raise RunError(f"{reason}; the traceback is in {folder.path / 'log.jsonl'}") from error
     finally:
         del plan
-        gc.collect()  # models and strategies know each other
+        release_memory()
     return Run(folder.path, result, folder.read_config())
 
 

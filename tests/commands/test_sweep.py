@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
 
 import accelerate
 import pytest
+import torch
 from filelock import FileLock
 
 from clbench import engine, report
@@ -17,6 +19,7 @@ from clbench.cli import main
 from clbench.commands.planning import plan_runs
 from clbench.commands.run import run_plans
 from clbench.errors import InputError
+from clbench.models.hardware import release_memory
 from clbench.plugins.plan import make_plan
 from clbench.results.runs import find_runs
 
@@ -124,6 +127,23 @@ def test_a_finished_run_leaves_nothing_in_memory(tmp_path: Path) -> None:
     kept = [weakref.ref(plan.strategy.members[0][1]) for plan in plans]
     assert run_plans(plans, verbosity=-1) == 0
     assert [strategy() for strategy in kept] == [None, None]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at Linux's own figures")
+def test_the_memory_of_a_run_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        return int(re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[0]) // 1024
+
+    before = resident()
+    # Blocks too small for pages of their own, as a run's activations are, with one at the top that stays.
+    blocks = [torch.ones(8_000) for _ in range(10_000)]
+    top = torch.ones(8_000)
+    grown = resident()
+    blocks.clear()
+    release_memory()
+    assert grown - before > 200
+    assert resident() - before < 100
+    assert top.sum() == 8_000
 
 
 def test_settings_of_accelerate_in_the_environment_change_nothing(

@@ -410,6 +410,31 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert [learning_rate_factor(step, 4, 1.0) for step in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
 
 
+def test_a_run_that_goes_on_with_another_number_of_threads_says_so(toy: dict[str, Any], tmp_path: Path) -> None:
+    class Heard(Reporter):
+        warnings: list[str] = []
+
+        def warn(self, line: str) -> None:
+            self.warnings.append(line)
+
+    with pytest.raises(Killed):
+        engine.run(plan_for("naive", tmp_path, Probe("before_task market"), **toy), Reporter())
+    plan, heard = plan_for("naive", tmp_path, **toy), Heard()
+    torch.set_num_threads(2)
+    try:
+        engine.run(plan, heard)
+    finally:
+        torch.set_num_threads(1)
+    assert [line for line in heard.warnings if "threads" in line] == [
+        "begun on 1 threads, goes on with 2: results may differ in the last digits from those of an uninterrupted run"
+    ]
+    environment = json.loads((engine.run_folder(plan.config).path / "environment.json").read_text())
+    assert environment["parts"] == [
+        {"rows_done": 0, "steps_done": 0, "threads": 1},
+        {"rows_done": 3, "steps_done": 0, "threads": 2},
+    ]
+
+
 def test_a_damaged_checkpoint_is_refused_by_name(toy: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(Killed):
         engine.run(plan_for("naive", tmp_path, Probe("before_task station"), **toy), Reporter())
