@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
-from clbench.toolkit import ExampleBuffer, Sampling, check_memory, memory_gradient
+from clbench.toolkit import ExampleBuffer, Sampling, check_memory, hold_rows, memory_gradient, other_rows
 
 
 class AGEM(Strategy):
@@ -42,6 +42,10 @@ class AGEM(Strategy):
         self.learner = learner
         self.buffer = ExampleBuffer(self.memory_size, self.sampling, learner.seed)
 
+    def before_task(self, learner: Learner, task: TaskData) -> None:
+        """Which output rows are of other tasks: where the task id is given no step moves them."""
+        self.others = other_rows(learner, task)
+
     def train_batch(self, batch: Batch) -> Batch:
         """Draw the step's memory batch, here so that a step that is tried again draws no other."""
         if len(self.buffer):
@@ -54,7 +58,9 @@ class AGEM(Strategy):
             return
         learning = [p for _, p in learner.named_parameters() if p.grad is not None]
         gradients = [p.grad for p in learning if p.grad is not None]
-        project(gradients, memory_gradient(learner, self.memory_batch, learning))
+        reference = memory_gradient(learner, self.memory_batch, learning)
+        hold_rows(learner, self.others, learning, reference)
+        project(gradients, reference)
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Offer the task's examples to the memory."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ExampleBuffer, check_memory, join, new_rows, remember
+from clbench.toolkit import ExampleBuffer, check_memory, hold_other_rows, join, new_rows, other_rows, remember
 
 
 class DER(Strategy):
@@ -47,6 +47,7 @@ class DER(Strategy):
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Which labels exist, and how many places the task's examples share."""
         self.places = self.buffer.places(len(task.train))
+        self.others = other_rows(learner, task)
         names, columns = learner.labels.names, learner.labels.columns
         begun = {column for each in columns[: learner.tasks_seen] for column in each}
         self.unknown = torch.tensor([column not in begun for column in range(len(names))], device=learner.device)
@@ -82,6 +83,10 @@ class DER(Strategy):
         # The same operations as the engine's, so that an excess of −1 cancels to the last bit.
         excess = batch["der_excess"] * learner.example_losses(logits, batch)
         return (excess + batch["der_distance"] * distances).mean()
+
+    def before_step(self, learner: Learner) -> None:
+        """Leave the output rows of other tasks as they are where the task id is given."""
+        hold_other_rows(learner, self.others)
 
     def after_step(self, learner: Learner) -> None:
         """Offer the step's new examples to the memory, with the logits that the step started from."""

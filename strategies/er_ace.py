@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
-from clbench.toolkit import ExampleBuffer, check_memory, join, new_rows, remember
+from clbench.toolkit import ExampleBuffer, check_memory, hold_other_rows, join, new_rows, other_rows, remember
 
 
 class ERACE(Strategy):
@@ -41,6 +41,7 @@ class ERACE(Strategy):
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """How many places the task's examples share, and its labels; a batch's own replace them in ``train_batch``."""
         self.places = self.buffer.places(len(task.train))
+        self.others = other_rows(learner, task)
         self._set_present(torch.tensor(task.columns, device=learner.device))
 
     def train_batch(self, batch: Batch) -> Batch:
@@ -67,6 +68,10 @@ class ERACE(Strategy):
         weights = 1 + batch["er_ace_excess"] if "er_ace_excess" in batch else 1.0
         # The same operations as the engine's, so that what is taken away cancels to the last bit.
         return (weights * losses - learner.example_losses(logits, batch)).mean()
+
+    def before_step(self, learner: Learner) -> None:
+        """Leave the output rows of other tasks as they are where the task id is given."""
+        hold_other_rows(learner, self.others)
 
     def after_step(self, learner: Learner) -> None:
         """Offer the step's new examples to the memory."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ExampleBuffer, check_memory, memory_gradient
+from clbench.toolkit import ExampleBuffer, check_memory, hold_rows, memory_gradient, other_rows
 
 
 class GEM(Strategy):
@@ -45,6 +45,10 @@ class GEM(Strategy):
         self.learner = learner
         self.buffer = ExampleBuffer(self.memory_size, "ring", learner.seed)
 
+    def before_task(self, learner: Learner, task: TaskData) -> None:
+        """Which output rows are of other tasks: where the task id is given no step moves them."""
+        self.others = other_rows(learner, task)
+
     def train_batch(self, batch: Batch) -> Batch:
         """Draw the step's memory batches, here so that a step that is tried again draws no others."""
         past = sorted({example["task_id"] for example in self.buffer.examples})
@@ -59,6 +63,8 @@ class GEM(Strategy):
         learning = [p for _, p in learner.named_parameters() if p.grad is not None]
         gradients = [p.grad for p in learning if p.grad is not None]
         past = [memory_gradient(learner, batch, learning) for batch in self.memory_batches]
+        for reference in past:
+            hold_rows(learner, self.others, learning, reference)
         gram = gram_matrix([*past, gradients])
         # Without a violated constraint g itself is the nearest. A loss that is no number is the engine's to report.
         if np.isfinite(gram).all() and (gram[-1, :-1] < 0).any():

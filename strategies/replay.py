@@ -14,7 +14,17 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ExampleBuffer, ReplayWindow, RunConfig, check_memory, divergences, join, stored_outputs
+from clbench.toolkit import (
+    ExampleBuffer,
+    ReplayWindow,
+    RunConfig,
+    check_memory,
+    divergences,
+    hold_other_rows,
+    join,
+    other_rows,
+    stored_outputs,
+)
 
 
 class Replay(Strategy):
@@ -28,6 +38,8 @@ class Replay(Strategy):
         sampling: "reservoir" keeps each of N seen examples with probability M/N; "class_balanced" shares the
             places equally among the labels; "ring" keeps each label's newest examples of each task; "herding" those
             whose mean feature is nearest to the label's (iCaRL); "greedy_balanced" is GDumb's sampler.
+        hold_rows: in the task setting the output rows of other tasks' labels stay as they are: few remembered texts
+            only spoil them.
         kl_weight: of the divergence from the stored distributions, 0 or more; 0 stores none. Not tuned.
     """
 
@@ -37,6 +49,7 @@ class Replay(Strategy):
         replay_batch_size: int = 16,
         sampling: Literal["reservoir", "class_balanced", "ring", "herding", "greedy_balanced"] = "reservoir",
         kl_weight: float = 0.0,
+        hold_rows: bool = True,
     ) -> None:
         check_memory("replay", memory_size, replay_batch_size)
         if kl_weight < 0:
@@ -45,12 +58,21 @@ class Replay(Strategy):
         self.replay_batch_size = replay_batch_size
         self.sampling = sampling
         self.kl_weight = kl_weight
+        self.hold_rows = hold_rows
 
     def setup(self, learner: Learner) -> None:
         """An empty memory."""
         self.learner = learner
         self.buffer = ExampleBuffer(self.memory_size, self.sampling, learner.seed)
         self.window = ReplayWindow(self.buffer, self.replay_batch_size)
+
+    def before_task(self, learner: Learner, task: TaskData) -> None:
+        """Which output rows are of other tasks."""
+        self.others = other_rows(learner, task) if self.hold_rows else None
+
+    def before_step(self, learner: Learner) -> None:
+        """Leave them as they are."""
+        hold_other_rows(learner, self.others)
 
     def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int | None:
         """Note how many steps the engine will take, so that no window goes beyond them."""

@@ -57,9 +57,12 @@ if TYPE_CHECKING:
     from clbench.toolkit.rehearsal import (
         ReplayWindow as ReplayWindow,
         divergences as divergences,
+        hold_other_rows as hold_other_rows,
+        hold_rows as hold_rows,
         join as join,
         memory_gradient as memory_gradient,
         new_rows as new_rows,
+        other_rows as other_rows,
         remember as remember,
         stored_outputs as stored_outputs,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.data import BUCKET_BATCHES, Batch, Example, concatenate, length, sorted_batches
+from clbench.data import BUCKET_BATCHES, Batch, Example, TaskData, concatenate, length, sorted_batches
 from clbench.learner import Learner
 from clbench.toolkit.buffer import ExampleBuffer
 
@@ -92,6 +92,43 @@ def new_rows(batch: Batch) -> Batch:
         return batch
     count = int((~batch["remembered"]).sum())
     return {key: value[:count] for key, value in batch.items()}
+
+
+def other_rows(learner: Learner, task: TaskData) -> Tensor | None:
+    """Which rows of the output layer are not of ``task``'s labels: bool (labels,); None where the id is not given.
+
+    Where it is given, no other task's row competes with this task's labels, so that nothing new is learned from moving
+    one: a memory of few texts only spoils it (:func:`hold_rows`).
+    """
+    if learner.labels.setting != "task":
+        return None
+    rows = torch.ones(len(learner.labels.names), dtype=torch.bool)
+    rows[list(task.columns)] = False
+    return rows.to(learner.device)
+
+
+def hold_rows(
+    learner: Learner, rows: Tensor | None, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]
+) -> None:
+    """Set the gradients of the output layer's ``rows`` to 0, in place, so that a step leaves these rows as they are.
+
+    Args:
+        learner: the model.
+        rows: which, bool (labels,); None holds none.
+        parameters, gradients: those that learn, and a gradient for each.
+    """
+    if rows is None:
+        return
+    of_head = {id(parameter) for parameter in learner.output_layer().parameters()}
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if id(parameter) in of_head and gradient is not None:
+            gradient.masked_fill_(rows.view(-1, *[1] * (gradient.ndim - 1)), 0.0)
+
+
+def hold_other_rows(learner: Learner, rows: Tensor | None) -> None:
+    """As :func:`hold_rows`, for the gradients of the step in progress."""
+    parameters = [parameter for _, parameter in learner.named_parameters()]
+    hold_rows(learner, rows, parameters, [parameter.grad for parameter in parameters])
 
 
 def remember(buffer: ExampleBuffer, places: int, new: Batch, **stored: Tensor) -> None:
