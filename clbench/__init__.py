@@ -1,8 +1,7 @@
 """clbench: which remedy to use when a fine-tuned model forgets."""
 
+import sys
 from typing import TYPE_CHECKING
-
-from clbench.doors import open_door
 
 if TYPE_CHECKING:
     from clbench.commands.notebook import run as run
@@ -14,4 +13,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__, __getattr__, __dir__ = open_door(__name__, __file__)
+if sys.version_info >= (3, 11):  # noqa: UP036 - an older one must get as far as __main__.py, which says that it is
+    from clbench.doors import open_door
+
+    __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -10,16 +10,30 @@ from typing import Annotated
 
 import typer
 
+from clbench import __version__
 from clbench.errors import ClbenchError
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=(
+    rich_markup_mode=None, pretty_exceptions_enable=False, help=(
         "Which remedy to use when a fine-tuned model forgets: runs sequences of tasks through strategies, records the "
         "accuracy and forgetting matrices and compares the strategies and their costs."
     ),
 )  # fmt: skip
 
 Paths = Annotated[list[Path] | None, typer.Argument(metavar="[PATH ...]", help="results or run folders [results]")]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="print the version and end")] = False,
+) -> None:
+    """Without a command: the help, or the version."""
+    if version:
+        print(f"clbench {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()

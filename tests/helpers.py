@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,24 @@ MOVING: dict[str, Any] = {
     "scenario_args": {"train": 60, "dev": 9, "test": 30},
     "device": "cpu",
 }
+
+
+@cache
+def interpreters() -> dict[tuple[int, int], str]:
+    """The CPythons that this machine has, by version: those on the PATH, and those that pyenv keeps."""
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep)]
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [folder / f"python3.{minor}" for minor in range(6, 20) for folder in folders]
+    candidates += sorted(kept.glob("3.*/bin/python"))
+    found: dict[tuple[int, int], str] = {}
+    for candidate in candidates:
+        if candidate.is_file():
+            program = "import sys; print(*sys.version_info[:2])"
+            done = subprocess.run([str(candidate), "-c", program], capture_output=True, text=True, check=False)
+            if done.returncode == 0:  # pyenv has stand-ins for versions that are not chosen here
+                major, minor = map(int, done.stdout.split())
+                found.setdefault((major, minor), str(candidate))
+    return found
 
 
 def strategy(name: str, learner: Learner | None = None, **arguments: Any) -> Any:

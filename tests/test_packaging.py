@@ -20,7 +20,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.helpers import ROOT
+import clbench
+from tests.helpers import ROOT, interpreters
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SMALL = ("--epochs", "1", "--scenario-arg", "train=30", "--scenario-arg", "dev=9", "--scenario-arg", "test=15")
@@ -78,6 +79,17 @@ def test_wheel_holds_the_code_at_its_place_and_nothing_else(wheels: dict[str, Pa
     assert found == {*sources, "clbench/py.typed"}
 
 
+def test_the_licence_travels_with_the_wheel(wheels: dict[str, Path]) -> None:
+    information = f"clbench-{PROJECT['version']}.dist-info"
+    with zipfile.ZipFile(wheels["sdist"]) as archive:
+        licence = archive.read(f"{information}/licenses/LICENSE").decode()
+        about = archive.read(f"{information}/METADATA").decode()
+    assert licence == (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION" in licence
+    assert "License-Expression: Apache-2.0\n" in about
+    assert f"\nVersion: {clbench.__version__}\n" in about
+
+
 def test_wheel_from_the_sdist_is_the_same(wheels: dict[str, Path]) -> None:
     assert members(wheels["sdist"]) == members(wheels["direct"])
 
@@ -114,15 +126,15 @@ def test_works_in_a_folder_with_plug_in_folders_of_its_own(
         (here / decoy).parent.mkdir(parents=True, exist_ok=True)
         (here / decoy).write_text("raise RuntimeError('the decoy was imported')\n")
 
-    def clbench(*arguments: str) -> str:
+    def command(*arguments: str) -> str:
         return call(python, "-m", "clbench", *arguments, cwd=here, **environment)
 
     file = call(python, "-c", "import clbench; print(clbench.__file__)", cwd=here, **environment)
     assert Path(file.strip()).is_relative_to(home)
-    listed = [row["name"] for row in json.loads(clbench("list", "strategies", "--json"))]
+    listed = [row["name"] for row in json.loads(command("list", "strategies", "--json"))]
     assert listed == sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))
-    assert "ewc_lambda" in clbench("describe", "ewc")
-    assert clbench("run", "--scenario", "toy", "--strategy", "ewc", *SMALL, "-q").startswith("ewc: toy")
+    assert "ewc_lambda" in command("describe", "ewc")
+    assert command("run", "--scenario", "toy", "--strategy", "ewc", *SMALL, "-q").startswith("ewc: toy")
     (result,) = here.glob("results/toy/ewc/*/result.json")
     assert json.loads(result.read_text())["status"] == "complete"
 
@@ -186,7 +198,8 @@ def shell_steps(text: str) -> list[list[str]]:
 def test_ci_runs_the_command_that_the_readme_gives_for_the_tests() -> None:
     chains = [steps for steps in shell_steps((ROOT / "README.md").read_text(encoding="utf-8")) if "pytest" in steps[-1]]
     (steps,) = [steps for steps in chains if "-m venv" in steps[0]]
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace('"$venv"', ".venv").splitlines()
+    text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    ci = text.replace('"$venv"', ".venv").replace('"$python"', "python3").splitlines()
     assert [line for line in ci if line in steps] == steps
     assert ci[-1] == steps[-1]
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
@@ -195,5 +208,48 @@ def test_ci_runs_the_command_that_the_readme_gives_for_the_tests() -> None:
 def test_main_command_of_the_readme_starts_from_nothing() -> None:
     chains = shell_steps((ROOT / "README.md").read_text(encoding="utf-8"))
     (steps,) = [steps for steps in chains if steps[-1].startswith(".venv/bin/python -m clbench run")]
-    assert steps[0] == "python3.11 -m venv .venv"
+    assert steps[0] == "python3 -m venv .venv"
     assert steps[1] == ".venv/bin/pip install -c constraints.txt -e ."
+
+
+def test_an_old_python_is_told_so_in_one_line() -> None:
+    """Any below 3.11 that this machine has; pip refuses to install there, so it can only meet a checkout."""
+    old = {version: python for version, python in interpreters().items() if version < (3, 11)}
+    if not old:
+        pytest.skip("no Python below 3.11 here")
+    for (major, minor), python in old.items():
+        done = subprocess.run(
+            [python, "-m", "clbench", "list", "strategies"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        line = f"error: clbench needs Python 3.11 or newer; this is Python {major}.{minor}\n"
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+
+
+def test_ci_takes_the_first_python_that_is_new_enough(tmp_path: Path) -> None:
+    """Stand-ins for the interpreters: each tells its version and notes when a virtual environment is asked of it."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    start = script[script.index("python=\n") : script.index('"$venv"/bin/pip')]
+
+    def chosen(**versions: str) -> tuple[int, str, str]:
+        folder = tmp_path / "_".join(f"{name}-{version}" for name, version in versions.items())
+        folder.mkdir()
+        for name, version in versions.items():
+            answer = "exit 0" if tuple(map(int, version.split("."))) >= (3, 11) else "exit 1"
+            (folder / name.replace("_", ".")).write_text(
+                f'#!/bin/sh\nif [ "$1" = -c ]; then {answer}; fi\necho {name.replace("_", ".")} "$@"\n'
+            )
+            (folder / name.replace("_", ".")).chmod(0o755)
+        done = subprocess.run(
+            ["/bin/bash", "-c", f"set -euo pipefail\nvenv=V\n{start}"],
+            env={"PATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    assert chosen(python3="3.13", python3_11="3.11") == (0, "python3 -m venv V\n", "")
+    assert chosen(python3="3.9", python3_12="3.12", python3_13="3.13") == (0, "python3.12 -m venv V\n", "")
+    code, output, error = chosen(python3="3.9")
+    assert (code, output) == (2, "")
+    assert error.startswith("error: no Python 3.11 or newer")

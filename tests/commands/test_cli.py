@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import clbench as clbench_package
 from clbench.cli import main
 
 RUN = ["run", "--model", "tiny"]
@@ -119,7 +121,6 @@ UNKNOWN = [
     (["plot", "curvs", ".", "-o", "x.png"], ["'curvs'; did you mean 'curves'?", "tradeoff"]),
 ]
 MISSING = [
-    ([], ["Missing command"]),
     (["run", "--strategy", "naive"], ["--scenario"]),
     (TOY, ["--strategy"]),
     (["run", "--scenario"], ["--scenario", "requires an argument"]),
@@ -258,6 +259,29 @@ def test_light_commands_import_neither_torch_nor_anything_slow(folder: Path) -> 
         done.stderr
         == "error: no finished run to compare; start one with: clbench run --scenario NAME --strategy EXPR\n"
     )
+
+
+def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    bare = capsys.readouterr()
+    assert main(["--help"]) == 0
+    assert bare == capsys.readouterr()
+    assert bare.err == ""
+    for command in ("run", "resume", "compare", "plot", "list", "describe", "metrics", "check", "data"):
+        assert f"\n  {command} " in bare.out
+
+
+def test_version_ends_before_a_command_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--version"], ["--version", "list", "models"]):
+        assert main(arguments) == 0
+        assert capsys.readouterr() == (f"clbench {clbench_package.__version__}\n", "")
+
+
+def test_completion_of_the_shell_knows_the_commands(tmp_path: Path) -> None:
+    environment = {**os.environ, "_CLBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "clbench de", "COMP_CWORD": "1"}
+    command = [sys.executable, "-c", "from clbench.cli import main; main()"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["describe"], done.stderr
 
 
 def test_help_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
