@@ -1,7 +1,8 @@
 """The hash of a plug-in: of its code, and of the code that it reaches.
 
 Comments, docstrings and formatting are no part of it, so that a better docstring does not make finished runs another's.
-What is reached: the toolkit's files, other built-in plug-ins, and the files in the plug-in's own folder.
+What is reached: the toolkit's files, other built-in plug-ins, and the files in the plug-in's own folder. What is
+imported by a name that only the running program knows (``importlib.import_module(name)``) is not seen.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from clbench.errors import InputError
 
 TOOLKIT = "clbench.toolkit"
 PLUGINS = ("clbench.strategies", "clbench.scenarios")
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def source_hash(path: Path) -> str:
@@ -48,19 +48,37 @@ def reached_files(path: Path) -> list[Path]:
 @cache
 def code_hash(source: str) -> str:
     """SHA-256 over what Python makes of ``source``, without docstrings; the same in every version of Python."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_plain(ast.parse(source))).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
-    """A syntax tree as lists: each node's type and its fields, those left out that are empty."""
+    """A syntax tree as lists: each node's type and its fields, those left out that are empty or how a text is spelt."""
+    if isinstance(value, ast.JoinedStr):
+        return ["JoinedStr", _pieces(value.values)]
     if isinstance(value, ast.AST):
-        fields = {name: _plain(item) for name, item in ast.iter_fields(value)}
-        return [type(value).__name__, {name: item for name, item in fields.items() if item not in (None, [])}]
-    return [_plain(item) for item in value] if isinstance(value, list) else repr(value)
+        fields = ((name, item) for name, item in ast.iter_fields(value) if name != "kind")
+        return [type(value).__name__, {name: _plain(item) for name, item in fields if item is not None and item != []}]
+    if isinstance(value, list):
+        return [_plain(item) for item in value if not _is_text(item)]
+    return ascii(value)  # what repr prints of a text depends on the characters that this Python knows
+
+
+def _pieces(values: list[ast.expr]) -> list[Any]:
+    """What an f-string is joined from; Python 3.12 puts empty texts between, and cuts others in two."""
+    pieces: list[Any] = []
+    for value in values:
+        if not isinstance(value, ast.Constant):
+            pieces.append(_plain(value))
+        elif pieces and isinstance(pieces[-1], str):
+            pieces[-1] += str(value.value)
+        elif value.value:
+            pieces.append(str(value.value))
+    return pieces
+
+
+def _is_text(node: Any) -> bool:
+    """Whether a statement is a text alone: the docstring of a module, a class, a function or an attribute."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _imports(path: Path) -> Iterator[Path]:
@@ -70,26 +88,32 @@ def _imports(path: Path) -> Iterator[Path]:
             module = node.module or ""
             if node.level:
                 yield from _beside(path.parents[node.level - 1], module, [alias.name for alias in node.names])
-            elif module == TOOLKIT:
-                yield from (file for alias in node.names if (file := _toolkit_file(alias.name)))
-            elif module.startswith(f"{TOOLKIT}."):
-                yield _package_folder(TOOLKIT) / f"{module.rpartition('.')[2]}.py"
+            elif module == TOOLKIT or module.startswith(f"{TOOLKIT}."):
+                yield from (file for alias in node.names for file in _toolkit_files(module, alias.name))
+            elif module == "clbench":
+                yield from (file for alias in node.names if alias.name == "toolkit" for file in _toolkit_files(TOOLKIT))
             elif module in PLUGINS:
                 yield from (file for alias in node.names for file in _plugin_files(f"{module}.{alias.name}"))
             else:
                 yield from _plugin_files(module) or _beside(path.parent, module, [alias.name for alias in node.names])
         elif isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _plugin_files(alias.name) or _beside(path.parent, alias.name, [])
+                if f"{alias.name}.".startswith(f"{TOOLKIT}."):
+                    yield from _toolkit_files(alias.name)
+                else:
+                    yield from _plugin_files(alias.name) or _beside(path.parent, alias.name, [])
 
 
-def _toolkit_file(name: str) -> Path | None:
-    """The toolkit's file in which the toolkit's public ``name`` stands; None where it stands elsewhere in clbench."""
+def _toolkit_files(module: str, name: str = "*") -> list[Path]:
+    """The toolkit's files that ``name`` of the toolkit, or of a module of it, stands in; all where any may be meant."""
     folder = _package_folder(TOOLKIT)
-    module, original = door_names(_read(folder / "__init__.py")).get(name, ("", ""))
     if module == TOOLKIT:
-        return folder / f"{original}.py"
-    return folder / f"{module.rpartition('.')[2]}.py" if module.startswith(f"{TOOLKIT}.") else None
+        names = door_names(_read(folder / "__init__.py"))
+        if name not in names:
+            return sorted(folder.glob("[!_]*.py")) if name == "*" else []
+        origin, original = names[name]
+        module = f"{origin}.{original}" if origin == TOOLKIT else origin  # one of its own files
+    return [folder / f"{module.split('.')[2]}.py"] if module.startswith(f"{TOOLKIT}.") else []
 
 
 def _plugin_files(module: str) -> list[Path]:
