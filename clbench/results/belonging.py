@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clbench.config import identity
 from clbench.errors import InputError
 from clbench.results.schema import REMEDY
 
@@ -23,6 +22,8 @@ def check_belonging(path: Path, config: Mapping[str, Any], result: Mapping[str, 
     Raises:
         InputError: they do not belong together.
     """
+    from clbench.config import identity  # brings pydantic, which `list strategies` need not wait for
+
     if "hash8" in config and identity(config)[:8] != config["hash8"]:
         raise InputError(f"{path / 'config.json'}: was edited: its settings do not give its hash8; {REMEDY}")
     for key in NAMED_TWICE:
