@@ -30,7 +30,7 @@ def run(
     Everything is planned and checked before the first run starts.
 
     Args:
-        scenario: a name, a file, a class or an object.
+        scenario: a name, a file, a class or an object; an object's seed does not count, that of each run does.
         strategies: names, expressions such as ``"replay+ewc"``, files, classes or objects.
         seeds: of the runs.
         verbosity: of progress on stderr; -1 is silent.
@@ -47,6 +47,8 @@ def run(
     name, arguments = _named("scenario", scenario, objects)
     if arguments:
         settings = {**settings, "scenario_args": {**arguments, **(settings.get("scenario_args") or {})}}
+    if isinstance(scenario, Scenario) and settings.get("setting") is None:
+        settings = {**settings, "setting": scenario.setting}
     expressions = [_expression(strategy, objects) for strategy in strategies]
     made: Made = {}
     plans = [
@@ -76,7 +78,8 @@ def _expression(strategy: object, objects: dict[str, type[Any]]) -> str:
     if isinstance(strategy, str | Path):
         return str(strategy)
     component, cls = component_of(strategy)
-    objects[f"strategy:{component.name}"] = cls
+    if objects.setdefault(f"strategy:{component.name}", cls) is not cls:
+        raise InputError(f"two classes are called {component.name!r}; give each a name of its own")
     return canonical((component,))
 
 

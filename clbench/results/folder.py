@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clbench.config import identity
 from clbench.errors import InputError, RunError
 from clbench.files import safe_name, write_atomic
 from clbench.results.schema import REMEDY, validate_result
@@ -151,6 +150,8 @@ class RunFolder:
 
     def holds_another(self, sha256: str) -> bool:
         """Whether the folder is a run's whose configuration has another hash, of the same first digits."""
+        from clbench.config import identity  # brings pydantic, which `list strategies` need not wait for
+
         try:
             found = identity(self.read_config())
         except InputError:
