@@ -156,7 +156,7 @@ def list_(
 
 @app.command()
 def describe(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> int:
-    """Tell what a scenario or strategy does, and its arguments."""
+    """Tell what a strategy or scenario does, its arguments and published figures, or what a model is."""
     from clbench.commands import describe
 
     print(describe.page(name))

@@ -1,22 +1,143 @@
-"""``clbench describe``: what a scenario or strategy does, and its arguments. Imports no torch."""
+"""``clbench describe``: the page of a strategy, a scenario or a model. Imports no torch."""
 
 from __future__ import annotations
 
+import re
+import textwrap
+from pathlib import Path
+
+import clbench
 from clbench import plugins
-from clbench.text import text_table
+from clbench.plugins import Component, Description
+from clbench.report import figures_table
+from clbench.results import Run, find_runs
+from clbench.sources import BUILT_IN, SOURCES
+from clbench.text import byte_unit, clean, text_table
+
+PUBLISHED = Path(clbench.__file__).parents[1] / "results" / "published"
+"""The published runs of a checkout; a wheel brings none."""
+GIVEN = ("seed", "setting")  # arguments of scenarios that are options of their own
 
 
 def page(name: str) -> str:
-    """The docstring, arguments and settings of a scenario or strategy given by name or path."""
-    description = plugins.describe(plugins.kind_of(name), name)
+    """What there is to tell of a strategy, scenario or model given by name or path."""
+    if name in BUILT_IN:
+        lines = _model_page(name)
+    else:
+        kind = plugins.kind_of(name, others=BUILT_IN)
+        description = plugins.describe(kind, name)
+        lines = _plugin_page(kind, description)
+        if plugins.available(kind).get(description.name) == description.path and kind == "strategy":
+            lines += _published(description.name)
+    return "\n".join(clean(line) for text in lines for line in text.split("\n"))
+
+
+def _plugin_page(kind: str, description: Description) -> list[str]:
     doc = description.doc.strip()
-    lines = [description.name, "", doc]
-    if description.class_doc and description.class_doc.strip() != doc:
-        lines += ["", description.class_doc.strip()]
-    settings = description.attributes.get("settings")
-    if isinstance(settings, tuple):
-        lines += ["", f"settings: {', '.join(settings)}"]
-    rows = [[p.name, p.annotation, p.default] for p in description.parameters if p.name not in ("seed", "setting")]
-    if rows:
-        lines += ["", text_table(["argument", "type", "default"], rows)]
-    return "\n".join(lines)
+    about, explained = _split_arguments(description.class_doc)
+    lines = [f"{description.name} ({kind})", "", doc]
+    if about and about != doc:
+        lines += ["", about]
+    lines += ["", *(_scenario_facts(description) if kind == "scenario" else _strategy_facts(description))]
+    return lines + _arguments(description, explained)
+
+
+def _split_arguments(doc: str) -> tuple[str, dict[str, str]]:
+    """A class's docstring without its section ``Args``, and what that says of each argument."""
+    before, heading, section = doc.strip().partition("\nArgs:\n")
+    if not heading:
+        return doc.strip(), {}
+    section, _, after = section.partition("\n\n")
+    told: dict[str, str] = {}
+    for entry in re.split(r"\n(?=\S)", textwrap.dedent(section)):
+        names, _, text = entry.partition(":")
+        told |= {name.strip(): " ".join(text.split()) for name in names.split(",")}
+    return "\n\n".join(part.strip() for part in (before, after) if part.strip()), told
+
+
+def _arguments(description: Description, explained: dict[str, str]) -> list[str]:
+    """A table of the arguments; under each what its docstring says of it."""
+    parameters = [p for p in description.parameters if p.name not in GIVEN]
+    if not parameters:
+        return []
+    rows = [[p.name, p.annotation, p.default] for p in parameters]
+    *head, rule = text_table(["argument", "type", "default"], rows).split("\n")[:2]
+    body = text_table(["argument", "type", "default"], rows).split("\n")[2:]
+    lines = ["", *head, rule]
+    for parameter, line in zip(parameters, body, strict=True):
+        lines += [line, *_wrapped(explained.get(parameter.name, ""))]
+    return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+
+
+def _strategy_facts(description: Description) -> list[str]:
+    told = description.attributes
+    facts = [f"settings: {_listed(told.get('settings'), 'task, domain, class')}"]
+    facts.append(f"kinds of task: {_listed(told.get('kinds'), 'all')}")
+    if told.get("alone"):
+        facts.append(f"stacks with no other strategy: {told['alone']}")
+    else:
+        facts.append("stacks with other strategies, but those that stack with none")
+    if told.get("accumulates") is False:
+        facts.append("cannot learn a batch in parts (accumulation)")
+    if told.get("resumable") is False:
+        facts.append("its state cannot be saved: an interrupted run starts again")
+    return facts
+
+
+def _scenario_facts(description: Description) -> list[str]:
+    told = description.attributes
+    facts = [f"settings, the default first: {_listed(told.get('settings'), 'task')}"]
+    facts += [f"not {setting}: {reason}" for setting, reason in _pairs(told.get("refusals"))]
+    facts.append(f"kind of task: {told.get('kind', 'text')}")
+    if defaults := _pairs(told.get("defaults")):
+        facts.append(f"training defaults: {', '.join(f'{key}={value}' for key, value in defaults)}")
+    fetched = [name for name in told.get("sources") or () if name in SOURCES]
+    if fetched:
+        facts.append(f"fetched once: {', '.join(f'{name} ({_size(SOURCES[name].size)})' for name in fetched)}")
+    return facts
+
+
+def _listed(value: object, otherwise: str) -> str:
+    """The names in an attribute; ``otherwise`` where it has none, or more than can be read without running it."""
+    return ", ".join(map(str, value)) if isinstance(value, tuple) and value else otherwise
+
+
+def _pairs(value: object) -> list[tuple[str, object]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _size(size: float) -> str:
+    divisor, unit = byte_unit(size)
+    return f"{size / divisor:.0f} {unit}"
+
+
+def _model_page(name: str) -> list[str]:
+    lines = [f"{name} (model)", "", f"{BUILT_IN[name]}."]
+    if name in SOURCES:
+        source = SOURCES[name]
+        lines += ["", f"{source.about}, fetched once from {source.origin} ({_size(source.size)})", source.rights]
+    return [*lines, "", f"use it with: --model {name}; other models: a folder in transformers' format, or a hub id"]
+
+
+def _published(name: str) -> list[str]:
+    """The figures and costs of the strategy, alone and in stacks, in the runs that the repository holds."""
+    folders = [folder for folder in sorted(PUBLISHED.glob("*/*")) if folder.is_dir()]
+    told, shown = [], set()
+    for run in find_runs([folder for folder in folders if name in folder.name or folder.name == "naive"])[0]:
+        if name in _components(run):
+            shown.add(run.result["strategy"])
+        if name in _components(run) or run.result["strategy"] == "naive":
+            told.append(run)
+    if not shown:
+        return []
+    title = "published figures (results/README.md says what they teach):"
+    return ["", title, "", figures_table(told, shown)]
+
+
+def _components(run: Run) -> set[str]:
+    components: tuple[Component, ...] = plugins.parse_expression(run.result["strategy"])
+    return {component.name for component in components}

@@ -14,6 +14,7 @@ import inspect
 import os
 import sys
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 from clbench.errors import ClbenchError, InputError, unknown
 from clbench.plugins.arguments import check_arguments
 from clbench.plugins.foreign import foreign_summaries, is_foreign, module_of
-from clbench.plugins.hashing import source_hash
+from clbench.plugins.hashing import reached_files, source_hash
 
 KINDS = {"scenario": "clbench.scenarios", "strategy": "clbench.strategies"}
 
@@ -99,16 +100,29 @@ def describe(kind: str, name: str) -> Description:
     path = find(kind, name)
     tree = _parse(path)
     node = _plugin_class(tree, path)
-    attributes = {
+    inherited = [_attributes(base) for base in _bases(node, path)]
+    attributes = {key: value for told in [*reversed(inherited), _attributes(node)] for key, value in told.items()}
+    class_doc = ast.get_docstring(node) or ""
+    doc = ast.get_docstring(tree) or class_doc or "(no docstring)"
+    return Description(path.stem, path, doc, class_doc, _constructor_parameters(node), attributes)
+
+
+def _bases(node: ast.ClassDef, path: Path) -> list[ast.ClassDef]:
+    """The classes in the plug-in's file, and in those that it reaches, that its class inherits from by name."""
+    names = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    trees = [_parse(file) for file in reached_files(path)]
+    found = {item.name: item for tree in trees for item in tree.body if isinstance(item, ast.ClassDef)}
+    return [found[name] for name in names if name in found]
+
+
+def _attributes(node: ast.ClassDef) -> dict[str, Any]:
+    return {
         target.id: _literal_or_source(statement.value)
         for statement in node.body
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
         for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
         if isinstance(target, ast.Name)
     }
-    class_doc = ast.get_docstring(node) or ""
-    doc = ast.get_docstring(tree) or class_doc or "(no docstring)"
-    return Description(path.stem, path, doc, class_doc, _constructor_parameters(node), attributes)
 
 
 def defines(path: Path, method: str) -> bool:
@@ -116,8 +130,13 @@ def defines(path: Path, method: str) -> bool:
     return any(isinstance(n, ast.FunctionDef) and n.name == method for n in _plugin_class(_parse(path), path).body)
 
 
-def kind_of(name: str) -> str:
-    """Whether ``name`` (or the file at that path) is a "scenario" or a "strategy"."""
+def kind_of(name: str, others: Collection[str] = ()) -> str:
+    """Whether ``name`` (or the file at that path) is a "scenario" or a "strategy".
+
+    Args:
+        name: what is asked for.
+        others: names of models, which the error line offers as well.
+    """
     if name.endswith(".py") or "/" in name:
         return "scenario" if defines(find("plug-in", name), "tasks") else "strategy"
     if is_foreign(name):
@@ -126,7 +145,8 @@ def kind_of(name: str) -> str:
     for kind, known in names.items():
         if name in known:
             return kind
-    raise unknown("scenario or strategy", name, [*names["scenario"], *names["strategy"]])
+    what = "scenario, strategy or model" if others else "scenario or strategy"
+    raise unknown(what, name, [*names["scenario"], *names["strategy"], *others])
 
 
 def load(kind: str, name: str) -> type[Any]:

@@ -6,6 +6,7 @@ from clbench.doors import open_door
 
 if TYPE_CHECKING:
     from clbench.report.comparison import Comparison as Comparison, compare as compare
+    from clbench.report.figures import figures_table as figures_table
     from clbench.report.frames import Runs as Runs, load_runs as load_runs
     from clbench.report.plots import (
         plot_curves as plot_curves,
