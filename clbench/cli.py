@@ -115,7 +115,8 @@ def resume(
 def compare(
     paths: Paths = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="a metric, f1_METRIC for macro-F1, overhead or a cost; may be repeated")
+        list[str] | None,
+        typer.Option(help="a metric, f1_METRIC for macro-F1, overhead, a cost or a .py file; may be repeated"),
     ] = None,
     sort: Annotated[str | None, typer.Option(help="one of the columns: the best first")] = None,
     format: Annotated[str, typer.Option(help="table, markdown, csv, latex or json")] = "table",
@@ -165,7 +166,7 @@ def describe(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> int:
 
 @app.command()
 def metrics(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a result.json, or a CSV: see the README")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a result.json, or a CSV: see docs/numbers.md")],
     format: Annotated[str, typer.Option(help="table or json")] = "table",
 ) -> int:
     """Compute the metrics of an accuracy matrix, yours or someone else's."""

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from clbench import report
 from clbench.errors import unknown
+from clbench.plugins import load_function
 from clbench.results import Run, find_runs
 
 
 def table(paths: Sequence[Path], metrics: Sequence[str], sort: str | None, format: str) -> str:
-    """The comparison of the finished runs in ``paths`` as text in one of the formats."""
-    return report.render(report.compare(_finished(paths), metrics or None, sort), format)
+    """The comparison of the finished runs in ``paths`` as text in one of the formats; a metric may be a .py file's."""
+    columns = [load_function(name) if name.endswith(".py") else name for name in metrics]
+    return report.render(report.compare(_finished(paths), columns or None, sort), format)
 
 
 def plot(kind: str, paths: Sequence[Path], output: Path) -> None:

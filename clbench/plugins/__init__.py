@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         find as find,
         kind_of as kind_of,
         load as load,
+        load_function as load_function,
     )
     from clbench.plugins.foreign import foreign_summaries as foreign_summaries, is_foreign as is_foreign
     from clbench.plugins.hashing import (

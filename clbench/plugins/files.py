@@ -14,7 +14,7 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -159,6 +159,19 @@ def load(kind: str, name: str) -> type[Any]:
     return typing.cast(type[Any], getattr(_import_file(kind, path), class_name))
 
 
+def load_function(name: str) -> Callable[..., Any]:
+    """Import a .py file and return its function that is called like the file; for metrics.
+
+    Raises:
+        InputError: no such file, it cannot be imported, or has no such function.
+    """
+    path = find("metric", name)
+    found = getattr(_import_module(f"clbench_user_{source_hash(path)[:12]}_{path.stem}", path), path.stem, None)
+    if not inspect.isfunction(found):
+        raise InputError(f"{path} defines no function {path.stem}(matrix); a metric's file has one of its own name")
+    return found
+
+
 def build(kind: str, name: str, arguments: dict[str, Any], *, label: str = "", **context: Any) -> Any:
     """Import a plug-in and construct it with ``arguments``, checked by name and type.
 
@@ -250,8 +263,10 @@ def _import_file(kind: str, path: Path) -> ModuleType:
     from clbench.models import survive_torchvision
 
     survive_torchvision()  # plug-ins may import what imports torchvision
-    if built_in:
-        return importlib.import_module(name)
+    return importlib.import_module(name) if built_in else _import_module(name, path)
+
+
+def _import_module(name: str, path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum, sqrt
 
 from clbench.errors import InputError, unknown
 from clbench.report.notes import table_notes
 from clbench.report.rows import Cell, TableRow, canonical, group, run_settings, seed_draws_tasks, split_rows
-from clbench.results import COSTS, METRICS, Run
+from clbench.results import COSTS, LOWER_IS_BETTER, METRICS, Matrix, Run
 
 DEFAULT_METRICS = (
     "average_accuracy",
@@ -45,11 +45,16 @@ class Comparison:
     tables: tuple[Table, ...]
 
 
-def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, sort: str | None = None) -> Comparison:
+Metric = Callable[[Matrix], float | None]
+"""A metric of one's own: of T+1 rows of T fractions or None, the first before training; its name is the column's."""
+
+
+def compare(runs: Sequence[Run], metrics: Sequence[str | Metric] | None = None, sort: str | None = None) -> Comparison:
     """Group runs into tables by scenario, setting and model and into rows by strategy and settings.
 
     ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1, names of COSTS, or ``overhead``,
     the wall time divided by that of ``naive`` with the same seed, settings and kind of device; default DEFAULT_COLUMNS.
+    A function of the accuracy matrix is a metric, too, under its own name.
     Runs whose settings differ never share a row, nor do two runs of one seed; those of other tasks do only if the seed
     draws the tasks, see :func:`clbench.report.rows.seed_draws_tasks`. A cell is empty if any run of the row has
     no value; an overhead is the mean over the seeds for which there is a naive run. Rows stand by strategy's name, or
@@ -60,14 +65,35 @@ def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, sort: str
     """
     if not runs:
         raise InputError("no finished run to compare; start one with: clbench run --scenario NAME --strategy EXPR")
-    for name in metrics or ():
-        if name not in COLUMNS:
+    own = {metric.__name__: metric for metric in metrics or () if callable(metric)}
+    names = [metric.__name__ if callable(metric) else metric for metric in metrics or DEFAULT_COLUMNS]
+    for name in names:
+        if name not in COLUMNS and name not in own:
             raise unknown("metric", name, COLUMNS)
-    columns = tuple(dict.fromkeys(metrics or DEFAULT_COLUMNS))
+    columns = tuple(dict.fromkeys(names))
+    runs = [with_metrics(run, own) for run in runs]
     if sort is not None and sort not in columns:
         raise unknown("column to sort by", sort, columns)
     groups = group(runs, lambda run: tuple(run.result[key] for key in ("scenario", "setting", "model")))
     return Comparison(columns, tuple(_make_table(members, columns, sort) for members in groups.values()))
+
+
+def with_metrics(run: Run, own: Mapping[str, Metric]) -> Run:
+    """The run with metrics of one's own, worked out from its accuracy matrix.
+
+    Raises:
+        InputError: one has the name of a column, fails, or gives neither a number nor None.
+    """
+    values: dict[str, float | None] = {}
+    for name, metric in own.items():
+        if name in COLUMNS:
+            raise InputError(f"metric {name!r} is clbench's own; give yours another name")
+        try:
+            value = metric(run.result["accuracy_matrix"])
+            values[name] = None if value is None else float(value)
+        except Exception as error:  # another's code
+            raise InputError(f"metric {name!r} of {run.folder}: {type(error).__name__}: {error}") from error
+    return replace(run, result={**run.result, "metrics": {**run.result["metrics"], **values}})
 
 
 def _make_table(runs: list[Run], columns: Sequence[str], sort: str | None) -> Table:
@@ -107,7 +133,7 @@ def _cell(row: TableRow, column: str, naive: dict[str, float]) -> Cell:
 
 
 def _value(run: Run, column: str) -> float | None:
-    if column in METRICS:
+    if column in run.result["metrics"]:
         value = run.result["metrics"][column]
     elif column in F1_METRICS:
         value = (run.result.get("metrics_f1") or {}).get(column.removeprefix("f1_"))
@@ -122,8 +148,8 @@ def _overhead(run: Run, naive: dict[str, float]) -> float | None:
 
 
 def higher_is_better(column: str) -> bool:
-    """Whether more of a column is better: of every metric but forgetting, of no cost."""
-    return column in (*METRICS, *F1_METRICS) and column not in ("forgetting", "f1_forgetting")
+    """Whether more of a column is better: of every metric but those of LOWER_IS_BETTER, of no cost."""
+    return column in (*METRICS, *F1_METRICS) and column.removeprefix("f1_") not in LOWER_IS_BETTER
 
 
 def _rank(column: str, mean: float | None) -> tuple[bool, float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clbench.errors import InputError
-from clbench.report.comparison import compare
+from clbench.report.comparison import Metric, compare
 from clbench.report.rendering import render
 from clbench.results import COSTS, METRICS, Run, RunFolder, find_runs
 
@@ -68,13 +68,14 @@ class Runs(Sequence[Run]):
         columns = [*IDENTITY, "after_task", "task", "index", "label", "prediction", "confidence"]
         return pd.concat(parts, ignore_index=True)[columns] if parts else _frame([], columns)
 
-    def compare(self, metrics: Sequence[str] | None = None, sort: str | None = None) -> pd.DataFrame:
+    def compare(self, metrics: Sequence[str | Metric] | None = None, sort: str | None = None) -> pd.DataFrame:
         """One row a strategy and its settings: for each metric or cost its mean, standard deviation and count of runs.
 
         What a reader must know before comparing rows stands in ``attrs["notes"]``.
 
         Args:
-            metrics: the columns, as ``clbench compare --metric`` takes them; its default where None.
+            metrics: the columns, as ``clbench compare --metric`` takes them, or functions of the accuracy matrix; its
+                default where None.
             sort: the column of which the best comes first.
         """
         comparison = compare(self.runs, metrics, sort)

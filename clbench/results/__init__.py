@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from clbench.results.folder import RunFolder as RunFolder
     from clbench.results.matrix import read_matrix as read_matrix
     from clbench.results.metrics import (
+        LOWER_IS_BETTER as LOWER_IS_BETTER,
         METRICS as METRICS,
+        Matrix as Matrix,
         compute_metrics as compute_metrics,
         forgetting_matrix as forgetting_matrix,
     )

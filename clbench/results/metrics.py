@@ -14,6 +14,7 @@ from math import fsum
 from clbench.results.matrix import Matrix, MatrixFile, check_matrix, read_matrix
 
 __all__ = [
+    "LOWER_IS_BETTER",
     "METRICS",
     "Matrix",
     "MatrixFile",
@@ -90,6 +91,8 @@ METRICS: dict[str, Callable[[Matrix], float | None]] = {
     "forward_transfer": forward_transfer,
     "worst_retention": worst_retention,
 }
+
+LOWER_IS_BETTER = {"forgetting"}
 
 
 def compute_metrics(matrix: Matrix) -> dict[str, float | None]:

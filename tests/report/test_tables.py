@@ -353,3 +353,34 @@ def test_summary() -> None:
     assert "trainable parameters 1,234,567" in lines
     assert "warning: first is being forgotten" in lines
     assert matrix_table(result) in text
+
+
+def lowest(matrix: Any) -> float | None:
+    """The worst task at the end."""
+    cells = [cell for cell in matrix[-1] if cell is not None]
+    return min(cells) if len(cells) == len(matrix[-1]) else None
+
+
+def test_a_function_of_the_matrix_is_a_metric() -> None:
+    runs = [make_run(seed=0, last=0.5), make_run(seed=1, last=0.7), make_run("ewc", accuracy_matrix=[[None, 0.2]] * 3)]
+    rows = {row.label: row for row in compare(runs, [lowest, "forgetting"], sort="lowest").tables[0].rows}
+    assert list(rows) == ["naive", "ewc"]
+    assert_cell(rows["naive"].cells["lowest"], 0.6, 0.02**0.5, 2)
+    assert_cell(rows["ewc"].cells["lowest"], None, None, 0)
+    assert "lowest" not in runs[0].result["metrics"]  # the runs stay as they are
+    assert "0.600" in render(compare(runs, [lowest]))
+
+
+def test_a_metric_that_fails_or_hides_another_is_named() -> None:
+    def forgetting(matrix: Any) -> float:
+        return float(matrix[0][0])
+
+    def broken(matrix: Any) -> float:
+        return float(matrix["x"])
+
+    with pytest.raises(InputError, match="metric 'forgetting' is clbench's own"):
+        compare([make_run()], [forgetting])
+    with pytest.raises(InputError, match="metric 'broken' of results/toy.*TypeError"):
+        compare([make_run()], [broken])
+    with pytest.raises(InputError, match="unknown metric 'lowest'"):
+        compare([make_run()], ["lowest"])
