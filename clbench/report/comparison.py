@@ -148,8 +148,8 @@ def _overhead(run: Run, naive: dict[str, float]) -> float | None:
 
 
 def higher_is_better(column: str) -> bool:
-    """Whether more of a column is better: of every metric but those of LOWER_IS_BETTER, of no cost."""
-    return column in (*METRICS, *F1_METRICS) and column.removeprefix("f1_") not in LOWER_IS_BETTER
+    """Whether more of a column is better: of no cost and of every metric but those of LOWER_IS_BETTER."""
+    return column not in ("overhead", *COSTS) and column.removeprefix("f1_") not in LOWER_IS_BETTER
 
 
 def _rank(column: str, mean: float | None) -> tuple[bool, float]:

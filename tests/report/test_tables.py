@@ -380,7 +380,7 @@ def test_a_metric_that_fails_or_hides_another_is_named() -> None:
 
     with pytest.raises(InputError, match="metric 'forgetting' is clbench's own"):
         compare([make_run()], [forgetting])
-    with pytest.raises(InputError, match="metric 'broken' of results/toy.*TypeError"):
+    with pytest.raises(InputError, match=r"metric 'broken' of results/toy.*TypeError"):
         compare([make_run()], [broken])
     with pytest.raises(InputError, match="unknown metric 'lowest'"):
         compare([make_run()], ["lowest"])

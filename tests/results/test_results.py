@@ -15,7 +15,7 @@ from clbench.config import identity
 from clbench.errors import InputError, RunError
 from clbench.files import safe_name, write_atomic
 from clbench.results.folder import PREDICTION_COLUMNS, RunFolder
-from clbench.results.metrics import compute_metrics, forgetting_matrix
+from clbench.results.metrics import METRICS, compute_metrics, forgetting_matrix
 from clbench.results.runs import find_runs
 from clbench.results.schema import COSTS, validate_result
 
@@ -242,6 +242,16 @@ def test_rounding_in_the_ninth_place_and_unmeasured_costs_are_allowed() -> None:
     validate_result(result, "result.json")
     result["metrics"]["average_accuracy"] += 1e-8
     with pytest.raises(InputError, match="average_accuracy"):
+        validate_result(result, "result.json")
+
+
+def test_a_metric_that_is_younger_than_the_result_is_added_from_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "first_task", lambda matrix: matrix[-1][0])
+    result = make_result()
+    del result["metrics"]["first_task"]
+    assert validate_result(result, "result.json")["metrics"]["first_task"] == 0.6
+    result["metrics"]["first_task"] = 0.5
+    with pytest.raises(InputError, match=r"metrics\.first_task is 0\.5, but accuracy_matrix gives 0\.6"):
         validate_result(result, "result.json")
 
 

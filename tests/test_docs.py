@@ -1,0 +1,203 @@
+"""README and docs are what a newcomer copies: Python blocks are run, commands are parsed, links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer.main
+
+from clbench.cli import app, main
+from clbench.clock import Clock
+from clbench.engine import engine
+from clbench.engine.preparation import prepare
+from clbench.engine.reporter import Reporter
+from clbench.plugins.plan import make_plan
+from tests.helpers import ROOT
+
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
+SMALL = {"scenario_args": {"train": 30, "dev": 9, "test": 15}, "epochs": 2}
+FENCE = re.compile(r"(?:<!-- file: (\S+) -->\n)?^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+QUICK = ("list", "describe", "data", "metrics")  # they answer at once; the others are parsed, `run` with --dry-run too
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The blocks of a page that are no files."""
+    return [body for name, kind, body in FENCE.findall(text(page)) if kind == language and not name]
+
+
+def write_files(page: str, folder: Path) -> dict[str, Path]:
+    """Write what stands on a page under ``<!-- file: NAME -->``."""
+    found = {name: folder / name for name, _, _ in FENCE.findall(text(page)) if name}
+    for name, _, body in FENCE.findall(text(page)):
+        if name:
+            found[name].write_text(body, encoding="utf-8")
+    return found
+
+
+def commands(page: str) -> list[list[str]]:
+    """The arguments of each clbench command in a page's shell blocks."""
+    lines = [line for body in blocks(page, "bash") for line in body.replace("\\\n", " ").splitlines()]
+    steps = [shlex.split(step, comments=True) for line in lines for step in line.split("&&")]
+    return [step[step.index("clbench") + 1 :] for step in steps if "clbench" in step[:3]]
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_links_between_pages_and_files_exist(page: str) -> None:
+    prose = FENCE.sub("", text(page))
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        path, _, part = target.partition("#")
+        if path.startswith(("http://", "https://")):
+            continue
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), f"{page}: {target}"
+        if part:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert part in map(anchor, headings), f"{page}: {target}"
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = text("README.md")
+    assert [name for name in NAMES[1:] if f"]({name})" not in readme] == []
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_commands_are_those_of_the_command_line(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All are parsed; those that answer at once, and a --dry-run that needs no download, are run."""
+    write_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    group: Any = typer.main.get_command(app)
+    for arguments in commands(page):
+        with group.make_context("clbench", list(arguments)) as context:
+            name, command, rest = group.resolve_command(context, arguments)
+            with command.make_context(name, list(rest), parent=context):
+                pass
+        ours = not {"text_seq", "wordnet_class"} & set(arguments)
+        answers = name in QUICK and not {"pull", "runs", "theirs.csv"} & set(arguments)
+        if ours and (answers or "--dry-run" in arguments):
+            assert main(list(arguments)) == 0, (arguments, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("page", [name for name in NAMES if blocks(name, "python")])
+def test_python_blocks_run_one_after_another(page: str, tmp_path: Path) -> None:
+    write_files(page, tmp_path)
+    (tmp_path / "page.py").write_text("\n".join(blocks(page, "python")), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "page.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_python_block_is_a_file_or_is_run() -> None:
+    for page in NAMES:
+        for _, language, body in FENCE.findall(text(page)):
+            if language == "python":
+                compile(body, page, "exec")
+    assert blocks("docs/python.md", "python")
+
+
+@pytest.mark.parametrize(("name", "options"), [("tickets.py", {"model": "tiny", "epochs": 1}), ("shifts.py", {})])
+def test_scenarios_of_the_docs_run(
+    name: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_files("docs/scenario.md", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan({"scenario": str(files[name]), "strategy": "naive", "output_dir": "out", **options})
+    result = engine.run(plan, Reporter())
+    assert result["tasks"] == {"tickets.py": ["app", "web"], "shifts.py": ["plant 0", "plant 1"]}[name]
+    assert result["scenario"] == Path(name).stem
+
+
+def test_the_scenario_of_a_table_is_short(tmp_path: Path) -> None:
+    source = write_files("docs/scenario.md", tmp_path)["tickets.py"].read_text(encoding="utf-8")
+    assert len([line for line in source.splitlines() if line.strip()]) <= 15
+
+
+@pytest.fixture
+def strategies(tmp_path: Path) -> dict[str, Path]:
+    return write_files("docs/strategy.md", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["backstep.py", "my_mas.py"])
+def test_strategies_of_the_docs_run_alone_and_stacked(name: str, strategies: dict[str, Path], tmp_path: Path) -> None:
+    for expression in (f"{strategies[name]}", f"replay+{strategies[name]}"):
+        plan = make_plan({"scenario": "toy", "strategy": expression, "output_dir": str(tmp_path / "out"), **SMALL})
+        result = engine.run(plan, Reporter())
+        stored = {"backstep.py": 1, "my_mas.py": 2}[name] * 4 * result["cost"]["trainable_parameters"]
+        assert result["cost"]["stored_bytes"] >= stored
+
+
+def test_backstep_goes_the_share_of_the_way(strategies: dict[str, Path]) -> None:
+    expression = f"{strategies['backstep.py']}(share=0.25)"
+    prepared = prepare(make_plan({"scenario": "toy", "strategy": expression, **SMALL}), Clock())
+    learner, task, (_, strategy) = prepared.learner, prepared.tasks[0], prepared.strategy.members[0]
+    before = {name: p.detach().clone() for name, p in learner.named_parameters()}
+    strategy.before_task(learner, task)
+    with torch.no_grad():
+        for parameter in learner.model.parameters():
+            parameter.add_(4.0)
+    strategy.after_task(learner, task)
+    for name, parameter in learner.named_parameters():  # 4 further, a quarter of the way back
+        torch.testing.assert_close(parameter.detach(), before[name] + 3.0)
+
+
+def test_my_mas_has_the_gradient_of_its_formula(strategies: dict[str, Path], tmp_path: Path) -> None:
+    plan = make_plan(
+        {"scenario": "toy", "strategy": str(strategies["my_mas.py"]), "output_dir": str(tmp_path), **SMALL}
+    )
+    prepared = prepare(plan, Clock())
+    learner, (_, strategy) = prepared.learner, plan.strategy.members[0]
+    learner.tasks_seen = 1
+    strategy.after_task(learner, prepared.tasks[0])
+    importance, anchor_ = strategy.importance, strategy.anchor  # type: ignore[attr-defined]
+    parameters = dict(learner.named_parameters())
+    with torch.no_grad():
+        for parameter in parameters.values():
+            parameter.add_(0.01)
+    for parameter in parameters.values():
+        parameter.grad = torch.zeros_like(parameter)
+    penalty = sum((importance[n] * (p - anchor_[n]).square()).sum() for n, p in parameters.items())
+    expected = torch.autograd.grad(penalty, list(parameters.values()))
+    strategy.before_step(learner)
+    assert sum(float(g.abs().sum()) for g in expected) > 0
+    for parameter, gradient in zip(parameters.values(), expected, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_the_metric_of_the_docs_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command as it stands, on the published runs of ewc: the worst task at the end, mean over three seeds."""
+    file = write_files("docs/metric.md", tmp_path)["lowest_accuracy.py"]
+    runs = ROOT / "results" / "published" / "text_seq" / "ewc"
+    assert main(["compare", str(runs), "--metric", str(file), "--sort", "lowest_accuracy", "--format", "json"]) == 0
+    cell = json.loads(capsys.readouterr().out)["tables"][0]["rows"][0]["cells"]["lowest_accuracy"]
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in runs.glob("*/result.json")]
+    worst = [min(result["accuracy_matrix"][-1]) for result in results]
+    assert (cell["mean"], cell["count"]) == (pytest.approx(sum(worst) / 3), 3)
