@@ -428,7 +428,8 @@ def test_accuracy_and_forgetting_agree_where_the_definitions_do(toy: dict[str, A
 def load(plan: Any) -> tuple[Any, Any]:
     from clbench.models.loading import load_model
 
-    return load_model(plan.config, plan.tasks, 3, torch.device("cpu"))
+    loaded = load_model(plan.config, plan.tasks, 3, torch.device("cpu"))
+    return loaded.model, loaded.tokenizer
 
 
 def test_forgetting_differs_where_a_task_was_best_later() -> None:

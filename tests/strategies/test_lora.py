@@ -415,7 +415,7 @@ def test_routing_accuracy_stands_in_the_log_of_the_class_setting_only(tmp_path: 
 
 
 def adaptive(learner: Learner, rank: int = 2) -> adaptive_rank.AdaptiveRank:
-    targets = lora.target_layers("lora_per_task", learner.model, ("query", "value"))
+    targets = lora.target_layers("lora_per_task", learner, ("query", "value"))
     model, names = lora.add_task_modules(learner, lambda: adaptive_rank.adaptive_settings(targets, rank, 4.0), 1e-3)
     return adaptive_rank.AdaptiveRank(model, names)
 
