@@ -173,7 +173,7 @@ class AvalanchePeer:
         plugins = [make_ewc(clock)] if loaded.sequence.strategy == "ewc" else []
         if loaded.same:
             strategy_class, rates_class = same_classes()
-            optimizer = adamw(model, config, None if loaded.sequence.plain_adamw else True)
+            optimizer = adamw(model, loaded, None if loaded.sequence.plain_adamw else True)
             evaluator = EvaluationPlugin(accuracy_metrics(experience=True), loggers=[])
             self.strategy = strategy_class(
                 optimizer=optimizer, plugins=[*plugins, rates_class(loaded, optimizer)], evaluator=evaluator, **keywords

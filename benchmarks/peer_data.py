@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from benchmarks.sequences import TaskSequence
 from clbench.config import RunConfig
 from clbench.data import Example, encode, length, sorted_batches, training_batches
+from clbench.head import guess_head
 from clbench.models import choose_device, load_model
 from clbench.plugins import make_plan
 from clbench.rng import generator, stream_seed
@@ -55,7 +56,8 @@ def load(sequence: TaskSequence) -> Loaded:
     if sequence.row == "same" or config.model == "tiny":
         dropout = config.dropout if sequence.row == "same" else HUGGING_FACE_DROPOUT
         given = config.model_copy(update={"dropout": dropout})
-        model, tokenizer = load_model(given, tasks, len(labels.names), device)
+        made = load_model(given, tasks, len(labels.names), device)
+        model, tokenizer = made.model, made.tokenizer
     else:
         model, tokenizer = _documented_model(config, len(labels.names), device)
 
@@ -101,11 +103,13 @@ def test_batches(examples: Sequence[Example], device: torch.device) -> list[list
     return list(sorted_batches(examples, device))
 
 
-def adamw(model: nn.Module, config: RunConfig, fused: bool | None) -> torch.optim.AdamW:
+def adamw(model: nn.Module, loaded: Loaded, fused: bool | None) -> torch.optim.AdamW:
     """AdamW with clbench's learning rates and decay: none for biases, norms and the output layer."""
+    config, labels = loaded.config, max(column for columns in loaded.columns for column in columns) + 1
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     rates = {"body": config.lr, "head": config.head_lr}
-    return torch.optim.AdamW(parameter_groups(named, rates, config.weight_decay), fused=fused)
+    head = guess_head(loaded.model, labels)
+    return torch.optim.AdamW(parameter_groups(named, rates, config.weight_decay, head), fused=fused)
 
 
 @dataclass

@@ -114,7 +114,7 @@ class TrainerPeer:
 
     def _same_optimizer(self, texts: int) -> tuple[Any, Any]:
         config = self.loaded.config
-        optimizer = adamw(self.model, config, True)
+        optimizer = adamw(self.model, self.loaded, True)
         steps = config.steps(texts)
         factor = partial(learning_rate_factor, steps=steps, warmup=config.warmup)
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

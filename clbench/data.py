@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,15 @@ def collate(examples: Sequence[Example], padding_id: int, device: torch.device) 
     if device.type == "cuda":  # from pinned memory the copy goes on beside the work
         batch = {key: value.pin_memory() for key, value in batch.items()}
     return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+
+
+def pad_left(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``input_ids`` and ``attention_mask`` (examples, tokens), each row's padding moved from its end to its start."""
+    mask = inputs["attention_mask"]
+    width = mask.shape[1]
+    padding = width - mask.sum(1, keepdim=True)
+    source = (torch.arange(width, device=mask.device)[None] - padding) % width
+    return {key: value.gather(1, source) for key, value in inputs.items()}
 
 
 def concatenate(first: Batch, second: Batch, padding_id: int) -> Batch:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from clbench.clock import Clock
-from clbench.data import Batch, Example, LabelSpace, collate
+from clbench.data import Batch, Example, LabelSpace, collate, pad_left
+from clbench.errors import InputError
+from clbench.head import Head, guess_head
 
 INPUTS = ("input_ids", "attention_mask", "pixel_values")
 
@@ -26,6 +28,10 @@ class Learner:
         tasks_seen: how many of them training has reached.
         local_labels: score training examples among their own task's labels even where the setting gives no task id.
         learning_rates: peak learning rates of "body" and "head"; a strategy may change them in ``setup``.
+        head: which parts of the model are its head; unless it is given, the last linear layer of an output a label.
+        padding_side: where the model reads padding, "right" or "left"; batches always have it on the right.
+        longest_text: tokens of the longest text that it will read; None where that is not known.
+        positions: how many positions the model has; None where it has no such limit.
         clock: seconds by purpose, for the run's cost.
         keep_features: put what the output layer read, with its graph, into ``features`` in each forward pass.
         compiled: the model as torch.compile made it, for training's forward passes; None for the model itself.
@@ -43,8 +49,15 @@ class Learner:
         lr: float = 1e-4,
         head_lr: float = 3e-2,
         clock: Clock | None = None,
+        head: Head | None = None,
+        padding_side: str = "right",
+        longest_text: int | None = None,
+        positions: int | None = None,
     ) -> None:
         self.model = model
+        self.head = head or guess_head(model, len(labels.names))
+        self.padding_side = padding_side
+        self.longest_text, self.positions = longest_text, positions
         self.labels = labels
         self.seed = seed
         self.padding_id = padding_id
@@ -87,27 +100,55 @@ class Learner:
 
     def logits_and_features(self, batch: Batch, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
         """The logits, and what the output layer computed them from (examples, features), fp32; one forward pass."""
-        read: list[Tensor] = []
+        read: list[tuple[Tensor, Tensor]] = []
         layer = self.output_layer(model)
-        hook = layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+        hook = layer.register_forward_hook(lambda _, inputs, output: read.append((inputs[0], output)))
         try:
             logits = self._forward(batch, model or self.model)
         finally:
             hook.remove()
-        features = read[-1].float()
-        if features.ndim == 3:  # a decoder scores every token and answers with the last one's
-            last = batch["attention_mask"].cumsum(1).argmax(1)
-            features = features[torch.arange(len(last), device=last.device), last]
-        return logits, features
+        features, scores = read[-1]
+        if features.ndim == 3:  # every token is scored, and one answers: the model's code knows which
+            with torch.no_grad():
+                answering = (scores.float() - logits[:, None]).abs().sum(-1).argmin(1)
+            features = features[torch.arange(len(answering), device=answering.device), answering]
+        return logits, features.float()
+
+    def logits_and_states(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The logits, the body's last token states (examples, tokens, hidden size) and which tokens are no padding.
+
+        The states are as the model computes them; the mask (examples, tokens) is of ones and zeros.
+        """
+        read: list[Any] = []
+        body: nn.Module = getattr(self.model, "base_model", self.model)
+        hook = body.register_forward_hook(lambda _, __, output: read.append(output))
+        try:
+            logits = self._forward(batch, self.model)
+        finally:
+            hook.remove()
+        states: Tensor = read[-1][0]  # transformers: the last hidden state comes first
+        return logits, states, self.inputs(batch)["attention_mask"]
 
     def output_layer(self, model: nn.Module | None = None) -> nn.Linear:
-        """The linear layer that gives the logits, one row a label, of ``model`` when another one is given."""
-        named = (model or self.model).named_modules()
-        return [module for name, module in named if self.is_head(name) and isinstance(module, nn.Linear)][-1]
+        """The linear layer that gives the logits, one row a label, of ``model`` when another one is given.
+
+        Raises:
+            InputError: the model has none.
+        """
+        layer = self.head.find_output_layer(model or self.model)
+        if layer is None:
+            name = type(self.model).__name__
+            raise InputError(f"{name} has no linear layer with {len(self.labels.names)} outputs, one a label")
+        return layer
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The model's keyword arguments for ``batch``, padded on the side where the model reads padding."""
+        given = {key: batch[key] for key in INPUTS if key in batch}
+        return pad_left(given) if self.padding_side == "left" and "input_ids" in given else given
 
     def _forward(self, batch: Batch, model: Callable[..., Any]) -> Tensor:
         with self.autocast():
-            output = model(**{key: batch[key] for key in INPUTS if key in batch})
+            output = model(**self.inputs(batch))
         logits: Tensor = output.logits
         return logits.float()
 
@@ -146,12 +187,11 @@ class Learner:
         """The parameters that learn, in the model's order."""
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
 
-    @staticmethod
-    def is_head(name: str) -> bool:
-        """Whether the parameter or module ``name`` belongs to the output layer, not to the (pretrained) body."""
-        return any(part in ("classifier", "score") for part in name.split("."))
+    def is_head(self, name: str) -> bool:
+        """Whether the parameter or module ``name`` belongs to the head, not to the (pretrained) body."""
+        return self.head.owns(name)
 
     def freeze_body(self) -> None:
-        """Let only the output layer learn."""
+        """Let only the head learn."""
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(self.is_head(name))

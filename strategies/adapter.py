@@ -13,10 +13,16 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ALL_SETTINGS, stream_seed
+from clbench.toolkit import ALL_SETTINGS, body_layers, layer_sizes, matching, no_such_layer, stream_seed
 
-# Last part of the names of both sub-layers' projections in BERT and its kin, Llama and its kin, OPT, and DistilBERT.
-PROJECTIONS = ("output.dense", "o_proj", "down_proj", "out_proj", "fc2", "out_lin", "lin2")
+# Last part of the names of both sub-layers' projections in BERT and its kin, Llama and its kin, OPT and BART,
+# DistilBERT, ALBERT, MPNet's attention and T5, ModernBERT, GPT-2, and GPT-NeoX; XLNet's attention has no such layer.
+PROJECTIONS = (
+    "output.dense", "o_proj", "down_proj", "out_proj", "fc2", "out_lin", "lin2", "attention.dense", "ffn_output", "o",
+    "wo", "Wo", "c_proj", "dense_4h_to_h", "layer_2",
+)  # fmt: skip
+# A bottleneck wider than this many times what it bottles is a slip.
+MOST = 16
 
 
 class Adapter(Strategy):
@@ -52,17 +58,19 @@ class Adapter(Strategy):
 
     def setup(self, learner: Learner) -> None:
         """Freeze the body and give the model every set of adapters."""
-        linear = {n: m for n, m in learner.model.named_modules() if isinstance(m, nn.Linear) and not learner.is_head(n)}
-        wanted = self.target_modules or PROJECTIONS
-        layers = [m for n, m in linear.items() if any(n == end or n.endswith(f".{end}") for end in wanted)]
+        linear = body_layers(learner)
+        layers = [linear[name] for name in matching(linear, self.target_modules or PROJECTIONS)]
         if not layers:
-            known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
-            raise InputError(f"adapter: target_modules = {self.target_modules!r} match no layer; allowed: {known}")
+            raise no_such_layer("adapter", f"target_modules = {self.target_modules!r}", linear)
+        widths = [layer_sizes(layer)[1] for layer in layers]
+        if self.bottleneck > MOST * max(widths):
+            raise InputError(f"adapter: bottleneck = {self.bottleneck}; allowed: 1 to {MOST * max(widths)}, "
+                             f"{MOST} times the width of the model's layers")  # fmt: skip
         learner.learning_rates["body"] = self.learning_rate
         count = 1 if self.shared else learner.tasks
         with torch.random.fork_rng():
             torch.manual_seed(stream_seed(learner.seed, "adapters"))
-            sets = [nn.ModuleList(_adapter(m.out_features, self.bottleneck) for m in layers) for _ in range(count)]
+            sets = [nn.ModuleList(_adapter(width, self.bottleneck) for width in widths) for _ in range(count)]
         self.adapters = nn.ModuleList(sets).to(learner.device)
         self.task = 0
         for number, layer in enumerate(layers):

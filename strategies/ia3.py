@@ -5,16 +5,22 @@ layer softmax(Q (l_k ⊙ K)ᵀ / √d) (l_v ⊙ V) and (l_ff ⊙ γ(x W_1)) W_2.
 also scales what the attention's output layer reads, which the paper does not, so the layers are named here.
 """
 
+import warnings
+
 import torch
 from peft import IA3Config, PeftModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
+from clbench.toolkit import body_layers, matching, no_such_layer
 
-# Last part of the names, as BERT and its kin, Llama and its kin, OPT, and DistilBERT have them.
-KEY_VALUE = ("key", "value", "k_proj", "v_proj", "k_lin", "v_lin")
-FEED_FORWARD = ("output.dense", "down_proj", "fc2", "lin2")
+# Last part of the names, as BERT and its kin, Llama and its kin, OPT and BART, DistilBERT, DeBERTa, MPNet and T5 have
+# them. GPT-2 and ModernBERT compute queries, keys and values in one layer: there the queries are scaled, too.
+KEY_VALUE = (
+    "key", "value", "k_proj", "v_proj", "k_lin", "v_lin", "key_proj", "value_proj", "k", "v", "c_attn", "Wqkv",
+)  # fmt: skip
+FEED_FORWARD = ("output.dense", "down_proj", "fc2", "lin2", "ffn_output", "wo", "mlp.c_proj", "mlp.Wo")
 
 
 class IA3(Strategy):
@@ -44,17 +50,18 @@ class IA3(Strategy):
 
     def setup(self, learner: Learner) -> None:
         """Wrap the model and make every task's scales."""
-        linear = [n for n, m in learner.model.named_modules() if isinstance(m, nn.Linear) and not learner.is_head(n)]
+        linear = body_layers(learner)
         plain = [name for name in linear if "attention" not in name]
-        outputs = _matching(linear, self.key_value_modules or KEY_VALUE)
-        inputs = _matching(linear if self.feed_forward_modules else plain, self.feed_forward_modules or FEED_FORWARD)
+        outputs = matching(linear, self.key_value_modules or KEY_VALUE)
+        inputs = matching(linear if self.feed_forward_modules else plain, self.feed_forward_modules or FEED_FORWARD)
         if not outputs or not inputs:
-            known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
             given = f"{self.key_value_modules=}, {self.feed_forward_modules=}".replace("self.", "")
-            raise InputError(f"ia3: {given} match no layer; allowed: {known}")
+            raise no_such_layer("ia3", given, linear)
         learner.learning_rates["body"] = self.learning_rate
         settings = IA3Config(target_modules=[*outputs, *inputs], feedforward_modules=inputs)
-        with torch.random.fork_rng():  # PEFT draws numbers before it sets the scales to 1
+        # PEFT draws numbers before it sets the scales to 1, and finds out by itself which way a layer's weights lie.
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set")
             self.model = PeftModel(learner.model, settings, adapter_name=_name(0))
             for task in range(1, learner.tasks):
                 self.model.add_adapter(_name(task), settings)
@@ -76,10 +83,6 @@ class IA3(Strategy):
     def _use(self, task: int) -> None:
         if self.model.active_adapter != _name(task):
             self.model.set_adapter(_name(task))
-
-
-def _matching(names: list[str], wanted: tuple[str, ...]) -> list[str]:
-    return [name for name in names if any(name == end or name.endswith(f".{end}") for end in wanted)]
 
 
 def _name(task: int) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clbench import Learner
 from clbench.errors import InputError
-from clbench.toolkit import FeatureKind, FrozenFeatures, Moments, generator, linear_discriminant
+from clbench.toolkit import MOST_WIDTH, FeatureKind, FrozenFeatures, Moments, generator, linear_discriminant
 
 
 class KernelLDA(FrozenFeatures):
@@ -33,8 +33,8 @@ class KernelLDA(FrozenFeatures):
         self, width: int = 2000, gamma: float = 3e-4, shrinkage: float = 0.1, features: FeatureKind = "mean"
     ) -> None:
         super().__init__(features)
-        if width < 1 or gamma <= 0 or not 0 < shrinkage <= 1:
-            allowed = "width 1 or more, gamma above 0, shrinkage above 0 and at most 1"
+        if not 1 <= width <= MOST_WIDTH or gamma <= 0 or not 0 < shrinkage <= 1:
+            allowed = f"width 1 to {MOST_WIDTH}, gamma above 0, shrinkage above 0 and at most 1"
             raise InputError(f"klda: {width=}, {gamma=}, {shrinkage=}; allowed: {allowed}")
         self.width, self.gamma, self.shrinkage = width, gamma, shrinkage
 

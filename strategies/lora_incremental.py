@@ -32,7 +32,7 @@ class LoraIncremental(Strategy):
 
     def setup(self, learner: Learner) -> None:
         """Wrap the model and make every task's module."""
-        targets = target_layers("lora_incremental", learner.model, self.target_modules)
+        targets = target_layers("lora_incremental", learner, self.target_modules, self.rank)
         self.model, self.names = add_task_modules(
             learner, lambda: lora_settings(targets, self.rank, self.alpha), self.learning_rate
         )

@@ -63,7 +63,7 @@ class LoraMerge(Strategy):
 
     def setup(self, learner: Learner) -> None:
         """Wrap the model, make every task's module, and keep the weights that the tasks start from."""
-        targets = target_layers("lora_merge", learner.model, self.target_modules)
+        targets = target_layers("lora_merge", learner, self.target_modules, self.rank)
         self.model, self.names = add_task_modules(
             learner, lambda: lora_settings(targets, self.rank, self.alpha), self.learning_rate
         )

@@ -53,7 +53,7 @@ class LoraPerTask(Strategy):
         """Wrap the model and make every task's module, so that the structure is the same from the first step on."""
         self.router.check("lora_per_task", learner.labels.setting)
         lora.check_quantization("lora_per_task", self.quantization, learner.device)
-        targets = lora.target_layers("lora_per_task", learner.model, self.target_modules)
+        targets = lora.target_layers("lora_per_task", learner, self.target_modules, self.rank)
         if self.quantization:
             lora.quantize_4bit(learner.model, targets, learner.precision)
         make = adaptive_settings if self.adaptive_rank else lora.lora_settings

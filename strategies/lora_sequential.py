@@ -34,7 +34,7 @@ class LoraSequential(Strategy):
 
     def setup(self, learner: Learner) -> None:
         """Wrap the model; its module is there from the first step on."""
-        targets = target_layers("lora_sequential", learner.model, self.target_modules)
+        targets = target_layers("lora_sequential", learner, self.target_modules, self.rank)
         add_modules(learner, [MODULE], lambda: lora_settings(targets, self.rank, self.alpha))
         learner.learning_rates["body"] = self.learning_rate
         learn_only(learner, MODULE)

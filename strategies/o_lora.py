@@ -53,7 +53,7 @@ class OLora(Strategy):
 
     def setup(self, learner: Learner) -> None:
         """Wrap the model and make every task's module."""
-        targets = target_layers("o_lora", learner.model, self.target_modules)
+        targets = target_layers("o_lora", learner, self.target_modules, self.rank)
         self.model, self.names = add_task_modules(
             learner, lambda: lora_settings(targets, self.rank, self.alpha), self.learning_rate
         )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import prefix_encoder, prefix_of, prepend_keys_and_values
+from clbench.toolkit import MOST_VECTORS, prefix_encoder, prefix_of, prepend_keys_and_values
 
 
 class PTuningV2(Strategy):
@@ -31,8 +31,9 @@ class PTuningV2(Strategy):
     alone = "p_tuning_v2 never overwrites an old task's prompt, so there is nothing to protect"
 
     def __init__(self, prompt_length: int = 20, learning_rate: float = 0.1) -> None:
-        if prompt_length < 1 or learning_rate <= 0:
-            raise InputError(f"p_tuning_v2: {prompt_length=}, {learning_rate=}; allowed: numbers above 0")
+        if not 1 <= prompt_length <= MOST_VECTORS or learning_rate <= 0:
+            allowed = f"prompt_length 1 to {MOST_VECTORS}, learning_rate above 0"
+            raise InputError(f"p_tuning_v2: {prompt_length=}, {learning_rate=}; allowed: {allowed}")
         self.prompt_length, self.learning_rate = prompt_length, learning_rate
 
     def setup(self, learner: Learner) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import prefix_encoder, prefix_of, prepend_keys_and_values
+from clbench.toolkit import MOST_VECTORS, prefix_encoder, prefix_of, prepend_keys_and_values
 
 
 class PrefixTuning(Strategy):
@@ -33,9 +33,11 @@ class PrefixTuning(Strategy):
     alone = "prefix_tuning never overwrites an old task's prefix, so there is nothing to protect"
 
     def __init__(self, prefix_length: int = 10, hidden_size: int = 512, learning_rate: float = 1e-3) -> None:
-        if prefix_length < 1 or hidden_size < 1 or learning_rate <= 0:
+        sizes_fit = 1 <= prefix_length <= MOST_VECTORS and 1 <= hidden_size <= MOST_VECTORS
+        if not sizes_fit or learning_rate <= 0:
             given = f"{prefix_length=}, {hidden_size=}, {learning_rate=}"
-            raise InputError(f"prefix_tuning: {given}; allowed: numbers above 0")
+            allowed = f"prefix_length and hidden_size 1 to {MOST_VECTORS}, learning_rate above 0"
+            raise InputError(f"prefix_tuning: {given}; allowed: {allowed}")
         self.prefix_length, self.hidden_size, self.learning_rate = prefix_length, hidden_size, learning_rate
 
     def setup(self, learner: Learner) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import embedded_words, generator, prepend_prompt
+from clbench.toolkit import MOST_VECTORS, embedded_words, generator, prepend_prompt
 
 
 class ProgressivePrompts(Strategy):
@@ -30,8 +30,9 @@ class ProgressivePrompts(Strategy):
     alone = "progressive_prompts never overwrites an old task's prompt, so there is nothing to protect"
 
     def __init__(self, prompt_length: int = 10, learning_rate: float = 0.3) -> None:
-        if prompt_length < 1 or learning_rate <= 0:
-            raise InputError(f"progressive_prompts: {prompt_length=}, {learning_rate=}; allowed: numbers above 0")
+        if not 1 <= prompt_length <= MOST_VECTORS or learning_rate <= 0:
+            allowed = f"prompt_length 1 to {MOST_VECTORS}, learning_rate above 0"
+            raise InputError(f"progressive_prompts: {prompt_length=}, {learning_rate=}; allowed: {allowed}")
         self.prompt_length, self.learning_rate = prompt_length, learning_rate
 
     def setup(self, learner: Learner) -> None:
@@ -42,9 +43,10 @@ class ProgressivePrompts(Strategy):
         self.prompts = nn.ParameterList(
             embedded_words(learner, self.prompt_length, stream) for _ in range(learner.tasks)
         )
-        self.task = 0
         learner.model.add_module("prompts", self.prompts)
+        self.task = learner.tasks - 1  # the model is tried with all of them
         prepend_prompt(learner, lambda: torch.cat([self.prompts[task] for task in range(self.task, -1, -1)]))
+        self.task = 0
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Let this task's prompt learn, and no other."""

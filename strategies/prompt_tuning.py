@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import embedded_words, generator, prepend_prompt
+from clbench.toolkit import MOST_VECTORS, embedded_words, generator, prepend_prompt
 
 
 class PromptTuning(Strategy):
@@ -29,8 +29,9 @@ class PromptTuning(Strategy):
     alone = "prompt_tuning never overwrites an old task's prompt, so there is nothing to protect"
 
     def __init__(self, prompt_length: int = 20, learning_rate: float = 0.3) -> None:
-        if prompt_length < 1 or learning_rate <= 0:
-            raise InputError(f"prompt_tuning: {prompt_length=}, {learning_rate=}; allowed: numbers above 0")
+        if not 1 <= prompt_length <= MOST_VECTORS or learning_rate <= 0:
+            allowed = f"prompt_length 1 to {MOST_VECTORS}, learning_rate above 0"
+            raise InputError(f"prompt_tuning: {prompt_length=}, {learning_rate=}; allowed: {allowed}")
         self.prompt_length, self.learning_rate = prompt_length, learning_rate
 
     def setup(self, learner: Learner) -> None:

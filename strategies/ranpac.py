@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clbench import Learner, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import FeatureKind, FrozenFeatures, Moments, generator
+from clbench.toolkit import MOST_WIDTH, FeatureKind, FrozenFeatures, Moments, generator
 
 HELD_OUT = 0.2
 RIDGES = tuple(10.0**power for power in range(-8, 9))
@@ -35,8 +35,8 @@ class RanPAC(FrozenFeatures):
 
     def __init__(self, width: int = 1000, ridge: float | None = None, features: FeatureKind = "mean") -> None:
         super().__init__(features)
-        if width < 1 or (ridge is not None and ridge <= 0):
-            raise InputError(f"ranpac: {width=}, {ridge=}; allowed: width 1 or more, ridge above 0 or None")
+        if not 1 <= width <= MOST_WIDTH or (ridge is not None and ridge <= 0):
+            raise InputError(f"ranpac: {width=}, {ridge=}; allowed: width 1 to {MOST_WIDTH}, ridge above 0 or None")
         self.width, self.ridge = width, ridge
 
     def setup(self, learner: Learner) -> None:

@@ -16,9 +16,11 @@ from torch import nn
 
 from clbench.data import Example, LabelSpace
 from clbench.learner import Learner
+from clbench.models import survive_torchvision
 from clbench.results.folder import RunFolder
 
 torch.set_num_threads(1)
+survive_torchvision()  # test modules import PEFT, and with it transformers, at their top
 
 VOCABULARY = 30
 # Three tasks of nine training texts; with this learning rate the predictions change within one epoch.
@@ -38,7 +40,7 @@ Run = tuple[dict[str, Any], RunFolder]
 
 def tiny_bert(labels: int, dropout: float = 0.0) -> nn.Module:
     """A BERT of about 3000 parameters; weights from torch's global generator."""
-    from clbench.models.loading import import_libraries
+    from clbench.models import import_libraries
 
     import_libraries()
     from transformers import BertConfig, BertForSequenceClassification

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from clbench.data import BUCKET_BATCHES, collate, concatenate, encode, evaluation_batches, length, training_batches
+from clbench.data import (
+    BUCKET_BATCHES,
+    collate,
+    concatenate,
+    encode,
+    evaluation_batches,
+    length,
+    pad_left,
+    training_batches,
+)
 from clbench.rng import generator, stream_seed
 from clbench.scenario import Task
 from clbench.tasks.labels import label_space
@@ -147,3 +156,12 @@ def test_streams_are_separate_and_named() -> None:
     draw: Callable[[], torch.Tensor] = lambda: torch.rand(3, generator=generator(3, "a"))
     assert torch.equal(draw(), draw())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_padding_moves_to_the_left_and_texts_keep_their_order() -> None:
+    texts = [[5, 6], [7, 8, 9], [4]]
+    batch = collate([{"input_ids": torch.tensor(ids), "label": 0, "task_id": 0} for ids in texts], 3, CPU)
+    assert batch["input_ids"].tolist() == [[5, 6, 3], [7, 8, 9], [4, 3, 3]]
+    moved = pad_left({key: batch[key] for key in ("input_ids", "attention_mask")})
+    assert moved["input_ids"].tolist() == [[3, 5, 6], [7, 8, 9], [3, 3, 4]]
+    assert moved["attention_mask"].tolist() == [[0, 1, 1], [1, 1, 1], [0, 0, 1]]

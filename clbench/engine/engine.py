@@ -98,6 +98,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
     reset_peak_memory(device)
     with clock.measure("prepare"):
         prepared = prepare(plan, clock)
+        for line in prepared.warnings:
+            report.warn(line)
         settings = {**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8}
         folder.write_config(settings)
         state = restore_or_start(prepared, folder, report)

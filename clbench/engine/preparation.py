@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData, encode
 from clbench.learner import Learner
-from clbench.models import choose_device, load_model, use_onednn
+from clbench.models import LoadedModel, choose_device, load_model, use_onednn
 from clbench.plugins import Plan
 from clbench.rng import generator
 from clbench.scenario import Task
@@ -36,6 +35,7 @@ class Prepared:
     tests: list[list[Example]]
     model_bytes: int
     data_sha256: dict[str, str]
+    warnings: list[str]
 
 
 def prepare(plan: Plan, clock: Clock) -> Prepared:
@@ -47,7 +47,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     config = plan.config
     tasks = [_limited(task, config) for task in plan.tasks]
     labels = label_space(tasks, config.setting)
-    model, tokenizer = load_model(config, tasks, len(labels.names), choose_device(config.device))
+    loaded = load_model(config, tasks, len(labels.names), choose_device(config.device))
+    model, tokenizer, longest = loaded.model, loaded.tokenizer, loaded.longest_text(config.max_length)
     use_onednn(model)
     learner = Learner(
         model,
@@ -58,10 +59,14 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         lr=config.lr,
         head_lr=config.head_lr,
         clock=clock,
+        head=loaded.head,
+        padding_side=loaded.padding_side,
+        longest_text=longest,
+        positions=loaded.positions,
     )
 
     splits = ("train", "dev", config.eval_split)
-    ids = _token_ids(tasks, splits, tokenizer, config.max_length)
+    ids = _token_ids(tasks, splits, loaded, longest)
     data, tests = [], []
     for position, task in enumerate(tasks):
         train, dev, test = (encode(task, split, position, labels, ids) for split in splits)
@@ -72,7 +77,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     if config.compile:
         learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
-    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes)
+    warnings = loaded.warnings(config.max_length)
+    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings)
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:
@@ -80,12 +86,14 @@ def parameter_bytes(model: torch.nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in model.parameters())
 
 
-def _token_ids(tasks: Sequence[Task], splits: Sequence[str], tokenizer: Any, max_length: int) -> Iterator[Tensor]:
+def _token_ids(tasks: Sequence[Task], splits: Sequence[str], loaded: LoadedModel, max_length: int) -> Iterator[Tensor]:
     """The token ids of every text, task after task and split after split; none for images."""
-    if tokenizer is None:
+    if loaded.tokenizer is None:
         return iter(())
     texts = [text for task in tasks for split in splits for text in getattr(task, split)["text"][:]]
-    return iter(tokenise(texts, tokenizer, max_length))
+    ids = tokenise(texts, loaded.tokenizer, max_length)
+    loaded.check_tokens(ids)
+    return iter(ids)
 
 
 def _limited(task: Task, config: RunConfig) -> Task:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
         reset_peak_memory as reset_peak_memory,
     )
     from clbench.models.identity import model_identity as model_identity
-    from clbench.models.linear import OneDNNLinear as OneDNNLinear, use_onednn as use_onednn
-    from clbench.models.loading import (
+    from clbench.models.libraries import (
         import_libraries as import_libraries,
-        load_model as load_model,
         survive_torchvision as survive_torchvision,
     )
+    from clbench.models.linear import OneDNNLinear as OneDNNLinear, use_onednn as use_onednn
+    from clbench.models.loading import load_model as load_model
+    from clbench.models.pretrained import LoadedModel as LoadedModel
+    from clbench.models.probe import Lookups as Lookups, same_logits as same_logits
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -7,8 +7,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from clbench.errors import InputError
-from clbench.sources import BUILT_IN, model_path
+from clbench.sources import cannot_load, model_path
 
 # What transformers may read of a model's folder: settings, weights, tokenizer, templates, code.
 READ = {".json", ".safetensors", ".bin", ".txt", ".model", ".tiktoken", ".jinja", ".vocab", ".py"}
@@ -46,6 +45,4 @@ def _hub_commit(name: str) -> str:
     try:
         return Path(hf_hub_download(name, "config.json")).parent.name
     except Exception as error:  # the hub's client raises many kinds, of requests and of its own
-        reason = " ".join(str(error).split())[:300]
-        allowed = ", ".join([*BUILT_IN, "a folder", "a hub id"])
-        raise InputError(f"model {name!r} cannot be loaded: {reason}; allowed: {allowed}") from error
+        raise cannot_load(name, error) from error

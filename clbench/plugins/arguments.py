@@ -9,6 +9,9 @@ from typing import Any
 
 from clbench.errors import InputError, unknown
 
+# What fp32, in which weights and penalties are computed, can hold: a larger number is infinity there.
+LARGEST = 3.4e38
+
 
 def check_arguments(
     label: str,
@@ -41,6 +44,8 @@ def check_arguments(
 
 
 def _check_type(value: Any, hint: Any, where: str) -> None:
+    if isinstance(value, int | float) and LARGEST < abs(value) < float("inf"):
+        raise InputError(f"{where} = {value!r} is not allowed (beyond fp32); allowed: numbers up to {LARGEST}")
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     try:

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
         source_rows as source_rows,
     )
     from clbench.sources.corpora import Rows as Rows
-    from clbench.sources.model_names import BUILT_IN as BUILT_IN, model_path as model_path
+    from clbench.sources.model_names import (
+        BUILT_IN as BUILT_IN,
+        cannot_load as cannot_load,
+        model_path as model_path,
+    )
     from clbench.sources.pinned import SOURCES as SOURCES
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

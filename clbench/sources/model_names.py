@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from clbench.errors import InputError
+from clbench.errors import InputError, nearest
 
 # What `list models` shows; any other name is a folder in transformers' format or a hub id.
 BUILT_IN = {
@@ -30,5 +30,34 @@ def model_path(name: str) -> str:
             raise InputError(f"model folder {name!r} holds no config.json; allowed: a folder in transformers' format")
         return str(folder)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
-        raise InputError(f"model folder {name!r} does not exist; allowed: {', '.join(BUILT_IN)}, a folder, a hub id")
+        hint = _similar_folder(folder)
+        raise InputError(
+            f"model folder {name!r} does not exist;{hint} allowed: {', '.join(BUILT_IN)}, a folder, a hub id"
+        )
     return name
+
+
+def cannot_load(name: str, error: Exception) -> InputError:
+    """The error line for a model that cannot be loaded; where no folder has its name, that comes first.
+
+    Args:
+        name: as the person gave it.
+        error: what happened, a hub's client's error where ``name`` was taken for a hub id.
+    """
+    reason = " ".join(str(error).split())[:300]
+    folder = Path(name).expanduser()
+    allowed = f"allowed: {', '.join(BUILT_IN)}, a folder, a hub id"
+    if name in BUILT_IN or os.path.isdir(folder):
+        return InputError(f"model {name!r} cannot be loaded: {reason}; {allowed}")
+    hint = _similar_folder(folder)
+    return InputError(f"model {name!r} is no folder here;{hint} as a hub id it cannot be loaded: {reason}; {allowed}")
+
+
+def _similar_folder(folder: Path) -> str:
+    """A question about the model folder beside ``folder`` whose name is most like its own; empty if there is none."""
+    try:
+        beside = [path.name for path in folder.parent.iterdir() if (path / "config.json").is_file()]
+    except OSError:
+        return ""
+    close = nearest(folder.name, beside)
+    return f" did you mean {str(folder.parent / close)!r}?" if close else ""

@@ -21,11 +21,15 @@ FEWEST_CACHED = 1000
 def tokenise(texts: Sequence[str], tokenizer: Any, max_length: int) -> list[Tensor]:
     """The token ids (tokens,) int64 of each text, cut at ``max_length`` tokens.
 
+    A text that has no token, not even a special one, is read as the token that ends a text, or the first special token
+    that the tokenizer has: there is no model that answers for nothing.
+
     Fast tokenizers work on all cores. Their ids are kept on the disk and read from there when the same texts, the same
     tokenizer and the same length come again; a cache that cannot be read or written costs time only.
     """
     if len(texts) < FEWEST_CACHED or not getattr(tokenizer, "is_fast", False):
-        return [torch.tensor(ids, dtype=torch.int64) for ids in _token_ids(texts, tokenizer, max_length)]
+        found = [torch.tensor(ids, dtype=torch.int64) for ids in _token_ids(texts, tokenizer, max_length)]
+        return _without_gaps(found, tokenizer)
     path = cache_folder() / "tokens" / f"{_key(texts, tokenizer, max_length)}"
     flat, lengths = _read(path) or (None, None)
     if flat is None or lengths is None:
@@ -33,7 +37,15 @@ def tokenise(texts: Sequence[str], tokenizer: Any, max_length: int) -> list[Tens
         lengths = torch.tensor([len(i) for i in ids])
         flat = torch.tensor([token for i in ids for token in i], dtype=torch.int32)
         _write(path, flat, lengths)
-    return list(flat.long().split(lengths.tolist()))
+    return _without_gaps(list(flat.long().split(lengths.tolist())), tokenizer)
+
+
+def _without_gaps(found: list[Tensor], tokenizer: Any) -> list[Tensor]:
+    if all(len(ids) for ids in found):
+        return found
+    ending = tokenizer.eos_token_id
+    nothing = torch.tensor([min(tokenizer.all_special_ids) if ending is None else ending])
+    return [ids if len(ids) else nothing for ids in found]
 
 
 def _token_ids(texts: Sequence[str], tokenizer: Any, max_length: int) -> list[list[int]]:
@@ -43,6 +55,8 @@ def _token_ids(texts: Sequence[str], tokenizer: Any, max_length: int) -> list[li
 
 def _key(texts: Sequence[str], tokenizer: Any, max_length: int) -> str:
     digest = hashlib.sha256(f"{metadata.version('tokenizers')} {max_length}".encode())
+    if getattr(tokenizer, "split_special_tokens", False):
+        digest.update(b"special tokens in texts are words")
     digest.update(tokenizer.backend_tokenizer.to_str().encode("utf-8", "surrogatepass"))
     for text in texts:
         encoded = text.encode("utf-8", "surrogatepass")

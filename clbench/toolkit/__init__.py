@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clbench.toolkit.evaluator import Evaluation as Evaluation, evaluate_all as evaluate_all
     from clbench.toolkit.fisher import FisherKind as FisherKind, diagonal_fisher as diagonal_fisher
     from clbench.toolkit.frozen_features import (
+        MOST_WIDTH as MOST_WIDTH,
         FeatureKind as FeatureKind,
         FrozenFeatures as FrozenFeatures,
         Moments as Moments,
@@ -43,6 +44,12 @@ if TYPE_CHECKING:
         to_device as to_device,
         unit_range as unit_range,
         zeros as zeros,
+    )
+    from clbench.toolkit.layers import (
+        body_layers as body_layers,
+        layer_sizes as layer_sizes,
+        matching as matching,
+        no_such_layer as no_such_layer,
     )
     from clbench.toolkit.lora import (
         add_modules as add_modules,
@@ -68,6 +75,7 @@ if TYPE_CHECKING:
     )
     from clbench.toolkit.routing import Router as Router
     from clbench.toolkit.soft_prompts import (
+        MOST_VECTORS as MOST_VECTORS,
         embedded_words as embedded_words,
         prefix_encoder as prefix_encoder,
         prefix_of as prefix_of,

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from clbench.data import Batch, Example, TaskData, sorted_batches
 from clbench.errors import RunError
-from clbench.learner import INPUTS, Learner
+from clbench.learner import Learner
 from clbench.strategy import Strategy
 
 FeatureKind = Literal["mean", "output_layer"]
+# A matrix of so many squared is 20 GB.
+MOST_WIDTH = 50_000
 
 
 @dataclass
@@ -157,12 +159,9 @@ def logits_and_features(learner: Learner, batch: Batch, kind: FeatureKind) -> tu
     if kind == "output_layer" or "pixel_values" in batch:
         logits, features = learner.logits_and_features(batch)
         return logits, features.double()
-    with learner.autocast():
-        inputs = {key: batch[key] for key in INPUTS if key in batch}
-        output = learner.model(**inputs, output_hidden_states=True)
-    present = batch["attention_mask"].double()[:, :, None]
-    states = output.hidden_states[-1].double()
-    return output.logits.float(), (states * present).sum(1) / present.sum(1)
+    logits, states, mask = learner.logits_and_states(batch)
+    present = mask.double()[:, :, None]
+    return logits, (states.double() * present).sum(1) / present.sum(1)
 
 
 def linear_discriminant(moments: Moments, shrinkage: float) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from torch import nn
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.rng import stream_seed
+from clbench.toolkit.layers import body_layers, layer_sizes, matching, no_such_layer
 
 COMPUTE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -39,22 +42,26 @@ def module_name(task: int, tasks: int) -> str:
     return f"task{task:0{len(str(tasks - 1))}}"
 
 
-def target_layers(strategy: str, model: nn.Module, wanted: Sequence[str]) -> list[str]:
+def target_layers(strategy: str, learner: Learner, wanted: Sequence[str], rank: int = 1) -> list[str]:
     """The linear layers of the body that get a module: those named by ``wanted``, or all when it is empty.
 
     Args:
         strategy: whose argument ``target_modules`` this is, for the error line.
-        model: not wrapped yet.
+        learner: of a model that is not wrapped yet.
         wanted: whole names or their last parts, as PEFT matches them.
+        rank: of the modules.
 
     Raises:
-        InputError: no layer has such a name.
+        InputError: no layer has such a name, or none is as large as the rank.
     """
-    linear = [name for name, m in model.named_modules() if isinstance(m, nn.Linear) and not Learner.is_head(name)]
-    targets = [name for name in linear if any(name == t or name.endswith(f".{t}") for t in wanted or linear)]
+    layers = body_layers(learner)
+    targets = matching(layers, wanted or list(layers))
     if not targets:
-        known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
-        raise InputError(f"{strategy}: target_modules = {wanted!r} match no layer; allowed: {known}")
+        raise no_such_layer(strategy, f"target_modules = {wanted!r}", layers)
+    # B A of a higher rank than the weight's own has more numbers than the weight and says no more.
+    highest = max(min(layer_sizes(layers[name])) for name in targets)
+    if rank > highest:
+        raise InputError(f"{strategy}: {rank=}; allowed: 1 to {highest}, the highest that a weight of this model has")
     return targets
 
 
@@ -70,9 +77,11 @@ def add_modules(learner: Learner, names: Sequence[str], make_settings: Callable[
     """
     with torch.random.fork_rng():
         torch.manual_seed(stream_seed(learner.seed, "lora"))
-        model = PeftModel(learner.model, make_settings(), adapter_name=names[0])
-        for name in names[1:]:
-            model.add_adapter(name, make_settings())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set")  # PEFT finds out by itself which way weights lie
+            model = PeftModel(learner.model, make_settings(), adapter_name=names[0])
+            for name in names[1:]:
+                model.add_adapter(name, make_settings())
     learner.model = model
     return model
 
@@ -113,8 +122,8 @@ def learn_on_top(learner: Learner, model: PeftModel, names: Sequence[str]) -> No
 def learn_only(learner: Learner, name: str) -> None:
     """Let the module ``name`` and the output layer learn, and nothing else."""
     for parameter_name, parameter in learner.model.named_parameters():
-        parts = parameter_name.split(".")
-        own = name in parts and "ranknum" not in parts  # ranknum is AdaLoRA's count of ranks
+        # PEFT's: ...lora_A.NAME.weight; a module of the model may have the same name, as BART's embeddings "shared".
+        own = any(kind.startswith("lora_") and part == name for kind, part in pairwise(parameter_name.split(".")))
         parameter.requires_grad_(own or learner.is_head(parameter_name))
 
 
@@ -155,11 +164,18 @@ def quantize_4bit(model: nn.Module, targets: Sequence[str], precision: str) -> N
         model: not wrapped yet.
         targets: names of linear layers.
         precision: of the run, "fp32", "bf16" or "fp16": the weights are brought back to it for a multiplication.
+
+    Raises:
+        InputError: a layer is of another kind, as GPT-2's are.
     """
     linear_4bit = importlib.import_module("bitsandbytes.nn").Linear4bit
     for name in targets:
         old = model.get_submodule(name)
-        assert isinstance(old, nn.Linear)
+        if not isinstance(old, nn.Linear):
+            kind = type(old).__name__
+            raise InputError(
+                f"quantization = '4bit' is for torch's linear layers and {name} is a {kind}; allowed: None"
+            )
         new = linear_4bit(
             old.in_features,
             old.out_features,

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from clbench.models import OneDNNLinear
 
@@ -96,7 +97,7 @@ def _is_known(module: nn.Module) -> bool:
         return module.max_norm is None and not module.scale_grad_by_freq
     if isinstance(module, nn.LayerNorm):
         return len(module.normalized_shape) == 1
-    return type(module) in (nn.Linear, OneDNNLinear) or _is_rms_norm(module)
+    return type(module) in (nn.Linear, OneDNNLinear, Conv1D) or _is_rms_norm(module)
 
 
 def _is_rms_norm(module: nn.Module) -> bool:
@@ -135,7 +136,9 @@ def _add_squares(module: nn.Module, given: Tensor, gradient: Tensor, sums: Sums)
         sums[bias] += gradient.float().sum(1).square().sum(0)
     if weight not in sums:
         return
-    if isinstance(module, nn.Linear | nn.Conv2d):
+    if isinstance(module, Conv1D):  # its weight is (inputs, outputs)
+        _add_product_squares(gradient, given, sums[weight])
+    elif isinstance(module, nn.Linear | nn.Conv2d):
         _add_product_squares(given, gradient, sums[weight].view(weight.shape[0], -1))
     else:
         sums[weight] += (gradient.float() * _normalised(module, given)).sum(1).square().sum(0)

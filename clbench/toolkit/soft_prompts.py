@@ -17,7 +17,11 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from clbench.errors import InputError
 from clbench.learner import Learner
+from clbench.models import Lookups, same_logits
 from clbench.rng import stream_seed
+
+# More learned vectors, or hidden units behind them, are a slip: papers have a few hundred.
+MOST_VECTORS = 10_000
 
 
 def embedded_words(learner: Learner, count: int, stream: torch.Generator) -> nn.Parameter:
@@ -45,16 +49,22 @@ def prepend_prompt(learner: Learner, prompt: Callable[[], Tensor]) -> None:
     """
     words, layer = _embeddings(learner)
     place = 0 if layer is words else 1
+    plain = _plain_logits(learner)
 
     def widen_mask(_: nn.Module, inputs: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return inputs, {**keywords, "attention_mask": _with_ones(keywords["attention_mask"], len(prompt()))}
 
+    tokens = [0]
+
     def insert(_: nn.Module, __: Any, embedded: Tensor) -> Tensor:
+        tokens[0] = embedded.shape[1]
         vectors = prompt().to(embedded.dtype).expand(len(embedded), -1, -1)
         return torch.cat([embedded[:, :place], vectors, embedded[:, place:]], dim=1)
 
     def take_out(_: nn.Module, __: Any, output: Any) -> Any:
         hidden = output.last_hidden_state
+        if hidden.shape[1] != tokens[0] + len(prompt()):
+            raise ValueError(f"{hidden.shape[1]} outputs for {tokens[0]} tokens and {len(prompt())} vectors")
         output.last_hidden_state = torch.cat([hidden[:, :place], hidden[:, place + len(prompt()) :]], dim=1)
         return output
 
@@ -62,7 +72,7 @@ def prepend_prompt(learner: Learner, prompt: Callable[[], Tensor]) -> None:
     body.register_forward_pre_hook(widen_mask, with_kwargs=True)
     layer.register_forward_hook(insert)
     body.register_forward_hook(take_out)
-    _try(learner)
+    _try(learner, plain, len(prompt()))
 
 
 def prepend_keys_and_values(learner: Learner, prefix: Callable[[], Tensor | None]) -> None:
@@ -74,6 +84,7 @@ def prepend_keys_and_values(learner: Learner, prefix: Callable[[], Tensor | None
         InputError: the model's forward pass cannot take them.
     """
     layers, heads, width = attention_shape(learner)
+    plain = _plain_logits(learner)
 
     def prepend(_: nn.Module, inputs: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         vectors = prefix()
@@ -84,7 +95,8 @@ def prepend_keys_and_values(learner: Learner, prefix: Callable[[], Tensor | None
         return inputs, {**keywords, "attention_mask": mask, "past_key_values": _Prefix(by_layer)}
 
     _body(learner).register_forward_pre_hook(prepend, with_kwargs=True)
-    _try(learner)
+    vectors = prefix()
+    _try(learner, plain, 0 if vectors is None else len(vectors))
 
 
 def prefix_encoder(learner: Learner, tokens: int, hidden: int | None, *names: str | int) -> PrefixEncoder:
@@ -178,25 +190,71 @@ def _embeddings(learner: Learner) -> tuple[nn.Embedding, nn.Module]:
     except (AttributeError, NotImplementedError, StopIteration) as error:
         raise _unfit(learner, error) from error
     parent = name.rpartition(".")[0]
-    return words, body.get_submodule(parent) if parent else words
+    if not parent:
+        return words, words
+    layer = body.get_submodule(parent).eval()  # no dropout
+    with torch.no_grad():  # OPT's words lie in the decoder itself
+        embeds = isinstance(layer(torch.ones(1, 1, dtype=torch.int64, device=learner.device)), Tensor)
+    return words, layer if embeds else words
 
 
 def _with_ones(mask: Tensor, count: int) -> Tensor:
     return torch.cat([mask.new_ones(len(mask), count), mask], dim=1)
 
 
-def _try(learner: Learner) -> None:
-    """Read one text of two tokens, so that a model that does not fit is found before the run."""
+def _plain_logits(learner: Learner) -> Tensor:
+    """The model's logits of a short text, while it reads nothing else.
+
+    Raises:
+        InputError: it is not a model for which this module knows the way.
+    """
+    settings = getattr(learner.model, "config", None)
+    if getattr(settings, "is_encoder_decoder", False):
+        raise _unfit(learner, "it reads a text twice, in an encoder and in a decoder")
+    if learner.padding_side == "left":
+        raise _unfit(learner, "it reads padding before a text, where they would stand")
+    return _logits(learner, 2)
+
+
+def _logits(learner: Learner, *lengths: int) -> Tensor:
+    """Logits (texts, labels) of texts of so many tokens each."""
+    token = 1 if learner.padding_id != 1 else 2
+    batch = learner.collate(
+        [{"input_ids": torch.full((length,), token), "label": 0, "task_id": 0} for length in lengths]
+    )
     learner.model.eval()
-    batch = learner.collate([{"input_ids": torch.tensor([1, 1]), "label": 0, "task_id": 0}])
     try:
         with torch.no_grad():
-            learner.logits(batch)
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise _unfit(learner, error) from error
+            return learner.logits(batch)
+    except Exception as error:  # whatever a model's own code raises where it is given what it does not expect
+        raise _unfit(learner, f"its forward pass wants a text's own tokens alone: {error}") from error
 
 
-def _unfit(learner: Learner, error: Exception) -> InputError:
+def _try(learner: Learner, plain: Tensor, count: int) -> None:
+    """Read texts with the ``count`` vectors, so that a model that does not fit is found before the run.
+
+    Args:
+        learner: of the model that reads them.
+        plain: what it answered without them.
+        count: of them.
+    """
+    with Lookups() as lookups:
+        alone = _logits(learner, 2)
+    if torch.equal(alone, plain):
+        raise _unfit(learner, "its attention does not read them")
+    if learner.precision == "fp32" and not same_logits(_logits(learner, 2, 5)[:1], alone):
+        raise _unfit(learner, "padding changes its answers then")
+    takes_positions = any(numbers == 2 + count for numbers, _, _ in lookups.seen)
+    longest, positions = learner.longest_text or 2, learner.positions
+    if takes_positions and positions is not None and longest + count > positions:
+        raise InputError(
+            f"{count} vectors before texts of up to {longest} tokens need {longest + count} positions, and "
+            f"{type(learner.model).__name__} has {positions}; allowed: --max-length {max(0, positions - count)} or "
+            "less, or fewer vectors"
+        )
+
+
+def _unfit(learner: Learner, error: Exception | str) -> InputError:
     reason = " ".join(str(error).split())[:200]
     return InputError(
         f"{type(learner.model).__name__} takes no learned prompts ({reason}); allowed: transformers' text classifiers "

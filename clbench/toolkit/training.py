@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from clbench.config import RunConfig
 from clbench.data import Batch, Example, TaskData, length, training_batches
 from clbench.errors import RunError
+from clbench.head import Head
 from clbench.learner import Learner
 from clbench.rng import generator, stream_seed
 from clbench.strategy import Strategy
@@ -40,7 +41,7 @@ class Training:
         self.micro_batch_size = -(-config.batch_size // config.accumulation)
         self.batches: list[list[int]] = []
         self.losses: list[Tensor] = []
-        groups = parameter_groups(learner.named_parameters(), learner.learning_rates, config.weight_decay)
+        groups = parameter_groups(learner.named_parameters(), learner.learning_rates, config.weight_decay, learner.head)
         with _without_settings_in_the_environment():
             self.accelerator = _accelerator(config, learner)
             self.optimizer = self.accelerator.prepare(torch.optim.AdamW(groups, fused=True))
@@ -204,11 +205,17 @@ def _without_settings_in_the_environment() -> Iterator[None]:
 
 
 def parameter_groups(
-    named: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float], weight_decay: float
+    named: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float], weight_decay: float, head: Head
 ) -> list[dict[str, Any]]:
     """An optimizer's groups with the body's and the head's learning rates; no decay of biases, norms and the head.
 
     Without decay, rows of the output layer that get no gradient do not move.
+
+    Args:
+        named: the parameters, by their names in the model or in a wrapper of it.
+        rates: peak learning rates of "body" and "head".
+        weight_decay: AdamW's.
+        head: which of them are the head's.
     """
     groups: dict[str, dict[str, Any]] = {
         "body": {"params": [], "lr": rates["body"], "weight_decay": weight_decay},
@@ -216,7 +223,7 @@ def parameter_groups(
         "head": {"params": [], "lr": rates["head"], "weight_decay": 0.0},
     }
     for name, parameter in named:
-        group = "head" if Learner.is_head(name) else "body" if parameter.ndim > 1 else "plain"
+        group = "head" if head.owns(name) else "body" if parameter.ndim > 1 else "plain"
         groups[group]["params"].append(parameter)
     return [group for group in groups.values() if group["params"]]
 

@@ -134,8 +134,8 @@ def test_two_contents_of_one_name_never_share_a_row(tickets: Path) -> None:
 def test_a_changed_model_is_another_model(file: str, tmp_path: Path) -> None:
     options = {**TOY, "strategy": "naive", "output_dir": str(tmp_path)}
     plan = make_plan(options)
-    model: Any
-    model, tokenizer = load_model(plan.config, plan.tasks, 9, torch.device("cpu"))
+    loaded = load_model(plan.config, plan.tasks, 9, torch.device("cpu"))
+    model, tokenizer = loaded.model, loaded.tokenizer
     folder = tmp_path / "model"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -291,6 +291,13 @@ def test_fp16_is_refused(make_learner: Callable[..., Learner]) -> None:
         plugins.build("strategy", "avalanche.Naive", {}).setup(learner)
 
 
+def test_a_model_that_reads_padding_on_the_left_is_refused(make_learner: Callable[..., Learner]) -> None:
+    learner = make_learner()
+    learner.padding_side = "left"
+    with pytest.raises(InputError, match="BertForSequenceClassification reads padding on the left"):
+        plugins.build("strategy", "avalanche.Naive", {}).setup(learner)
+
+
 def test_the_version_of_avalanche_is_in_the_hash(toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     one = make_plan({**toy, "strategy": "avalanche.Naive"}).config
     assert list(one.plugin_hashes) == ["scenario:toy", "strategy:avalanche.Naive"]
@@ -428,7 +435,8 @@ def test_accuracy_and_forgetting_agree_where_the_definitions_do(toy: dict[str, A
 def load(plan: Any) -> tuple[Any, Any]:
     from clbench.models.loading import load_model
 
-    return load_model(plan.config, plan.tasks, 3, torch.device("cpu"))
+    loaded = load_model(plan.config, plan.tasks, 3, torch.device("cpu"))
+    return loaded.model, loaded.tokenizer
 
 
 def test_forgetting_differs_where_a_task_was_best_later() -> None:

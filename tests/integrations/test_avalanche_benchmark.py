@@ -31,7 +31,7 @@ SIZES = {"train": 9, "dev": 3, "test": 6}
 def toy(setting: str) -> tuple[Scenario, Any]:
     plan = make_plan({"scenario": "toy", "strategy": "naive", "setting": setting, "scenario_args": SIZES})
     tasks = plan.tasks
-    _, tokenizer = load_model(plan.config, tasks, 9, torch.device("cpu"))
+    tokenizer = load_model(plan.config, tasks, 9, torch.device("cpu")).tokenizer
     return plugins.build("scenario", "toy", SIZES, setting=setting), tokenizer
 
 

@@ -36,7 +36,8 @@ def tasks() -> list[Task]:
 
 def load(tasks: list[Task], model: str = "tiny", labels: int = 9, **options: Any) -> tuple[Any, Any]:
     config = make_config({"scenario": "toy", "strategy": "naive", "model": model, "max_length": 16, **options})
-    return load_model(config, tasks, labels, CPU)
+    loaded = load_model(config, tasks, labels, CPU)
+    return loaded.model, loaded.tokenizer
 
 
 def line_of(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
@@ -83,12 +84,13 @@ def test_dropout_is_the_configs(tasks: list[Task], dropout: float) -> None:
 def test_the_tiny_image_model_by_hand() -> None:
     images: list[Task] = plugins.build("scenario", "digits_seq", {}).tasks()
     config = make_config({"scenario": "digits_seq", "strategy": "naive", "model": "tiny"})
-    model, tokenizer = load_model(config, images, 10, CPU)
+    loaded = load_model(config, images, 10, CPU)
+    model, tokenizer = loaded.model, loaded.tokenizer
     assert tokenizer is None
     # 1·16·9+16, 16·32·9+32, 32·4·4·64+64 and 64·10+10 parameters.
     assert sum(p.numel() for p in model.parameters()) == 160 + 4640 + 32832 + 650
     assert model(torch.zeros(3, 1, 8, 8)).logits.shape == (3, 10)
-    assert same_weights(model, load_model(config, images, 10, CPU)[0])
+    assert same_weights(model, load_model(config, images, 10, CPU).model)
     assert "does not read images; allowed for image scenarios: tiny" in line_of(
         load_model, config.model_copy(update={"model": "minilm"}), images, 10, CPU
     )
@@ -203,7 +205,7 @@ def test_names_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
 
 def test_an_unreachable_hub_id_is_one_line(tasks: list[Task]) -> None:
     line = line_of(load, tasks, "nobody/no-such-model-of-ours")
-    assert line.startswith("model 'nobody/no-such-model-of-ours' cannot be loaded: ")
+    assert line.startswith("model 'nobody/no-such-model-of-ours' is no folder here; as a hub id it cannot be loaded: ")
 
 
 def test_the_identity_follows_config_weights_and_tokenizer(folder: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from clbench.learner import Learner
 from clbench.plugins.plan import make_plan
 from clbench.toolkit import adaptive_rank, lora, merging, routing
 from tests.helpers import Examples, MakeLearner, Weights, strategy, task_data, watched, weights
+from tests.models import zoo
 
 
 def fill(model: nn.Module, seed: int, part: str = "lora_", size: float = 0.3) -> None:
@@ -415,7 +417,7 @@ def test_routing_accuracy_stands_in_the_log_of_the_class_setting_only(tmp_path: 
 
 
 def adaptive(learner: Learner, rank: int = 2) -> adaptive_rank.AdaptiveRank:
-    targets = lora.target_layers("lora_per_task", learner.model, ("query", "value"))
+    targets = lora.target_layers("lora_per_task", learner, ("query", "value"))
     model, names = lora.add_task_modules(learner, lambda: adaptive_rank.adaptive_settings(targets, rank, 4.0), 1e-3)
     return adaptive_rank.AdaptiveRank(model, names)
 
@@ -538,6 +540,14 @@ def test_4_bits_are_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match="quantization = '4bit' cannot be had"):
         make_plan({"scenario": "toy", "strategy": "lora_per_task(quantization='4bit')"})
+
+
+def test_4_bits_are_for_torchs_linear_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPT-2's hold their weights the other way round."""
+    model = zoo.make("GPT2")
+    monkeypatch.setattr("importlib.import_module", lambda *_: SimpleNamespace(Linear4bit=None))
+    with pytest.raises(InputError, match=r"transformer.h.0.attn.c_attn is a Conv1D; allowed: None"):
+        lora.quantize_4bit(model, ["transformer.h.0.attn.c_attn"], "fp32")
 
 
 def test_4_bits_keep_the_answers_close() -> None:

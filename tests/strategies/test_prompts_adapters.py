@@ -567,7 +567,7 @@ def test_layers_that_the_model_does_not_have(
 def test_models_that_take_no_prompts(name: str, make_learner: MakeLearner) -> None:
     from transformers import GPT2Config, GPT2ForSequenceClassification
 
-    from clbench.models.loading import SmallConvNet
+    from clbench.models.tiny import SmallConvNet
 
     models: list[nn.Module] = [SmallConvNet(1, 8, 8, 4)]
     if name.startswith("pro"):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.data import Example, LabelSpace
+from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.scenario import Task
 from clbench.tasks.labels import label_space
@@ -120,16 +121,40 @@ def test_freeze_body_leaves_the_output_layer(make_learner: Callable[..., Learner
     ("name", "head"),
     [
         ("classifier.weight", True),
-        ("score.weight", True),
+        ("classifier", True),
         ("base_model.model.classifier.bias", True),
-        ("classifier.dense.weight", True),
         ("bert.encoder.layer.0.output.dense.weight", False),
-        ("pre_classifier.weight", False),
+        ("base_model.model.bert.pooler.dense.weight", False),
+        ("base_model.model.bert.pooler.dense.lora_A.task0.weight", False),
+        ("prompts.0", False),
         ("scores.weight", False),
+        ("weight", False),
     ],
 )
 def test_is_head(make_learner: Callable[..., Learner], name: str, head: bool) -> None:
-    assert make_learner(model=nn.Linear(1, 4)).is_head(name) is head
+    assert make_learner().is_head(name) is head
+
+
+def test_where_nothing_is_given_the_head_is_the_last_linear_layer_with_an_output_a_label(
+    make_learner: Callable[..., Learner],
+) -> None:
+    """Names mean nothing: here "classifier" and "score" lie in the body, and the output layer is called otherwise."""
+    body = nn.ModuleDict({"score": nn.Linear(4, 4), "classifier": nn.Linear(4, 4)})
+    model = nn.ModuleDict({"body": body, "answers": nn.Linear(4, 4), "after": nn.Linear(4, 5)})
+    learner = make_learner(model=model)
+    assert learner.output_layer() is model["answers"]
+    assert [n for n, _ in model.named_parameters() if learner.is_head(n)] == ["answers.weight", "answers.bias"]
+    wrapper = nn.ModuleDict({"network": nn.ModuleDict({"model": model})})
+    learner.model = wrapper
+    assert learner.output_layer() is model["answers"]
+    assert [n for n, _ in wrapper.named_parameters() if learner.is_head(n)] == [
+        "network.model.answers.weight", "network.model.answers.bias"
+    ]  # fmt: skip
+    learner = make_learner(model=nn.Linear(2, 4))
+    assert learner.is_head("weight")
+    assert not learner.is_head("elsewhere.weight")
+    with pytest.raises(InputError, match="has no linear layer with 4 outputs, one a label"):
+        make_learner(model=nn.Linear(2, 3)).output_layer()
 
 
 class Constant(nn.Module):

@@ -67,6 +67,9 @@ class AvalancheStrategy(Strategy):
         if learner.precision == "fp16":
             raise InputError("precision 'fp16' is not for Avalanche's strategies: they do not scale gradients; "
                              "allowed: fp32, bf16")  # fmt: skip
+        if learner.padding_side == "left":
+            name = type(learner.model).__name__
+            raise InputError(f"{name} reads padding on the left, where Avalanche's loop does not put it")
 
     def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int:
         """Let Avalanche train on ``task``; the examples of all batches that its loop formed.
@@ -113,7 +116,7 @@ class AvalancheStrategy(Strategy):
 
         model = wrap(learner)
         # Frozen parameters too: Avalanche adds each one that it does not find to a group of its own choice.
-        groups = parameter_groups(model.named_parameters(), learner.learning_rates, config.weight_decay)
+        groups = parameter_groups(model.named_parameters(), learner.learning_rates, config.weight_decay, learner.head)
         optimizer = torch.optim.AdamW(groups, fused=True)
         self.recipe = Recipe(optimizer, config.warmup, config.max_grad_norm)
         self.inner = self._construct(

@@ -1,0 +1,150 @@
+"""A pretrained model from a folder or the hub, with a fresh output layer; what cannot be used is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from clbench.errors import InputError
+from clbench.head import Head, make_head
+from clbench.models.probe import ProbeTexts, count_positions, find_output_layer, find_padding_side
+from clbench.models.weights import new_parameters, renew
+from clbench.sources import cannot_load, model_path
+
+if TYPE_CHECKING:
+    from clbench.config import RunConfig
+
+# No trained transformer has nearly as many; a configuration that has them would be built for hours.
+MOST_LAYERS = 10_000
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and what was found out about it.
+
+    Attributes:
+        model: its output has ``.logits``, a column a label.
+        tokenizer: None for images.
+        head: the output layer, and what else starts from nothing.
+        padding_side: where the model must read padding, so that it changes no logit.
+        positions: how many tokens the model has positions for; None where there is no such limit.
+    """
+
+    model: Any
+    tokenizer: Any
+    head: Head
+    padding_side: str = "right"
+    positions: int | None = None
+
+    def longest_text(self, max_length: int) -> int:
+        """``max_length``, or less where the model has not so many positions."""
+        return max_length if self.positions is None else min(max_length, self.positions)
+
+    def warnings(self, max_length: int) -> list[str]:
+        """Lines for who asked for texts of ``max_length`` tokens."""
+        name = type(self.model).__name__
+        cut = self.longest_text(max_length) < max_length
+        return (
+            [f"{name} has {self.positions} positions: texts are cut there, not at {max_length} tokens"] if cut else []
+        )
+
+    def check_tokens(self, texts: Sequence[Tensor]) -> None:
+        """Refuse token ids that the model has no embedding for.
+
+        Raises:
+            InputError: the tokenizer belongs to another model.
+        """
+        largest = max((int(ids.max()) for ids in texts), default=0)
+        if largest >= (rows := self.model.get_input_embeddings().num_embeddings):
+            token = self.tokenizer.convert_ids_to_tokens(largest)
+            raise InputError(
+                f"the tokenizer gives {token!r} the number {largest}, and {type(self.model).__name__} has embeddings "
+                f"for 0 to {rows - 1}; allowed: a model and its own tokenizer"
+            )
+
+
+def load_pretrained(config: RunConfig, labels: int, device: torch.device) -> LoadedModel:
+    """The model ``config.model``, on the CPU.
+
+    Raises:
+        InputError: it cannot be had, its files are damaged, or it does not do what a text classifier must.
+    """
+    path = model_path(config.model)
+    try:
+        settings = _settings(path, config, labels)
+        tokenizer = _tokenizer(path, config)
+        model, loading = _model(path, config, settings, device)
+        _fit(model, tokenizer)
+        texts = ProbeTexts(model, tokenizer)
+        output_layer = find_output_layer(model, labels, texts)
+        new = new_parameters(model, loading, output_layer, texts)
+        own = {name for name, _ in model.get_submodule(output_layer).named_parameters(prefix=output_layer)}
+        if own - set(loading["missing_keys"]) - {name for name, *_ in loading["mismatched_keys"]}:
+            renew(model, output_layer)
+        side = find_padding_side(model, texts, tokenizer.pad_token_id)
+        return LoadedModel(model, tokenizer, make_head(model, output_layer, new), side, count_positions(model, texts))
+    except Exception as error:  # tokenizers and safetensors raise plain Exceptions for damaged files
+        raise cannot_load(config.model, error) from error
+
+
+def _settings(path: str, config: RunConfig, labels: int) -> Any:
+    from transformers import AutoConfig
+
+    settings = AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=config.trust_remote_code)
+    for key, value in vars(settings).items():
+        if key.endswith(("dropout", "dropout_prob", "pdrop")) and isinstance(value, float | int):
+            setattr(settings, key, config.dropout)
+        if "layer" in key and isinstance(value, int) and value > MOST_LAYERS:
+            raise ValueError(f"its config.json says {key} = {value}, allowed are at most {MOST_LAYERS}")
+    return settings
+
+
+def _tokenizer(path: str, config: RunConfig) -> Any:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=config.trust_remote_code)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ValueError("it has no tokenizer: its vocabulary is empty")
+    if tokenizer.pad_token_id is None:
+        # Masks hide padding, so any token will do that is no word at a text's end, where decoders look for the last.
+        if tokenizer.eos_token is None and tokenizer.unk_token is None:
+            raise ValueError(
+                "its tokenizer has no padding token, and neither an end-of-text nor an unknown token for it"
+            )
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def _fit(model: Any, tokenizer: Any) -> None:
+    """Make the model and its tokenizer agree on padding and on where a text ends."""
+    rows = model.get_input_embeddings().num_embeddings
+    used = {"padding": tokenizer.pad_token_id, **{str(token): token for token in tokenizer("")["input_ids"]}}
+    if beyond := [name for name, number in used.items() if number >= rows]:
+        number = used[beyond[0]]
+        raise ValueError(f"its tokenizer's token {number} ({beyond[0]}) has no embedding, there are {rows}")
+    model.config.pad_token_id = tokenizer.pad_token_id
+    if model.config.is_encoder_decoder:
+        # Its code looks for the one token that ends a text; the same characters inside a text must not be one.
+        tokenizer.split_special_tokens = True
+
+
+def _model(path: str, config: RunConfig, settings: Any, device: torch.device) -> tuple[Any, dict[str, Any]]:
+    from transformers import AutoModelForSequenceClassification
+
+    model, loading = AutoModelForSequenceClassification.from_pretrained(
+        path,
+        config=settings,
+        use_safetensors=None if config.allow_pickle else True,
+        trust_remote_code=config.trust_remote_code,
+        # The output layer of another task; it is made anew.
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        dtype=torch.float32,
+        # Measured on CPUs: the bf16 backward pass of sdpa is slower than eager attention's.
+        attn_implementation="eager" if device.type == "cpu" else None,
+    )
+    return model, loading

@@ -1,0 +1,69 @@
+"""The model ``tiny``, made on the spot: a two-layer BERT with its own tokenizer for texts, a small CNN for images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from clbench.config import RunConfig
+    from clbench.scenario import Task
+
+
+def tiny_text_model(tasks: Sequence[Task], labels: int, config: RunConfig) -> tuple[nn.Module, Any]:
+    """A BERT of two layers with random weights, and a tokenizer of the words of the training texts."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordLevelTrainer(vocab_size=8000, special_tokens=special)
+    words.train_from_iterator((text for task in tasks for text in task.train["text"]), trainer)
+    words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    settings = BertConfig(
+        vocab_size=words.get_vocab_size(),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=max(config.max_length, 16),
+        hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=config.dropout,
+        num_labels=labels,
+        attn_implementation="eager",
+    )
+    return BertForSequenceClassification(settings), tokenizer
+
+
+def tiny_image_model(tasks: Sequence[Task], labels: int) -> nn.Module:
+    """A small CNN with random weights for images as large as the first task's."""
+    channels, height, width = torch.tensor(tasks[0].train[0]["image"]).shape
+    return SmallConvNet(channels, height, width, labels)
+
+
+class SmallConvNet(nn.Module):
+    """Two 3×3 convolutions, a hidden layer and the output layer: a few ten thousand parameters."""
+
+    def __init__(self, channels: int, height: int, width: int, labels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * ((height + 1) // 2) * ((width + 1) // 2), 64),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(64, labels)
+
+    def forward(self, pixel_values: Tensor) -> SimpleNamespace:
+        """``.logits`` (examples, labels) of images (examples, channels, height, width)."""
+        return SimpleNamespace(logits=self.classifier(self.body(pixel_values)))

@@ -1,0 +1,36 @@
+"""The linear layers of a model's body, by name: where modules, adapters and scales go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from clbench.errors import InputError
+from clbench.learner import Learner
+
+# A linear layer of torch's, or GPT-2's, whose weight is (inputs, outputs).
+LINEAR = (nn.Linear, Conv1D)
+
+
+def body_layers(learner: Learner) -> dict[str, nn.Module]:
+    """Every linear layer of the body by its name, in the model's order."""
+    return {n: m for n, m in learner.model.named_modules() if isinstance(m, LINEAR) and not learner.is_head(n)}
+
+
+def matching(names: Iterable[str], wanted: Sequence[str]) -> list[str]:
+    """Those of ``names`` that are one of ``wanted`` or end in one after a dot, as PEFT matches them."""
+    return [name for name in names if any(name == end or name.endswith(f".{end}") for end in wanted)]
+
+
+def layer_sizes(layer: nn.Module) -> tuple[int, int]:
+    """How many inputs and outputs a linear layer has."""
+    one, other = layer.get_parameter("weight").shape
+    return (other, one) if isinstance(layer, nn.Linear) else (one, other)
+
+
+def no_such_layer(strategy: str, given: str, layers: Iterable[str]) -> InputError:
+    """The error line where the names in ``given`` match none of ``layers``."""
+    known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in layers}))
+    return InputError(f"{strategy}: {given} match no layer; allowed: {known or 'none, the model has no linear layer'}")
