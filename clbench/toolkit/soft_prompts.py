@@ -15,10 +15,9 @@ from peft import PrefixEncoder, PrefixTuningConfig
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
-from clbench.errors import InputError
 from clbench.learner import Learner
-from clbench.models import Lookups, same_logits
 from clbench.rng import stream_seed
+from clbench.toolkit.prompt_trial import plain_logits, try_vectors, unfit
 
 # More learned vectors, or hidden units behind them, are a slip: papers have a few hundred.
 MOST_VECTORS = 10_000
@@ -49,7 +48,7 @@ def prepend_prompt(learner: Learner, prompt: Callable[[], Tensor]) -> None:
     """
     words, layer = _embeddings(learner)
     place = 0 if layer is words else 1
-    plain = _plain_logits(learner)
+    plain = plain_logits(learner)
 
     def widen_mask(_: nn.Module, inputs: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return inputs, {**keywords, "attention_mask": _with_ones(keywords["attention_mask"], len(prompt()))}
@@ -72,7 +71,7 @@ def prepend_prompt(learner: Learner, prompt: Callable[[], Tensor]) -> None:
     body.register_forward_pre_hook(widen_mask, with_kwargs=True)
     layer.register_forward_hook(insert)
     body.register_forward_hook(take_out)
-    _try(learner, plain, len(prompt()))
+    try_vectors(learner, plain, len(prompt()))
 
 
 def prepend_keys_and_values(learner: Learner, prefix: Callable[[], Tensor | None]) -> None:
@@ -84,7 +83,7 @@ def prepend_keys_and_values(learner: Learner, prefix: Callable[[], Tensor | None
         InputError: the model's forward pass cannot take them.
     """
     layers, heads, width = attention_shape(learner)
-    plain = _plain_logits(learner)
+    plain = plain_logits(learner)
 
     def prepend(_: nn.Module, inputs: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         vectors = prefix()
@@ -96,7 +95,7 @@ def prepend_keys_and_values(learner: Learner, prefix: Callable[[], Tensor | None
 
     _body(learner).register_forward_pre_hook(prepend, with_kwargs=True)
     vectors = prefix()
-    _try(learner, plain, 0 if vectors is None else len(vectors))
+    try_vectors(learner, plain, 0 if vectors is None else len(vectors))
 
 
 def prefix_encoder(learner: Learner, tokens: int, hidden: int | None, *names: str | int) -> PrefixEncoder:
@@ -140,7 +139,7 @@ def attention_shape(learner: Learner) -> tuple[int, int, int]:
         width = getattr(settings, "head_dim", None) or settings.hidden_size // heads
         return settings.num_hidden_layers, getattr(settings, "num_key_value_heads", None) or heads, width
     except AttributeError as error:
-        raise _unfit(learner, error) from error
+        raise unfit(learner, error) from error
 
 
 class _PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
@@ -188,7 +187,7 @@ def _embeddings(learner: Learner) -> tuple[nn.Embedding, nn.Module]:
         words = body.get_input_embeddings()
         name = next(name for name, module in body.named_modules() if module is words)
     except (AttributeError, NotImplementedError, StopIteration) as error:
-        raise _unfit(learner, error) from error
+        raise unfit(learner, error) from error
     parent = name.rpartition(".")[0]
     if not parent:
         return words, words
@@ -200,63 +199,3 @@ def _embeddings(learner: Learner) -> tuple[nn.Embedding, nn.Module]:
 
 def _with_ones(mask: Tensor, count: int) -> Tensor:
     return torch.cat([mask.new_ones(len(mask), count), mask], dim=1)
-
-
-def _plain_logits(learner: Learner) -> Tensor:
-    """The model's logits of a short text, while it reads nothing else.
-
-    Raises:
-        InputError: it is not a model for which this module knows the way.
-    """
-    settings = getattr(learner.model, "config", None)
-    if getattr(settings, "is_encoder_decoder", False):
-        raise _unfit(learner, "it reads a text twice, in an encoder and in a decoder")
-    if learner.padding_side == "left":
-        raise _unfit(learner, "it reads padding before a text, where they would stand")
-    return _logits(learner, 2)
-
-
-def _logits(learner: Learner, *lengths: int) -> Tensor:
-    """Logits (texts, labels) of texts of so many tokens each."""
-    token = 1 if learner.padding_id != 1 else 2
-    batch = learner.collate(
-        [{"input_ids": torch.full((length,), token), "label": 0, "task_id": 0} for length in lengths]
-    )
-    learner.model.eval()
-    try:
-        with torch.no_grad():
-            return learner.logits(batch)
-    except Exception as error:  # whatever a model's own code raises where it is given what it does not expect
-        raise _unfit(learner, f"its forward pass wants a text's own tokens alone: {error}") from error
-
-
-def _try(learner: Learner, plain: Tensor, count: int) -> None:
-    """Read texts with the ``count`` vectors, so that a model that does not fit is found before the run.
-
-    Args:
-        learner: of the model that reads them.
-        plain: what it answered without them.
-        count: of them.
-    """
-    with Lookups() as lookups:
-        alone = _logits(learner, 2)
-    if torch.equal(alone, plain):
-        raise _unfit(learner, "its attention does not read them")
-    if learner.precision == "fp32" and not same_logits(_logits(learner, 2, 5)[:1], alone):
-        raise _unfit(learner, "padding changes its answers then")
-    takes_positions = any(numbers == 2 + count for numbers, _, _ in lookups.seen)
-    longest, positions = learner.longest_text or 2, learner.positions
-    if takes_positions and positions is not None and longest + count > positions:
-        raise InputError(
-            f"{count} vectors before texts of up to {longest} tokens need {longest + count} positions, and "
-            f"{type(learner.model).__name__} has {positions}; allowed: --max-length {max(0, positions - count)} or "
-            "less, or fewer vectors"
-        )
-
-
-def _unfit(learner: Learner, error: Exception | str) -> InputError:
-    reason = " ".join(str(error).split())[:200]
-    return InputError(
-        f"{type(learner.model).__name__} takes no learned prompts ({reason}); allowed: transformers' text classifiers "
-        "such as BERT and RoBERTa, Llama and Qwen"
-    )

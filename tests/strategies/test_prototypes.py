@@ -332,11 +332,11 @@ def test_what_has_not_been_learned_is_left_to_the_model(
         (("ncm", {"features": "max"}), "ncm: features = 'max' is not allowed"),
         (("slda", {"shrinkage": 0.0}), "slda: shrinkage=0.0 is not allowed; allowed: above 0, at most 1"),
         (("slda", {"shrinkage": 1.5}), "slda: shrinkage=1.5 is not allowed"),
-        (("ranpac", {"width": 0}), "ranpac: width=0, ridge=None; allowed: width 1 or more"),
-        (("ranpac", {"ridge": 0.0}), "ranpac: width=1000, ridge=0.0; allowed: width 1 or more, ridge above 0 or None"),
+        (("ranpac", {"width": 0}), "ranpac: width=0, ridge=None; allowed: width 1 to 50000"),
+        (("ranpac", {"ridge": 0.0}), "ranpac: width=1000, ridge=0.0; allowed: width 1 to 50000, ridge above 0 or None"),
         (("klda", {"gamma": 0.0}), "klda: width=2000, gamma=0.0"),
         (("klda", {"width": 0}), "klda: width=0"),
-        (("klda", {"shrinkage": -0.1}), "shrinkage=-0.1; allowed: width 1 or more, gamma above 0, shrinkage above 0"),
+        (("klda", {"shrinkage": -0.1}), "shrinkage=-0.1; allowed: width 1 to 50000, gamma above 0, shrinkage above 0"),
     ],
 )
 def test_bad_arguments_are_refused(expression: tuple[str, dict[str, Any]], message: str) -> None:
