@@ -12,6 +12,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
+import clbench
 from benchmarks.sequences import ROOT, TEXT_SEQ
 from clbench.config import make_config
 from clbench.results import COSTS, RunFolder, compute_metrics, forgetting_matrix
@@ -31,7 +32,7 @@ def write_runs(folder: Path, count: int) -> None:
     for number, (seed, scenario, strategy, variant) in enumerate(islice(_kinds(), count)):
         config = make_config({"scenario": scenario, "strategy": strategy, "seed": seed, "lr": 1e-4 * (variant + 1)})
         run = RunFolder.locate(folder, scenario, strategy, config.model, seed, config.hash8)
-        run.write_config({**config.model_dump(), "clbench": "0.1.0", "hash8": config.hash8})
+        run.write_config({**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8})
         run.write_environment({"command": "python -m clbench run", "versions": {"torch": "2.13.0"}})
         if number < PREDICTION_FILES:
             sha256 = run.write_predictions(_predictions(stream))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from clbench.scenario import Scenario as Scenario, Task as Task
     from clbench.strategy import Strategy as Strategy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if sys.version_info >= (3, 11):  # noqa: UP036 - an older one must get as far as __main__.py, which says that it is
     from clbench.doors import open_door

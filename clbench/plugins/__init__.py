@@ -6,25 +6,21 @@ from clbench.doors import open_door
 
 if TYPE_CHECKING:
     from clbench.plugins.arguments import check_arguments as check_arguments
+    from clbench.plugins.building import build as build, load as load, load_function as load_function
+    from clbench.plugins.description import (
+        Description as Description,
+        Parameter as Parameter,
+        defines as defines,
+        describe as describe,
+        kind_of as kind_of,
+    )
     from clbench.plugins.expression import (
         Component as Component,
         canonical as canonical,
         literal as literal,
         parse_expression as parse_expression,
     )
-    from clbench.plugins.files import (
-        KINDS as KINDS,
-        Description as Description,
-        Parameter as Parameter,
-        available as available,
-        build as build,
-        defines as defines,
-        describe as describe,
-        find as find,
-        kind_of as kind_of,
-        load as load,
-        load_function as load_function,
-    )
+    from clbench.plugins.finding import KINDS as KINDS, available as available, find as find
     from clbench.plugins.foreign import foreign_summaries as foreign_summaries, is_foreign as is_foreign
     from clbench.plugins.hashing import (
         code_hash as code_hash,

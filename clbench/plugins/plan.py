@@ -11,8 +11,9 @@ from typing import Any
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.models import choose_device, choose_precision, model_identity
-from clbench.plugins import files as plugins
+from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
+from clbench.plugins.finding import available, find
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import source_hash
 from clbench.plugins.objects import class_hash
@@ -63,8 +64,8 @@ def make_plan(
         if kind == "strategy" and is_foreign(name):
             hashes[f"{kind}:{name}"] = module_of(name)[0].source_hash()
             return name, name
-        path = plugins.find(kind, files.get(f"{kind}:{name}", name))
-        built_in = plugins.available(kind)
+        path = find(kind, files.get(f"{kind}:{name}", name))
+        built_in = available(kind)
         short = name if built_in.get(name) == path else path.name if path.stem in built_in else path.stem
         if built_in.get(short) != path:
             files[f"{kind}:{short}"] = str(path)
@@ -77,7 +78,7 @@ def make_plan(
             names = {"scenario": "scenarios", "strategy": "strategies"}[needed]
             raise InputError(f"{fault}; `clbench list {names}` shows what there is")
     scenario_name, scenario_file = locate("scenario", options["scenario"])
-    scenario_class = objects.get(f"scenario:{scenario_name}") or plugins.load("scenario", scenario_file)
+    scenario_class = objects.get(f"scenario:{scenario_name}") or load("scenario", scenario_file)
     resolved = {**scenario_class.defaults, **{key: value for key, value in options.items() if value is not None}}
     resolved.setdefault("setting", scenario_class.settings[0])
     if options.get("epochs") is not None:
@@ -121,7 +122,7 @@ def _make_tasks(
     key = canonical_json([config.plugin_hashes[f"scenario:{name}"], config.scenario_args, config.setting, seed])
     made = {} if made is None else made
     if key not in made:
-        built = plugins.construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
+        built = construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
         tasks = built.tasks()
         check_tasks(tasks, config.setting)
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
@@ -131,9 +132,9 @@ def _make_tasks(
 
 def _build(name: str, file: str, arguments: dict[str, Any], given: type[Any] | None) -> Strategy:
     if given is not None:
-        strategy = plugins.construct(given, name, arguments)
+        strategy = construct(given, name, arguments)
     else:
-        strategy = plugins.build("strategy", file, arguments, label=name)
+        strategy = build("strategy", file, arguments, label=name)
     if not isinstance(strategy, Strategy):
         raise InputError(f"{Path(file).name} defines {type(strategy).__name__}, which is no clbench.strategy.Strategy")
     return strategy
