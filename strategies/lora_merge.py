@@ -27,7 +27,7 @@ from clbench.toolkit import (
 class LoraMerge(Strategy):
     """The merged weights answer with and without a task id; modules are kept because the next merge needs them.
 
-    An example is scored among its own task's labels. In the task and the class setting each task has its own rows of
+    In the task and the class setting an example is scored among its own task's labels: each task has its own rows of
     the output layer, and nothing there to merge. Where tasks share labels, as in the domain setting, the output layer
     starts afresh with each task too and is part of the task vector.
 
