@@ -139,6 +139,14 @@ def test_strategies_with_rows_for_each_task_are_refused(strategy: str, products:
         run(products, strategy, "domain")
 
 
+def test_strategies_that_tell_the_task_by_the_label_are_refused(products: Path) -> None:
+    pytest.importorskip("avalanche")
+    with pytest.raises(InputError, match="tell the task by the label, .* in setting 'task'; allowed: domain"):
+        run(products, "avalanche.Naive", "task")
+    result, _ = run(products, "avalanche.Naive", "domain", epochs=1)
+    assert result["accuracy_matrix"][-1][-1] is not None
+
+
 def test_shared_adapters_are_no_rows_of_a_task(products: Path) -> None:
     run(products, "adapter(shared=True)", "task", epochs=1)
 

@@ -28,7 +28,7 @@ NAMES = ("billing", "signal", "battery", "login")
 
 def task(name: str, labels: tuple[str, ...], *, shared: bool = True) -> Task:
     parts = [text_dataset([(f"{name} {s} {label}", label) for label in labels], labels) for s in ("a", "b", "c")]
-    return Task(name, "text", labels, *parts, shared_labels=shared)
+    return Task(name, "text", labels, parts[0], parts[1], parts[2], shared_labels=shared)
 
 
 TASKS = [task(f"product {n}", labels) for n, labels in enumerate(LABELS)]

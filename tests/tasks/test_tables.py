@@ -21,7 +21,7 @@ def table(folder: Path, content: str | bytes) -> Path:
     return path
 
 
-GOOD = {
+GOOD: dict[str, str | bytes] = {
     "plain": "task,text,label\nphone,it rings,well\n",
     "a blank after each comma, and quotes": 'task, text, label\nphone, "it rings", "well"\n',
     "blanks inside the quotes": 'task,text,label\nphone," it rings ",  " well"\n',
