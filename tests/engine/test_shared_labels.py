@@ -141,7 +141,7 @@ def test_strategies_with_rows_for_each_task_are_refused(strategy: str, products:
 
 def test_strategies_that_tell_the_task_by_the_label_are_refused(products: Path) -> None:
     pytest.importorskip("avalanche")
-    with pytest.raises(InputError, match="tell the task by the label, .* in setting 'task'; allowed: domain"):
+    with pytest.raises(InputError, match=r"tell the task by the label, .* in setting 'task'; allowed: domain"):
         run(products, "avalanche.Naive", "task")
     result, _ = run(products, "avalanche.Naive", "domain", epochs=1)
     assert result["accuracy_matrix"][-1][-1] is not None
