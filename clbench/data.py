@@ -45,14 +45,24 @@ class LabelSpace:
 
         Args:
             task_id: the example's task, None when the setting does not give it.
-            tasks_seen: how many tasks training has reached; in the class setting their labels are the candidates.
+            tasks_seen: how many tasks training has reached; where the task is not given, their labels are the
+                candidates. In the domain setting the first task's are from the start: a model for them is what is there
+                before any training.
         """
         if self.setting == "task":
             assert task_id is not None
             return self.columns[task_id]
-        if self.setting == "domain":
-            return self.columns[0]
-        return tuple(sorted({column for columns in self.columns[:tasks_seen] for column in columns}))
+        reached = max(tasks_seen, 1) if self.setting == "domain" else tasks_seen
+        return tuple(sorted({column for columns in self.columns[:reached] for column in columns}))
+
+    def answerable(self, task_id: int, tasks_seen: int) -> bool:
+        """Whether all labels of a task are candidates for its examples, so that each of them may be answered right."""
+        return set(self.columns[task_id]) <= set(self.candidates(task_id, tasks_seen))
+
+    @property
+    def shares_columns(self) -> bool:
+        """Whether two tasks have a column in common."""
+        return len({column for columns in self.columns for column in columns}) < sum(map(len, self.columns))
 
 
 @dataclass(frozen=True)

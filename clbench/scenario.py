@@ -38,6 +38,13 @@ class Task:
     A split has the column ``text`` (str) or ``image`` (floats in 0..1; channels, height, width), by ``kind``, and
     the column ``label``, an index into ``labels``. ``dev`` is for choosing hyper-parameters; ``test`` is read by the
     evaluator alone.
+
+    Attributes:
+        shared_labels: a label's name means the same in every task that has it, so that they share one column of the
+            output layer; the same in all tasks of a scenario. In the setting ``domain`` tasks may then have only some
+            of the labels, and an answer is looked for among those of the tasks seen so far.
+        incomplete: train or test may lack a label.
+        notes: what a person should know of the data, such as what was left out and why; the run says it.
     """
 
     name: str
@@ -46,6 +53,9 @@ class Task:
     train: datasets.Dataset
     dev: datasets.Dataset
     test: datasets.Dataset
+    shared_labels: bool = False
+    incomplete: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, datasets.Dataset]:

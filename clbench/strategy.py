@@ -27,6 +27,8 @@ class Strategy:
         kinds: the task kinds it supports, empty for all.
         alone: why it cannot be stacked with another strategy; empty when it can.
         accumulates: whether a batch can be learned in parts, for ``accumulation`` above 1.
+        own_labels: whether each task's rows of the output layer must be its own, as where nothing of an old task may be
+            overwritten; refused where tasks share labels.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
 
@@ -34,6 +36,7 @@ class Strategy:
     kinds: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
     accumulates: bool = True
+    own_labels: bool = False
     resumable: bool = True
 
     @property
@@ -192,6 +195,20 @@ def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str
             raise InputError(f"strategy {name!r} does not support {kind} tasks; allowed: {_list(member.kinds)}")
         if accumulation > 1 and not member.accumulates:
             raise InputError(f"strategy {name!r} cannot learn a batch in parts: {accumulation = }; allowed: 1")
+
+
+def check_own_labels(members: Sequence[tuple[str, Strategy]]) -> None:
+    """Refuse, where tasks share labels, strategies that need rows of the output layer for each task.
+
+    Raises:
+        InputError: names the strategy.
+    """
+    for name, member in members:
+        if member.own_labels:
+            raise InputError(
+                f"strategy {name!r} needs output rows of each task's own, but these tasks share labels; allowed: "
+                "strategies that learn shared rows, or tasks without shared_labels in the setting 'task'"
+            )
 
 
 def _list(names: Sequence[str]) -> str:

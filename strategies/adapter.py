@@ -40,6 +40,7 @@ class Adapter(Strategy):
 
     kinds = ("text",)
     settings = ("task",)
+    own_labels = True
     alone = "adapter never overwrites an old task's weights, so there is nothing to protect; adapter(shared=True) does"
 
     def __init__(
@@ -54,7 +55,7 @@ class Adapter(Strategy):
         self.bottleneck, self.shared, self.learning_rate = bottleneck, shared, learning_rate
         self.target_modules = target_modules
         if shared:
-            vars(self).update(settings=ALL_SETTINGS, alone="")  # of this one, not of the class
+            vars(self).update(settings=ALL_SETTINGS, own_labels=False, alone="")  # of this one, not of the class
 
     def setup(self, learner: Learner) -> None:
         """Freeze the body and give the model every set of adapters."""

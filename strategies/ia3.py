@@ -35,6 +35,7 @@ class IA3(Strategy):
 
     kinds = ("text",)
     settings = ("task",)
+    own_labels = True
     alone = "ia3 never overwrites an old task's scales, so there is nothing to protect"
 
     def __init__(

@@ -28,8 +28,8 @@ class LoraMerge(Strategy):
     """The merged weights answer with and without a task id; modules are kept because the next merge needs them.
 
     In the task and the class setting an example is scored among its own task's labels: each task has its own rows of
-    the output layer, and nothing there to merge. In the domain setting the shared output layer starts afresh with each
-    task too and is part of the task vector.
+    the output layer, and nothing there to merge. Where tasks share labels, as in the domain setting, the output layer
+    starts afresh with each task too and is part of the task vector.
 
     Args:
         merge: "mean", "ties" (better than the mean on text_seq's dev texts) or "magnitude_max".
@@ -67,7 +67,7 @@ class LoraMerge(Strategy):
         self.model, self.names = add_task_modules(
             learner, lambda: lora_settings(targets, self.rank, self.alpha), self.learning_rate
         )
-        shared = learner.labels.setting == "domain"
+        shared = learner.labels.shares_columns
         self.head = {n: p for n, p in learner.model.named_parameters() if shared and learner.is_head(n)}
         self.layers = list(lora_layers(learner.model).values())
         self.weights = [*(layer.get_base_layer().weight for layer in self.layers), *self.head.values()]

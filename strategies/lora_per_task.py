@@ -32,6 +32,7 @@ class LoraPerTask(Strategy):
 
     kinds = ("text",)
     settings = ("task", "class")
+    own_labels = True
     alone = "lora_per_task never overwrites an old task's weights, so there is nothing to protect"
 
     def __init__(

@@ -28,6 +28,7 @@ class PTuningV2(Strategy):
 
     kinds = ("text",)
     settings = ("task",)
+    own_labels = True
     alone = "p_tuning_v2 never overwrites an old task's prompt, so there is nothing to protect"
 
     def __init__(self, prompt_length: int = 20, learning_rate: float = 0.1) -> None:

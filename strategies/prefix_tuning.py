@@ -30,6 +30,7 @@ class PrefixTuning(Strategy):
 
     kinds = ("text",)
     settings = ("task",)
+    own_labels = True
     alone = "prefix_tuning never overwrites an old task's prefix, so there is nothing to protect"
 
     def __init__(self, prefix_length: int = 10, hidden_size: int = 512, learning_rate: float = 1e-3) -> None:

@@ -27,6 +27,7 @@ class ProgressivePrompts(Strategy):
 
     kinds = ("text",)
     settings = ("task",)
+    own_labels = True
     alone = "progressive_prompts never overwrites an old task's prompt, so there is nothing to protect"
 
     def __init__(self, prompt_length: int = 10, learning_rate: float = 0.3) -> None:

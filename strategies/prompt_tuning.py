@@ -26,6 +26,7 @@ class PromptTuning(Strategy):
 
     kinds = ("text",)
     settings = ("task",)
+    own_labels = True
     alone = "prompt_tuning never overwrites an old task's prompt, so there is nothing to protect"
 
     def __init__(self, prompt_length: int = 20, learning_rate: float = 0.3) -> None:

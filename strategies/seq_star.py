@@ -43,6 +43,7 @@ class SeqStar(Strategy):
     """
 
     settings = ("task", "class")
+    own_labels = True
 
     def __init__(self, head: Literal["cosine", "linear"] = "cosine", scale: float = 16.0) -> None:
         if scale <= 0:

@@ -15,12 +15,14 @@ class TerminalReporter(Reporter):
     """Progress on stderr.
 
     Args:
-        verbosity: -1 says nothing but warnings, 0 a bar or line a task and its matrix row, 1 a line every ten steps.
+        verbosity: -1 says nothing but warnings and notes on the data, 0 a bar or line a task and its matrix row, 1 a
+            line every ten steps.
     """
 
     def __init__(self, verbosity: int = 0) -> None:
         self.verbosity = verbosity
         self._bar: Any = None
+        self._noted: set[str] = set()
 
     def say(self, line: str) -> None:
         """A line of progress."""
@@ -30,6 +32,12 @@ class TerminalReporter(Reporter):
     def warn(self, line: str) -> None:
         """A warning, shown even with -q."""
         self._write(f"warning: {line}")
+
+    def note(self, line: str) -> None:
+        """What a person should know of the data, once for all runs, even with -q."""
+        if line not in self._noted:
+            self._noted.add(line)
+            self._write(f"note: {line}")
 
     def start_task(self, label: str, steps: int, steps_done: int = 0) -> None:
         """Training of a task begins."""

@@ -101,7 +101,10 @@ class ScenarioChecks:
         return ""
 
     def shared_examples(self) -> str:
-        """No test example is what another task trains on; there may be a reason for it."""
+        """No test example is what another task trains on; there may be a reason for it.
+
+        Where tasks share labels a run leaves such examples out of train and dev, and says so.
+        """
         tasks = [task for task in self.made[self.settings[0]] if _readable(task)]
         for one, other in itertools.permutations(tasks, 2):
             if shared := len(_contents(one, "test") & (_contents(other, "train") | _contents(other, "dev"))):

@@ -191,4 +191,4 @@ def _with_other_test(task: Task) -> Task:
         test = text_dataset(
             [(text, task.labels[label]) for text, label in zip(texts, labels, strict=True)], task.labels
         )
-    return Task(task.name, task.kind, task.labels, task.train, task.dev, test)
+    return replace(task, test=test)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class Trials:
 def _few(task: Task) -> Task:
     """``task`` with a few examples of each split, taken in turn from each label."""
     sizes = (("train", TRAIN), ("dev", DEV), ("test", TEST))
-    return Task(task.name, task.kind, task.labels, *(_take(getattr(task, split), size) for split, size in sizes))
+    return replace(task, **{split: _take(getattr(task, split), size) for split, size in sizes})
 
 
 def _take(split: Any, size: int) -> Any:

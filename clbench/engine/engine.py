@@ -17,7 +17,7 @@ from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
-from clbench.engine.reporter import Reporter
+from clbench.engine.reporter import Reporter, tell_notes
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore_or_start, save
 from clbench.models import choose_device, describe_hardware, import_libraries, peak_memory, reset_peak_memory
 from clbench.plugins import Plan
@@ -108,7 +108,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         hardware = describe_hardware(device, config.precision)
         begin_part(state, int(hardware["threads"]), report)
         environment = describe_environment(prepared.data_sha256, config.model_sha256, hardware)
-        folder.write_environment({**environment, "parts": state.parts})
+        notes = tell_notes(plan.tasks, report)
+        folder.write_environment({**environment, "data_notes": notes, "parts": state.parts})
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)
         for row in range(state.rows, len(prepared.tasks) + 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -104,7 +104,7 @@ def _limited(task: Task, config: RunConfig) -> Task:
         split.select(_spread(split["label"][:], config.limit, generator(config.seed, "limit", task.name, name)))
         for name, split in (("train", task.train), ("test", task.test))
     )
-    return Task(task.name, task.kind, task.labels, train, task.dev, test)
+    return replace(task, train=train, test=test)
 
 
 def _spread(labels: Sequence[int], limit: int, stream: torch.Generator) -> list[int]:

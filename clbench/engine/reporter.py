@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clbench.scenario import Task
+
 
 class Reporter:
     """Base of every reporter; this one says nothing."""
@@ -13,6 +15,9 @@ class Reporter:
 
     def warn(self, line: str) -> None:
         """A warning."""
+
+    def note(self, line: str) -> None:
+        """What a person should know of the data; runs of the same tasks give the same lines."""
 
     def start_task(self, label: str, steps: int, steps_done: int = 0) -> None:
         """Training of a task begins, ``steps_done`` of its ``steps`` already taken."""
@@ -28,3 +33,12 @@ class Reporter:
 
     def close(self) -> None:
         """The run has ended, one way or another."""
+
+
+def tell_notes(tasks: Sequence[Task], report: Reporter) -> dict[str, list[str]]:
+    """Tell the notes on the tasks' data; those of each task that has any, for environment.json."""
+    notes = {task.name: list(task.notes) for task in tasks if task.notes}
+    for name, own in notes.items():
+        for note in own:
+            report.note(f"task {name!r}: {note}")
+    return notes

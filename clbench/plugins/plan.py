@@ -18,8 +18,8 @@ from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import source_hash
 from clbench.plugins.objects import class_hash
 from clbench.scenario import Scenario, Task
-from clbench.strategy import Stack, Strategy, check_stack
-from clbench.tasks import check_tasks, data_hash
+from clbench.strategy import Stack, Strategy, check_own_labels, check_stack
+from clbench.tasks import check_tasks, data_hash, label_space
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ def make_plan(
     _check_setting(config.setting, scenario_class)
     check_stack(members, config.setting, scenario_class.kind, config.accumulation)
     tasks, data = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
+    if label_space(tasks, config.setting).shares_columns:
+        check_own_labels(members)
     contents = {
         "data_sha256": data,
         "source_sha256": _make_tasks(scenario_name, scenario_class, config, 0, made)[1],
@@ -123,8 +125,7 @@ def _make_tasks(
     made = {} if made is None else made
     if key not in made:
         built = construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
-        tasks = built.tasks()
-        check_tasks(tasks, config.setting)
+        tasks = check_tasks(built.tasks(), config.setting)
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
         made[key] = tasks, digest.hexdigest()
     return made[key]

@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from clbench.tasks import splits as splits
     from clbench.tasks.checks import check_tasks as check_tasks
     from clbench.tasks.content import data_hash as data_hash
+    from clbench.tasks.csv_tasks import read_csv_tasks as read_csv_tasks
     from clbench.tasks.labels import label_space as label_space
     from clbench.tasks.rows import (
         image_dataset as image_dataset,
-        read_csv_tasks as read_csv_tasks,
         task_from_rows as task_from_rows,
+        task_from_splits as task_from_splits,
         text_dataset as text_dataset,
     )
     from clbench.tasks.splits import balanced_counts as balanced_counts, draw as draw, same_text as same_text

@@ -9,10 +9,13 @@ from clbench.scenario import Task
 
 
 def label_space(tasks: Sequence[Task], setting: str) -> LabelSpace:
-    """Lay the tasks' labels out: one column a label, shared by all tasks in the domain setting."""
-    if setting == "domain":
-        columns = tuple(range(len(tasks[0].labels)))
-        return LabelSpace(setting, tasks[0].labels, tuple(columns for _ in tasks))
+    """Lay the tasks' labels out: one column a label, or one a name where the tasks share their labels.
+
+    They do in the domain setting and where they say so (``Task.shared_labels``).
+    """
+    if setting == "domain" or tasks[0].shared_labels:
+        column = {name: number for number, name in enumerate(dict.fromkeys(n for task in tasks for n in task.labels))}
+        return LabelSpace(setting, tuple(column), tuple(tuple(column[n] for n in task.labels) for task in tasks))
     names: list[str] = []
     spans = []
     for task in tasks:

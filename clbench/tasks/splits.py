@@ -68,6 +68,23 @@ def deduplicate(
     return [row for identity, row in first.items() if identity not in dropped]
 
 
+def count_left_out(rows: Sequence[tuple[Content, str]], key: Callable[[Content], Hashable]) -> str:
+    """What :func:`deduplicate` leaves out of ``rows``, in words; empty when nothing is.
+
+    >>> count_left_out([("a", "x"), ("A", "x"), ("b", "x"), ("b", "y"), ("B", "y")], key=str.lower)
+    '5 rows, 4 left out: 1 repeated, 3 with two labels'
+    """
+    labels: dict[Hashable, list[str]] = {}
+    for content, label in rows:
+        labels.setdefault(key(content), []).append(label)
+    doubtful = sum(len(own) for own in labels.values() if len(set(own)) > 1)
+    repeated = sum(len(own) - 1 for own in labels.values() if len(set(own)) == 1)
+    if not doubtful + repeated:
+        return ""
+    parts = [f"{n} {why}" for n, why in ((repeated, "repeated"), (doubtful, "with two labels")) if n]
+    return f"{len(rows)} rows, {doubtful + repeated} left out: {', '.join(parts)}"
+
+
 def balanced_quotas(total: int, available: Mapping[str, int]) -> dict[str, int]:
     """Share ``total`` rows equally among the labels; what a label cannot give, the others make up for.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         read_csv_tasks as read_csv_tasks,
         splits as splits,
         task_from_rows as task_from_rows,
+        task_from_splits as task_from_splits,
         text_dataset as text_dataset,
     )
     from clbench.toolkit import lora as lora, merging as merging

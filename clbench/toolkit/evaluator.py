@@ -34,8 +34,8 @@ class Evaluation:
 
 
 def measurable(learner: Learner, position: int) -> bool:
-    """Whether task ``position`` can be answered now: in the class setting its labels must have been seen."""
-    return learner.labels.setting != "class" or position < learner.tasks_seen
+    """Whether task ``position`` can be answered now: where no task is given, all its labels must have been seen."""
+    return learner.labels.answerable(position, learner.tasks_seen)
 
 
 def evaluate_all(

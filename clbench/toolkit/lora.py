@@ -91,8 +91,8 @@ def add_task_modules(
 ) -> tuple[PeftModel, list[str]]:
     """Give the model a module for each task, of which the first may learn; the wrapped model and the modules' names.
 
-    Training scores an example among its own task's labels: a task's rows of the output layer are its own where the
-    tasks do not share labels.
+    Training scores an example among its own task's labels where the tasks' rows of the output layer are their own; in
+    the domain setting, where they are not, among those of all tasks seen, which are the same where all tasks have them.
 
     Args:
         learner: of a model that is not wrapped yet.
@@ -101,7 +101,7 @@ def add_task_modules(
     """
     names = [module_name(task, learner.tasks) for task in range(learner.tasks)]
     model = add_modules(learner, names, make_settings)
-    learner.local_labels = True
+    learner.local_labels = learner.labels.setting != "domain"
     learner.learning_rates["body"] = learning_rate
     learn_only(learner, names[0])
     return model, names

@@ -115,14 +115,14 @@ def pretrained_features(learner: Learner, model: PeftModel, batch: Batch) -> Ten
 
 
 def class_means(learner: Learner, model: PeftModel, task: TaskData) -> Tensor:
-    """The mean pretrained features (labels, features) of the training examples of each of the task's labels."""
+    """The mean pretrained features (labels, features) of each of the task's labels that has training examples."""
     columns = torch.tensor(task.columns, device=learner.device)
     sums, counts = torch.zeros(1, device=learner.device), torch.zeros(1, device=learner.device)
     for batch in _batches(learner, task.train):
         member = (batch["labels"] == columns[:, None]).float()
         sums = sums + member @ pretrained_features(learner, model, batch)
         counts = counts + member.sum(1, keepdim=True)
-    return sums / counts
+    return (sums / counts)[counts[:, 0] > 0]  # a label may have no example
 
 
 def _log_probabilities(learner: Learner, model: PeftModel, batch: Batch, task: int) -> Tensor:

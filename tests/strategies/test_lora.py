@@ -606,3 +606,12 @@ def test_o_lora_forgets_less_than_naive_where_tasks_have_rows_of_their_own(
 
 def test_lora_merge_forgets_less_than_naive(toy_forgetting: Callable[..., float]) -> None:
     assert toy_forgetting("lora_merge", setting="domain") < toy_forgetting("naive", setting="domain") - 0.08
+
+
+def test_the_class_means_leave_out_a_label_without_examples(make_learner: MakeLearner, make_examples: Examples) -> None:
+    learner = make_learner("class", tasks=2, width=2)
+    built = strategy("lora_per_task", learner, router="prototype")
+    examples = [example for example in make_examples(learner.labels, 6) if example["label"] == 0]
+    means = routing.class_means(learner, built.model, task_data(learner, 0, examples))
+    assert means.shape[0] == 1
+    assert bool(means.isfinite().all())

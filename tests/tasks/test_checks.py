@@ -12,7 +12,8 @@ from clbench import plugins
 from clbench.errors import InputError
 from clbench.scenario import Scenario, Task
 from clbench.tasks.checks import check_tasks
-from clbench.tasks.rows import image_dataset, read_csv_tasks, task_from_rows, text_dataset
+from clbench.tasks.csv_tasks import read_csv_tasks
+from clbench.tasks.rows import image_dataset, task_from_rows, text_dataset
 
 LABELS = ("no", "yes")
 
@@ -208,8 +209,8 @@ def test_a_scenario_of_ones_own_is_a_file_of_fifteen_lines(tmp_path: Path) -> No
         (b"", "has no column 'task'; its columns: none"),
         (b"task,text,label\n", "has a header but no rows"),
         (b"task,text,sentiment\na,b,c\n", "has no column 'label'; its columns: task, text, sentiment"),
-        (b"task,text,label\na,b,c\na,,c\n", "line 3: task, text and label must not be empty"),
-        (b"task,text,label\na,b\n", "line 2: task, text and label must not be empty"),
+        (b"task,text,label\na,b,c\na,,c\n", "line 3: text is empty or blank; task, text, label must not be empty"),
+        (b"task,text,label\na,b\n", "line 2: 2 cells, but the header has 3"),
         (b"task,text,label\na,\xff,c\n", "cannot read"),
     ],
 )

@@ -88,8 +88,7 @@ def avalanche_benchmark(scenario: Scenario, tokenizer: Any = None, *, max_length
         InputError: texts without a tokenizer, or tasks that clbench would refuse too.
     """
     scenarios = import_avalanche("benchmarks.scenarios")
-    tasks = scenario.tasks()
-    check_tasks(tasks, scenario.setting)
+    tasks = check_tasks(scenario.tasks(), scenario.setting)
     if tasks[0].kind == "text" and tokenizer is None:
         raise InputError("a text scenario needs a tokenizer to become a benchmark of Avalanche's")
     labels = label_space(tasks, scenario.setting)

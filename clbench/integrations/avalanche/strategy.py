@@ -70,6 +70,9 @@ class AvalancheStrategy(Strategy):
         if learner.padding_side == "left":
             name = type(learner.model).__name__
             raise InputError(f"{name} reads padding on the left, where Avalanche's loop does not put it")
+        if learner.labels.setting == "task" and learner.labels.shares_columns:
+            raise InputError("Avalanche's strategies tell the task by the label, which tasks that share labels do not "
+                             "allow in setting 'task'; allowed: domain")  # fmt: skip
 
     def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int:
         """Let Avalanche train on ``task``; the examples of all batches that its loop formed.
