@@ -40,15 +40,20 @@ class Replay(Strategy):
             whose mean feature is nearest to the label's (iCaRL); "greedy_balanced" is GDumb's sampler.
         hold_rows: in the task setting the output rows of other tasks' labels stay as they are: few remembered texts
             only spoil them.
-        kl_weight: of the divergence from the stored distributions, 0 or more; 0 stores none. Not tuned.
+        kl_weight: of the divergence from the stored distributions, 0 or more; 0 stores none.
+
+    The defaults keep an early task of many labels, of which the memory holds a text or two each. On text_seq's dev
+    texts (average accuracy, seed 100; naive .730): the paper's replay, a reservoir without the rest, .764; with held rows
+    .774; with kl_weight 1 as well .792, and class_balanced .800; kl_weight 1 and class_balanced without held rows .718.
+    On wordnet_class's, where rows must move: .499, with kl_weight .512, and class_balanced .515.
     """
 
     def __init__(
         self,
         memory_size: float = 0.05,
         replay_batch_size: int = 16,
-        sampling: Literal["reservoir", "class_balanced", "ring", "herding", "greedy_balanced"] = "reservoir",
-        kl_weight: float = 0.0,
+        sampling: Literal["reservoir", "class_balanced", "ring", "herding", "greedy_balanced"] = "class_balanced",
+        kl_weight: float = 1.0,
         hold_rows: bool = True,
     ) -> None:
         check_memory("replay", memory_size, replay_batch_size)
