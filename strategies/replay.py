@@ -43,9 +43,9 @@ class Replay(Strategy):
         kl_weight: of the divergence from the stored distributions, 0 or more; 0 stores none.
 
     The defaults keep an early task of many labels, of which the memory holds a text or two each. On text_seq's dev
-    texts (average accuracy, seed 100; naive .730): the paper's replay, a reservoir without the rest, .764; with held rows
-    .774; with kl_weight 1 as well .792, and class_balanced .800; kl_weight 1 and class_balanced without held rows .718.
-    On wordnet_class's, where rows must move: .499, with kl_weight .512, and class_balanced .515.
+    texts (average accuracy, seed 100; naive .730): the paper's replay, a reservoir without the rest, .764; with held
+    rows .774; with kl_weight 1 as well .792, and class_balanced .800; both without held rows .718. On wordnet_class's,
+    where rows must move: .499, with kl_weight .512, and class_balanced .515.
     """
 
     def __init__(
