@@ -26,7 +26,7 @@ def run_pip(name: str, version: str, arguments: list[str]) -> None:
     start = [sys.executable, "-I", os.path.abspath(__file__), ANSWER, name, version]
     popen = subprocess.Popen
 
-    class StandIn(popen):  # type: ignore[type-arg, misc, valid-type]
+    class StandIn(popen):  # type: ignore[misc, valid-type]
         def __init__(self, args: Any, **options: Any) -> None:
             given = [args] if isinstance(args, str) else list(args)
             options.update(shell=False, executable=None)
@@ -41,7 +41,7 @@ def run_pip(name: str, version: str, arguments: list[str]) -> None:
         if not allowed:
             raise PermissionError(f"pip may start no process while it fetches: {event}")
 
-    subprocess.Popen = StandIn  # type: ignore[misc]
+    subprocess.Popen = StandIn  # type: ignore[misc, assignment]
     sys.addaudithook(refuse)
     sys.argv = ["pip", *arguments]
     runpy.run_module("pip", run_name="__main__", alter_sys=True)
