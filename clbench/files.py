@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
+from clbench.errors import InputError
+
 LONGEST_NAME = 120  # of the 255 bytes that file systems allow, so that seed, hashes and temporary names still fit
 DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file can be called so on Windows
 
@@ -56,7 +58,10 @@ def safe_name(text: str) -> str:
 def cache_folder() -> Path:
     """``CLBENCH_CACHE``, else the folder ``clbench`` in the platform's cache folder."""
     if chosen := os.environ.get("CLBENCH_CACHE"):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            raise InputError(f"CLBENCH_CACHE={chosen!r}: {error}; give a folder that can be written") from error
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "clbench"
     if sys.platform == "win32":

@@ -44,6 +44,11 @@ def clean(text: str) -> str:
     )
 
 
+def spreadsheet_cell(text: str) -> str:
+    """``text`` for a cell of a CSV file: an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{clean(text)}" if re.match(r"\s*[=+\-@]|[\t\r\n]", text) else clean(text)
+
+
 def shorten(text: str, limit: int) -> str:
     """``text`` in at most ``limit`` characters: what is too much is cut from the middle."""
     if len(text) <= limit:

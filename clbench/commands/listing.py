@@ -11,7 +11,7 @@ from typing import Any
 from clbench import plugins
 from clbench.errors import unknown
 from clbench.sources import BUILT_IN
-from clbench.text import DASH, text_table
+from clbench.text import DASH, clean, text_table
 
 
 def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
@@ -34,12 +34,12 @@ def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
         if what == "strategies":
             rows += [{"name": name, "summary": summary} for name, summary in plugins.foreign_summaries().items()]
         width = max(len(row["name"]) for row in rows)
-        return "\n".join(f"{row['name']:<{width}}  {row['summary']}" for row in rows)
+        return "\n".join(f"{clean(row['name']):<{width}}  {clean(row['summary'])}" for row in rows)
     return text_table(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
 
 
 def _cell(value: object) -> str:
-    return DASH if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    return DASH if value is None else f"{value:.3f}" if isinstance(value, float) else clean(str(value))
 
 
 def _plugins(what: str, _: Sequence[Path]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from clbench.text import (
     escape_latex,
     escape_markdown,
     fixed,
+    spreadsheet_cell,
     text_table,
 )
 
@@ -108,7 +109,7 @@ def _to_csv(comparison: Comparison) -> str:
             seeds = " ".join(map(str, row.seeds))
             cells = [row.cells[name] for name in comparison.columns]
             numbers = [part for cell in cells for part in (cell.mean, cell.std, cell.count)]
-            writer.writerow([*map(clean, names), "true" if row.limited else "false", seeds, *numbers])
+            writer.writerow([*map(spreadsheet_cell, names), "true" if row.limited else "false", seeds, *numbers])
     return buffer.getvalue().rstrip("\n")
 
 

@@ -48,9 +48,12 @@ def _matters(name: str) -> bool:
 
 
 def _git(*arguments: str) -> str | None:
-    """The output of git in clbench's own checkout, None where it is installed from a wheel."""
+    """The output of git in clbench's own checkout, None where that is no checkout or git is not installed."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    except OSError:  # the program is not installed: the commit is not known, which is what None says
+        return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import platform
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -98,7 +100,7 @@ class RunFolder:
         """Append one line to log.jsonl; a line cut off by a crash before is ended first."""
         line = _to_json(entry, indent=None)
         try:
-            with (self.path / "log.jsonl").open("a+b") as file:
+            with open(self.path / "log.jsonl", "a+b", opener=_open_itself) as file:
                 if file.tell():
                     file.seek(-1, os.SEEK_END)
                     line = line if file.read(1) == b"\n" else b"\n" + line
@@ -190,6 +192,15 @@ class RunFolder:
             write_atomic(self.path / name, content)
         except OSError as error:
             raise RunError(f"{self.path / name}: cannot be written: {error.strerror}") from error
+
+
+def _open_itself(path: str, flags: int) -> int:
+    """Open a file for appending, but nothing that a link points to and no pipe that waits for a reader."""
+    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is not a file", path)
+    return descriptor
 
 
 def _to_json(value: Mapping[str, Any], indent: int | None) -> bytes:

@@ -1,9 +1,8 @@
 """Downloads one pinned file of a package with pip or npm, without running any of the package's code.
 
-pip runs an sdist's ``setup.py`` to learn its metadata, even for ``pip download --no-deps``. Therefore pip gets a build
-backend of ours in the place of setuptools, which answers with the name and version already known and reads nothing.
-pip compares the hash before it asks the backend, so only a pinned archive gets that far, and a pinned sdist must be one
-without a ``pyproject.toml``, which could name another backend. ``npm pack`` only stores the archive: nothing is
+pip runs an sdist's ``setup.py`` to learn its metadata, even for ``pip download --no-deps``. Therefore it is run by
+``pip_download.py``, which lets it start no process but a stand-in that answers with the name and version already known.
+pip compares the hash before it asks. ``npm pack`` only stores the archive: nothing is
 installed, and scripts are switched off.
 """
 
@@ -21,18 +20,7 @@ from clbench.errors import RunError
 from clbench.sources.archives import file_sha256
 from clbench.sources.pinned import Source
 
-BACKEND = """\
-import os, sys
-
-def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
-    folder = "{module}-{version}.dist-info"
-    os.mkdir(os.path.join(metadata_directory, folder))
-    with open(os.path.join(metadata_directory, folder, "METADATA"), "w") as file:
-        file.write("Metadata-Version: 2.1\\nName: {package}\\nVersion: {version}\\n")
-    return folder
-
-__legacy__ = sys.modules[__name__]
-"""
+PIP = Path(__file__).resolve().with_name("pip_download.py")
 # npm's own waits 10 to 60 s before it tries again, which without a network is waiting for nothing.
 NPM_OPTIONS = ("--ignore-scripts", "--loglevel=error", "--fetch-retries=2", "--fetch-retry-mintimeout=1000")
 
@@ -59,27 +47,25 @@ def download(source: Source, target: Path) -> None:
 def _run_pip(source: Source, folder: Path, _: Path) -> None:
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{source.origin} --hash=sha256:{source.sha256}\n", encoding="utf-8")
-    _write_backend(folder / "backend" / "setuptools", source.package, source.version)
     kind = "--only-binary" if source.file.endswith(".whl") else "--no-binary"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--ignore-requires-python"]
+    command = [sys.executable, "-P", str(PIP), source.package, source.version]
+    command += ["download", "--no-deps", "--require-hashes", "--ignore-requires-python"]
     command += ["--no-build-isolation", "--disable-pip-version-check", kind, ":all:"]
     command += ["--dest", str(folder), "--requirement", str(requirements)]
-    paths = [str(folder / "backend"), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PIP_USE_PEP517": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = {**os.environ, "PIP_USE_PEP517": "1"}
     # At a terminal pip's bar is shown; it goes to stderr, as stdout is for the answer.
     output = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
     done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
     )
     if done.returncode != 0:
         raise RunError(f"pip cannot download {source.origin}: {_pip_reason(done.stderr)}")
-
-
-def _write_backend(folder: Path, package: str, version: str) -> None:
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").touch()
-    backend = BACKEND.format(package=package, module=package.replace("-", "_"), version=version)
-    (folder / "build_meta.py").write_text(backend, encoding="utf-8")
 
 
 def _pip_reason(messages: str) -> str:
@@ -102,6 +88,7 @@ def _run_npm(source: Source, folder: Path, target: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        errors="replace",
     )
     if done.returncode != 0:
         raise RunError(f"npm cannot download {source.package}@{source.version}: {_npm_reason(done.stderr)}")

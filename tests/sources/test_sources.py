@@ -92,6 +92,15 @@ def test_an_sdist_is_fetched_and_read_without_running_its_setup(
     assert captured.out == ""
 
 
+@pytest.mark.parametrize("cache", ["relative", "with:colon", "with blank"])
+def test_no_path_of_the_cache_lets_a_setup_run(cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLBENCH_CACHE", cache)
+    assert sources.read("dull", "corpus.txt") == CORPUS
+    assert not (tmp_path / "executed").exists()
+    assert (tmp_path / cache / "sources" / "dull-corpus-1.0.tar.gz").is_file()
+
+
 def test_that_setup_does_what_the_test_above_looks_for(index: Path, tmp_path: Path) -> None:
     make = [sys.executable, "setup.py", "--name"]
     with tarfile.open(index / "dull-corpus-1.0.tar.gz") as tar:
