@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -208,6 +209,15 @@ def data(
     return 0
 
 
+def _answer_lost(error: OSError) -> int:
+    """stdout takes no more: a pipe that closed early wants no words, a full disk does."""
+    # What is still in the buffer must not fail once more when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:
+        print(f"error: the answer cannot be written: {error.strerror}", file=sys.stderr)
+    return 1
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 a run failed, 2 wrong usage or bad input, 130 interrupted."""
     # Huge pages: fresh memory for activations and gradients is most of what a CPU's step spends outside its products.
@@ -216,7 +226,14 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return int(app(arguments, standalone_mode=False, prog_name="clbench") or 0)
+        code = int(app(arguments, standalone_mode=False, prog_name="clbench") or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF) or error.filename is not None:
+            raise
+        return _answer_lost(error)
     except ClbenchError as error:
         # A plug-in's own message may have several lines; ours is one.
         print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)

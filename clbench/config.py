@@ -28,6 +28,9 @@ class RunConfig(BaseModel):
     ``lr`` and ``head_lr`` are AdamW's peak learning rates of the pretrained body and of the output layer, which has
     everything to learn in the few steps of a small task: with a small rate the body bends to it, and forgets more;
     ``warmup`` is the fraction of a task's steps over which they rise from 0, after which they fall linearly to 0;
+    ``min_steps`` asks for more epochs over a small task, 0 for none, and who gives ``epochs`` on the command line means
+    them: with 75 texts a task models of one task each learn .486 of text_seq's dev texts in 6 steps (2 epochs), .584 in
+    12, .666 in 24, .678 in 36 and .676 in 48 (seed 100);
     a batch is computed in ``accumulation`` parts, with ``auto_batch`` in smaller ones when memory runs out;
     ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
     "test" except when hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that
@@ -45,7 +48,7 @@ class RunConfig(BaseModel):
     setting: Setting = "task"
     seed: int = Field(0, ge=0, lt=2**63)
     epochs: int = Field(2, ge=1)
-    min_steps: int = Field(0, ge=0)
+    min_steps: int = Field(36, ge=0)
     lr: float = Field(1e-4, gt=0)
     head_lr: float = Field(3e-2, gt=0)
     batch_size: int = Field(32, ge=1)

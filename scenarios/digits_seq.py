@@ -30,7 +30,14 @@ class DigitsSequence(Scenario):
     kind: ClassVar[str] = "image"
     settings: ClassVar[tuple[str, ...]] = ("task", "class")
     refusals: ClassVar[dict[str, str]] = {"domain": "its tasks have different labels"}
-    defaults: ClassVar[dict[str, Any]] = {"model": "tiny", "epochs": 20, "lr": 1e-3, "head_lr": 1e-3, "batch_size": 32}
+    defaults: ClassVar[dict[str, Any]] = {
+        "model": "tiny",
+        "epochs": 20,
+        "min_steps": 0,
+        "lr": 1e-3,
+        "head_lr": 1e-3,
+        "batch_size": 32,
+    }
 
     def __init__(self, *, seed: int = 0, setting: str = "task") -> None:
         super().__init__(seed=seed, setting=setting)

@@ -47,6 +47,7 @@ class Toy(Scenario):
     defaults: ClassVar[dict[str, Any]] = {
         "model": "tiny",
         "epochs": 10,
+        "min_steps": 0,
         "lr": 1e-3,
         "head_lr": 1e-3,
         "batch_size": 16,

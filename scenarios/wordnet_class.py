@@ -47,6 +47,7 @@ class WordNetClasses(Scenario):
     defaults: ClassVar[dict[str, Any]] = {
         "model": "minilm",
         "epochs": 2,
+        "min_steps": 0,
         "lr": 1e-4,
         "head_lr": 3e-2,
         "batch_size": 32,

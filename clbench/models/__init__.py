@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         describe_hardware as describe_hardware,
         peak_memory as peak_memory,
         processor as processor,
+        refuse_several_processes as refuse_several_processes,
         release_memory as release_memory,
         reset_peak_memory as reset_peak_memory,
     )

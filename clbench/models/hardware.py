@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import platform
 import re
 import sys
@@ -30,6 +31,25 @@ def choose_device(name: str) -> torch.device:
             f"device {name!r} is not there: torch sees {torch.cuda.device_count()} GPUs; allowed: auto, cpu"
         )
     return device
+
+
+def refuse_several_processes() -> None:
+    """Refuse to be one of several processes of a run: each would do all of it, and write the same folder.
+
+    Raises:
+        InputError: a launcher's variables say that there are several, or ask accelerate for another way to train.
+    """
+    for name in ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS"):
+        if os.environ.get(name, "1").strip() not in ("", "0", "1"):
+            raise InputError(
+                f"{name}={os.environ[name]} says that this is one of several processes; a run is one process on one "
+                f"device: start it without torchrun, accelerate launch or mpirun, or unset {name}"
+            )
+    for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM"):
+        if os.environ.get(name, "").lower() in ("1", "true", "yes", "on"):
+            raise InputError(
+                f"{name}={os.environ[name]} is not for clbench: a run is one process on one device; unset it"
+            )
 
 
 def choose_precision(name: str, device: torch.device, model: str) -> str:

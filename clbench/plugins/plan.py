@@ -10,7 +10,7 @@ from typing import Any
 
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
-from clbench.models import choose_device, choose_precision, model_identity
+from clbench.models import choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
 from clbench.plugins.finding import available, find
@@ -72,6 +72,7 @@ def make_plan(
         hashes[f"{kind}:{short}"] = source_hash(path)
         return short, str(path)
 
+    refuse_several_processes()
     for needed in ("scenario", "strategy"):
         if not isinstance(options.get(needed), str) or not options[needed]:
             fault = f"{needed} = {options[needed]!r} is not a name" if options.get(needed) else f"--{needed} is missing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil, isnan, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,17 +33,17 @@ MOST_IN_PANEL = 11  # names that a legend in a free panel has room for
 
 def plot_matrix(runs: Sequence[Run], path: str | Path) -> None:
     """Save ``matrix_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
-    _save(_checked(path), matrix_figure(runs))
+    _draw(matrix_figure, runs, _checked(path))
 
 
 def plot_curves(runs: Sequence[Run], path: str | Path) -> None:
     """Save ``curves_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
-    _save(_checked(path), curves_figure(runs))
+    _draw(curves_figure, runs, _checked(path))
 
 
 def plot_tradeoff(runs: Sequence[Run], path: str | Path) -> None:
     """Save ``tradeoff_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
-    _save(_checked(path), tradeoff_figure(runs))
+    _draw(tradeoff_figure, runs, _checked(path))
 
 
 def matrix_figure(runs: Sequence[Run]) -> Figure:
@@ -193,16 +193,18 @@ def _checked(path: str | Path) -> Path:
     return path
 
 
-def _save(path: Path, figure: Figure) -> None:
+def _draw(make: Callable[[Sequence[Run]], Figure], runs: Sequence[Run], path: Path) -> None:
+    """Make the figure and write it, with matplotlib's own settings whatever the user's matplotlibrc says."""
     import matplotlib as mpl
 
     kind = path.suffix.lower()[1:]
     # No date in the file: the same runs give the same bytes. Type 42 fonts keep text selectable.
     metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": "clbench", "pdf.fonttype": 42}):
+    own = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+    with warnings.catch_warnings(), mpl.rc_context({**own, "svg.hashsalt": "clbench", "pdf.fonttype": 42}):
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the picture shows a box in its place
-        figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+        make(runs).savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
     try:
         write_atomic(path, buffer.getvalue())
     except OSError as error:
