@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clbench.errors import InputError
@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 ALL_SETTINGS = ("task", "domain", "class")
 
 
+# In which order the strategies of a stack act in a hook, whatever order they were written in; within a phase by name.
+PHASES: dict[str, tuple[str, ...]] = {
+    # "open" says which weights learn, "close" takes some of them back, "restore" puts weights back into the model.
+    "before_task": ("open", "close", "restore", "other"),
+    # "weigh" says how much each row of the batch counts, once all rows are there.
+    "train_batch": ("other", "weigh"),
+    # "project" sees the gradients with every penalty in them, "fix" has the last word.
+    "before_step": ("other", "project", "fix"),
+    # "move" puts the weights that answer into the model; anchors, teachers, Fishers and memories read those.
+    "after_task": ("move", "other"),
+}
+
+
 class Strategy:
     """Base of every strategy; the defaults do nothing, which is naive fine-tuning.
 
@@ -26,6 +39,8 @@ class Strategy:
         settings: the settings it supports.
         kinds: the task kinds it supports, empty for all.
         alone: why it cannot be stacked with another strategy; empty when it can.
+        decides: what it decides alone; two strategies of a stack that decide the same are refused.
+        phases: in which of a hook's :data:`PHASES` it acts, by the hook's name; left out, in the one named "other".
         accumulates: whether a batch can be learned in parts, for ``accumulation`` above 1.
         own_labels: whether each task's rows of the output layer must be its own, as where nothing of an old task may be
             overwritten; refused where tasks share labels.
@@ -35,6 +50,8 @@ class Strategy:
     settings: ClassVar[tuple[str, ...]] = ALL_SETTINGS
     kinds: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
+    decides: tuple[str, ...] = ()
+    phases: ClassVar[Mapping[str, str]] = {}
     accumulates: bool = True
     own_labels: bool = False
     resumable: bool = True
@@ -66,11 +83,17 @@ class Strategy:
         """A scalar added to the task loss; ``logits`` is (examples, labels of the scenario), fp32, unmasked."""
         return None
 
+    def read_gradients(self, learner: Learner) -> None:
+        """Gradients are ready, and no strategy has changed them yet; see :meth:`before_step`."""
+
     def before_step(self, learner: Learner) -> None:
         """Gradients are ready: unscaled, all-reduced, not yet clipped."""
 
     def after_step(self, learner: Learner) -> None:
         """The optimizer has stepped."""
+
+    def after_steps(self, learner: Learner, task: TaskData) -> None:
+        """After the last step of ``task``, while the weights are still those that it left."""
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """After the last step of ``task``, before its evaluation."""
@@ -94,12 +117,20 @@ class Strategy:
 
 
 class Stack(Strategy):
-    """Several strategies as one; each hook runs for each of them in order."""
+    """Several strategies as one; each hook runs for each of them, phase after phase (:data:`PHASES`).
+
+    Within a phase they act in the order of ``members``; the plan sorts them by name, so that no result depends on the
+    order in which a stack was written.
+    """
 
     def __init__(self, members: Sequence[tuple[str, Strategy]]) -> None:
         self.members = tuple(members)
         self.resumable = all(member.resumable for _, member in members)
         self.accumulates = all(member.accumulates for _, member in members)
+
+    def _acting(self, hook: str) -> list[Strategy]:
+        order = PHASES[hook]
+        return sorted((m for _, m in self.members), key=lambda m: order.index(m.phases.get(hook, "other")))
 
     @property
     def answers(self) -> bool:
@@ -119,8 +150,8 @@ class Stack(Strategy):
         return (position,)
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
-        """Each member in order."""
-        for _, member in self.members:
+        """Each member in its phase."""
+        for member in self._acting("before_task"):
             member.before_task(learner, task)
 
     def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int | None:
@@ -132,7 +163,7 @@ class Stack(Strategy):
 
     def train_batch(self, batch: Batch) -> Batch:
         """Each member sees the batch that the one before it gave."""
-        for _, member in self.members:
+        for member in self._acting("train_batch"):
             batch = member.train_batch(batch)
         return batch
 
@@ -142,9 +173,14 @@ class Stack(Strategy):
         losses = [loss for loss in given if loss is not None]
         return sum(losses[1:], start=losses[0]) if losses else None
 
-    def before_step(self, learner: Learner) -> None:
-        """Each member in order."""
+    def read_gradients(self, learner: Learner) -> None:
+        """Each member."""
         for _, member in self.members:
+            member.read_gradients(learner)
+
+    def before_step(self, learner: Learner) -> None:
+        """Each member in its phase."""
+        for member in self._acting("before_step"):
             member.before_step(learner)
 
     def after_step(self, learner: Learner) -> None:
@@ -152,9 +188,14 @@ class Stack(Strategy):
         for _, member in self.members:
             member.after_step(learner)
 
-    def after_task(self, learner: Learner, task: TaskData) -> None:
-        """Each member in order."""
+    def after_steps(self, learner: Learner, task: TaskData) -> None:
+        """Each member."""
         for _, member in self.members:
+            member.after_steps(learner, task)
+
+    def after_task(self, learner: Learner, task: TaskData) -> None:
+        """Each member in its phase."""
+        for member in self._acting("after_task"):
             member.after_task(learner, task)
 
     def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
@@ -187,6 +228,9 @@ def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str
             raise InputError(f"strategy {name!r} stands twice in {'+'.join(names)!r}; allowed: each strategy once")
         if member.alone and len(members) > 1:
             raise InputError(f"{name!r} cannot be stacked as in {'+'.join(names)!r}: {member.alone}")
+        for other, its in members:
+            if other != name and (both := [topic for topic in member.decides if topic in its.decides]):
+                raise InputError(f"{name!r} and {other!r} cannot be stacked: each decides {both[0]}")
         if setting not in member.settings:
             raise InputError(
                 f"strategy {name!r} does not support setting {setting!r}; allowed: {_list(member.settings)}"

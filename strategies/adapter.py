@@ -6,8 +6,6 @@ adapter starts as the identity (the paper draws them near 0). The paper learns t
 as they are. PEFT has no such module.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +41,9 @@ class Adapter(Strategy):
     own_labels = True
     alone = "adapter never overwrites an old task's weights, so there is nothing to protect; adapter(shared=True) does"
 
+    decides = ("which weights learn",)
+    phases = {"before_task": "open"}
+
     def __init__(
         self,
         bottleneck: int = 64,
@@ -75,7 +76,9 @@ class Adapter(Strategy):
         self.adapters = nn.ModuleList(sets).to(learner.device)
         self.task = 0
         for number, layer in enumerate(layers):
-            layer.register_forward_hook(self._after(number))
+            # Kept with the layer, so that a copy of the model (a teacher) goes through its own adapters.
+            vars(layer)["own_adapters"] = [each[number] for each in self.adapters]  # type: ignore[index]
+            layer.register_forward_hook(self._after)
         learner.model.add_module("adapters", self.adapters)
         learner.freeze_body()
 
@@ -93,12 +96,9 @@ class Adapter(Strategy):
         self.task = task_id
         return learner.logits(batch)
 
-    def _after(self, number: int) -> Callable[[nn.Module, object, Tensor], Tensor]:
-        def hook(_: nn.Module, __: object, output: Tensor) -> Tensor:
-            added: Tensor = self.adapters[self.task][number](output)  # type: ignore[index]
-            return output + added
-
-        return hook
+    def _after(self, layer: nn.Module, _: object, output: Tensor) -> Tensor:
+        added: Tensor = vars(layer)["own_adapters"][self.task](output)
+        return output + added
 
 
 def _adapter(width: int, bottleneck: int) -> nn.Sequential:

@@ -27,6 +27,9 @@ class AGEM(Strategy):
     The defaults are not tuned.
     """
 
+    decides = ("onto what gradients are projected",)
+    phases = {"before_step": "project"}
+
     def __init__(
         self,
         memory_size: float = 0.05,

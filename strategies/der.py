@@ -31,6 +31,9 @@ class DER(Strategy):
         beta: weight of the remembered labels' cross-entropy, 0 or more; the paper's DER++ has 0.5 to 1.
     """
 
+    decides = ("how much each row of a batch counts",)
+    phases = {"train_batch": "weigh", "before_step": "fix"}
+
     def __init__(
         self, memory_size: float = 0.05, replay_batch_size: int = 16, alpha: float = 1.0, beta: float = 0.0
     ) -> None:

@@ -28,6 +28,9 @@ class EMA(Strategy):
         next_task: whether the next task starts from the "live" weights or from the "average".
     """
 
+    decides = ("which weights answer",)
+    phases = {"before_task": "restore", "after_task": "move"}
+
     def __init__(self, decay: float = 0.95, next_task: Literal["live", "average"] = "live") -> None:
         if not 0 <= decay < 1:
             raise InputError(f"ema: {decay=}; allowed: 0 to below 1")

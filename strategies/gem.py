@@ -29,10 +29,14 @@ class GEM(Strategy):
         memory_size: examples kept: a count shared among the tasks' labels, or below 1 a fraction of each task's
             training examples; as in the paper the last of each.
         replay_batch_size: remembered examples of each past task that its gradient is taken on; the paper takes all.
-        margin: γ of 0 or more, added to v: above 0 it favours backward transfer and z is no longer the nearest.
+        margin: γ, the least that any v may be, 0 or more: above 0 it favours backward transfer and z is no longer the
+            nearest. As in the authors' code; their text adds γ to v*, after which G z ≥ 0 need not hold.
 
     The defaults are not tuned; the paper's experiments have a margin of 0.5.
     """
+
+    decides = ("onto what gradients are projected",)
+    phases = {"before_step": "project"}
 
     def __init__(self, memory_size: float = 0.05, replay_batch_size: int = 32, margin: float = 0.0) -> None:
         check_memory("gem", memory_size, replay_batch_size)
@@ -68,7 +72,7 @@ class GEM(Strategy):
         gram = gram_matrix([*past, gradients])
         # Without a violated constraint g itself is the nearest. A loss that is no number is the engine's to report.
         if np.isfinite(gram).all() and (gram[-1, :-1] < 0).any():
-            for reference, weight in zip(past, dual_solution(gram) + self.margin, strict=True):
+            for reference, weight in zip(past, dual_solution(gram, self.margin), strict=True):
                 torch._foreach_add_(gradients, reference, alpha=float(weight))
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
@@ -94,10 +98,12 @@ def gram_matrix(rows: list[list[Tensor]]) -> NDArray[np.float64]:
     return products
 
 
-def dual_solution(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The v ≥ 0 that minimises ‖Gᵀ v + g‖, from the Gram matrix of the rows of G and, last, g."""
+def dual_solution(gram: NDArray[np.float64], margin: float = 0.0) -> NDArray[np.float64]:
+    """The v ≥ ``margin`` that minimises ‖Gᵀ v + g‖, from the Gram matrix of the rows of G and, last, g."""
     values, vectors = np.linalg.eigh(gram)
     # A root R, Rᵀ R = gram: its columns have the lengths and angles of the gradients. Rounding can make a 0 negative.
     root = np.sqrt(values.clip(0))[:, None] * vectors.T
-    solution: NDArray[np.float64] = nnls(root[:, :-1], -root[:, -1])[0]
+    # With v = margin + u, u ≥ 0, the part that is given joins g.
+    target = root[:, -1] + margin * root[:, :-1].sum(1) if margin else root[:, -1]
+    solution: NDArray[np.float64] = nnls(root[:, :-1], -target)[0] + margin
     return solution

@@ -36,6 +36,9 @@ class OLora(Strategy):
 
     kinds = ("text",)
 
+    decides = ("which weights learn",)
+    phases = {"before_task": "open"}
+
     def __init__(
         self,
         orthogonality: float = 0.5,

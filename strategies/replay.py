@@ -48,6 +48,8 @@ class Replay(Strategy):
     where rows must move: .499, with kl_weight .512, and class_balanced .515.
     """
 
+    phases = {"before_step": "fix"}
+
     def __init__(
         self,
         memory_size: float = 0.05,

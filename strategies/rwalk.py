@@ -32,8 +32,8 @@ STATE = ("fisher", "score", "importance", "centre", "walked")
 class RWalk(Strategy):
     """F_new is the mean of squared per-example gradients, not the squared gradient of a batch, as everywhere here.
 
-    That F and the score are brought to 0..1 by their least and greatest values is the authors' code's. In a stack rwalk
-    stands first: what another strategy adds to the gradients before it is taken for task loss.
+    That F and the score are brought to 0..1 by their least and greatest values is the authors' code's. In a stack, what
+    another strategy adds to the loss is taken for task loss; what it adds to the gradients is not.
 
     Args:
         strength: λ, 0 or more; the default is the best of 1,200, 4,000 and 12,000 on text_seq's dev texts.
@@ -70,14 +70,17 @@ class RWalk(Strategy):
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Start a new walk."""
         self.task, self.steps = task, 0
-        self.centre, self.walked = copy_weights(learner), zeros(learner)
+        self.walked = zeros(learner)
         self.path.begin(learner)
         if any(name not in self.fisher for name in self.walked):
             self.fisher = self._new_fisher(learner) | self.fisher
 
-    def before_step(self, learner: Learner) -> None:
-        """Keep the task's gradient, then add the penalty's."""
+    def read_gradients(self, learner: Learner) -> None:
+        """Keep the task's gradient."""
         self.path.before_step(learner)
+
+    def before_step(self, learner: Learner) -> None:
+        """Add the penalty's."""
         add_pull(learner, self.importance, self.centre, 2 * self.strength)
 
     def after_step(self, learner: Learner) -> None:
@@ -87,7 +90,7 @@ class RWalk(Strategy):
         if self.steps % self.interval == 0:
             self._walk(learner)
 
-    def after_task(self, learner: Learner, task: TaskData) -> None:
+    def after_steps(self, learner: Learner, task: TaskData) -> None:
         """Turn the walk and the Fisher into importance."""
         if self.steps % self.interval:
             self._walk(learner)
@@ -95,7 +98,11 @@ class RWalk(Strategy):
         self.score = {name: (past.get(name, walked) + walked) / 2 for name, walked in self.walked.items()}
         fisher, score = unit_range(self.fisher), unit_range(self.score)
         self.importance = {name: fisher[name] + score[name] for name in score}
-        self.centre, self.walked, self.path = copy_weights(learner), {}, PathIntegral()
+        self.walked, self.path = {}, PathIntegral()
+
+    def after_task(self, learner: Learner, task: TaskData) -> None:
+        """From now on the penalty pulls to the weights that answer."""
+        self.centre |= copy_weights(learner)
 
     def state_dict(self) -> dict[str, Any]:
         """The Fisher, the score, what they became, and inside a task the walk so far."""

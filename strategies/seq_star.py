@@ -45,6 +45,8 @@ class SeqStar(Strategy):
     settings = ("task", "class")
     own_labels = True
 
+    phases = {"before_task": "close", "before_step": "fix"}
+
     def __init__(self, head: Literal["cosine", "linear"] = "cosine", scale: float = 16.0) -> None:
         if scale <= 0:
             raise InputError(f"seq_star: {scale=}; allowed: above 0")
@@ -61,6 +63,8 @@ class SeqStar(Strategy):
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """After the first task let only the output layer learn, and of it only the new labels' rows."""
+        if isinstance(layer := learner.output_layer(), _CosineLinear) and layer.bias is not None:
+            layer.bias.requires_grad_(False)  # whatever else says which weights learn
         self.old = sorted({column for columns in learner.labels.columns[: task.position] for column in columns})
         if task.position > 0:
             learning = [p for p in learner.output_layer().parameters() if p.requires_grad]

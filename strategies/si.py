@@ -16,8 +16,8 @@ from clbench.toolkit import PathIntegral, Weights, add_pull, copy_weights, to_de
 class SI(Strategy):
     """The importance is a by-product of training: no pass over the data at a task's end.
 
-    Ω is kept at 0 or more, since a negative one would push its weight away without bound. In a stack si stands first:
-    what another strategy adds to the gradients before it is taken for task loss, as is what it adds to the loss.
+    Ω is kept at 0 or more, since a negative one would push its weight away without bound. In a stack, what another
+    strategy adds to the loss is taken for task loss; what it adds to the gradients is not.
 
     Args:
         strength: c, 0 or more; the moves of a pretrained model are far below the damping, so c must be large; the
@@ -34,34 +34,43 @@ class SI(Strategy):
         """Nothing is important before the first task has ended."""
         self.device = learner.device
         self.importance: Weights = {}
+        self.centre: Weights = {}
         self.path = PathIntegral()
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
-        """Start a new path; where it starts is also where the penalty pulls to."""
+        """Start a new path."""
         self.path.begin(learner)
 
-    def before_step(self, learner: Learner) -> None:
-        """Keep the task's gradient, then add the penalty's."""
+    def read_gradients(self, learner: Learner) -> None:
+        """Keep the task's gradient."""
         self.path.before_step(learner)
-        add_pull(learner, self.importance, self.path.start, 2 * self.strength)
+
+    def before_step(self, learner: Learner) -> None:
+        """Add the penalty's."""
+        add_pull(learner, self.importance, self.centre, 2 * self.strength)
 
     def after_step(self, learner: Learner) -> None:
         """One step more of the path."""
         self.path.after_step(learner)
 
-    def after_task(self, learner: Learner, task: TaskData) -> None:
+    def after_steps(self, learner: Learner, task: TaskData) -> None:
         """Turn the path into importance."""
         now = copy_weights(learner)
         for name, decrease in self.path.decrease.items():
             if name in now:
                 gained = decrease / ((now[name] - self.path.start[name]).square() + self.damping)
                 self.importance[name] = (self.importance.get(name, 0.0) + gained).clamp(min=0.0)
+        self.path.start = {}
+
+    def after_task(self, learner: Learner, task: TaskData) -> None:
+        """From now on the penalty pulls to the weights that answer."""
+        self.centre |= copy_weights(learner)
 
     def state_dict(self) -> dict[str, Any]:
-        """The importance and the path."""
-        return {"importance": self.importance, "path": self.path.state_dict()}
+        """The importance, where the penalty pulls to, and the path."""
+        return {"importance": self.importance, "centre": self.centre, "path": self.path.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore both."""
-        self.importance = to_device(state["importance"], self.device)
+        """Restore them."""
+        self.importance, self.centre = (to_device(state[name], self.device) for name in ("importance", "centre"))
         self.path.load_state_dict(state["path"], self.device)

@@ -24,6 +24,9 @@ class Wise(Strategy):
             of equals. For that the old tasks' dev examples are kept; the choice stands in log.jsonl.
     """
 
+    decides = ("which weights answer",)
+    phases = {"after_task": "move"}
+
     def __init__(self, coefficient: float | None = None) -> None:
         if coefficient is not None and not 0 <= coefficient <= 1:
             raise InputError(f"wise: {coefficient=}; allowed: 0 to 1, or None to choose it on dev")

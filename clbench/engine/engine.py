@@ -146,6 +146,7 @@ def _train(job: Job, position: int) -> bool:
     else:  # nothing to step: the strategy takes what it needs from the examples in after_task
         state.examples_seen += len(examples)
     with learner.clock.measure("train/strategy"):
+        strategy.after_steps(learner, task)
         strategy.after_task(learner, task)
     return True
 

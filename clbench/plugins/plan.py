@@ -112,7 +112,7 @@ def make_plan(
         "source_sha256": _make_tasks(scenario_name, scenario_class, config, 0, made)[1],
         "model_sha256": model_identity(config.model),
     }
-    return Plan(config.model_copy(update=contents), tasks, Stack(members))
+    return Plan(config.model_copy(update=contents), tasks, Stack(sorted(members, key=lambda member: member[0])))
 
 
 def _make_tasks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -37,6 +37,9 @@ class ExampleBuffer:
         self.sampling = sampling
         self.examples: list[Example] = []
         self.seen = 0
+        self.seed = seed
+        # Class balance's: examples seen of each label.
+        self.label_seen: dict[int, int] = {}
         # The reservoir's: places before ``first`` are closed; ``offered`` counts what came since.
         self.first = self.offered = 0
         self.generator = generator(seed, "buffer")
@@ -51,14 +54,20 @@ class ExampleBuffer:
         if self.sampling == "greedy_balanced":
             total = max(1, round(self.size * (self.seen + len(examples)))) if share else places
             self.examples = self._greedy(examples, total)
+            if share and len(self.examples) < total:
+                self._fill(examples, total)
         elif self.sampling == "class_balanced":
-            pool = self._uniform(examples if share else [*self.examples, *examples])
-            dealt = deal([(example["label"], example) for example in reversed(pool)], places)
-            self.examples = [*self.examples, *dealt] if share else dealt
+            if share:
+                pool = self._uniform(examples)
+                self.examples += deal([(e["label"], e) for e in reversed(pool)], places, self._lot)
+            else:
+                self.examples = self._balanced(examples, places)
         elif self.sampling in ("ring", "herding"):
             ranked = list(reversed(examples)) if features is None else herded(examples, features, places)
             pool = ranked if share else [*ranked, *self.examples]
-            dealt = deal([((e["task_id"], e["label"]), e) for e in pool], places)
+            grouped = [((e["task_id"], e["label"]), e) for e in pool]
+            few = places < len({group for group, _ in grouped})
+            dealt = deal(grouped, places, self._lot) if few else deal(grouped, places)
             self.examples = [*self.examples, *dealt] if share else dealt
         elif share:
             self.examples += self._uniform(examples, places)
@@ -97,11 +106,13 @@ class ExampleBuffer:
     def state_dict(self) -> dict[str, Any]:
         """The examples, the counts and the state of the random stream."""
         state: dict[str, Any] = {
+            "seed": self.seed,
             "seen": self.seen,
             "first": self.first,
             "offered": self.offered,
             "generator": self.generator.get_state(),
             "count": len(self.examples),
+            "label_seen": {str(label): count for label, count in self.label_seen.items()},
         }
         if self.examples:
             key = "input_ids" if "input_ids" in self.examples[0] else "pixel_values"
@@ -118,6 +129,8 @@ class ExampleBuffer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
         self.seen, self.first, self.offered = state["seen"], state["first"], state["offered"]
+        self.seed = state["seed"]
+        self.label_seen = {int(label): count for label, count in state["label_seen"].items()}
         self.generator.set_state(state["generator"])
         self.examples = []
         if state["count"]:
@@ -136,6 +149,36 @@ class ExampleBuffer:
         order = torch.randperm(len(examples), generator=self.generator)[:count]
         return [examples[i] for i in order.tolist()]
 
+    def _lot(self, group: Any) -> float:
+        """The group's lot, the same whenever it is asked for: the groups with the lowest are a uniform sample of all."""
+        return float(torch.rand((), dtype=torch.float64, generator=generator(self.seed, "buffer lot", str(group))))
+
+    def _balanced(self, examples: Sequence[Example], places: int) -> list[Example]:
+        """Equal shares of the labels, and within a label each example ever seen with the same probability."""
+        old, new = _by_label(self.examples), _by_label(examples)
+        seen = {label: self.label_seen.get(label, 0) for label in sorted({*self.label_seen, *new})}
+        totals = {label: count + len(new[label]) for label, count in seen.items()}
+        everyone = [(label, {"label": label}) for label, total in totals.items() for _ in range(total)]
+        shares = Counter(example["label"] for example in deal(everyone, places, self._lot))
+        kept: list[Example] = []
+        for label, total in totals.items():
+            # As many of the old ones as a draw from all would take; which, does not matter: they are a uniform sample.
+            drawn = torch.randperm(total, generator=self.generator)[: shares[label]].tolist()
+            kept += self._uniform(old[label], sum(number < seen[label] for number in drawn))
+            kept += [new[label][number - seen[label]] for number in drawn if number >= seen[label]]
+        self.label_seen = totals
+        return kept
+
+    def _fill(self, examples: Sequence[Example], places: int) -> None:
+        """Give the places that equal shares leave free to the task's other examples, the rarest label's first."""
+        inside = {id(example) for example in self.examples}
+        others = _by_label(self._uniform([example for example in examples if id(example) not in inside]))
+        held = Counter(example["label"] for example in self.examples)
+        while len(self.examples) < places and (waiting := [label for label in others if others[label]]):
+            rarest = min(waiting, key=lambda label: (held[label], label))
+            self.examples.append(others[rarest].pop())
+            held[rarest] += 1
+
     def _greedy(self, examples: Sequence[Example], places: int) -> list[Example]:
         """Each example enters while its label has less than its share; the label with most gives up a random one."""
         kept: dict[int, list[Example]] = defaultdict(list)
@@ -150,6 +193,13 @@ class ExampleBuffer:
                 most.pop(self._integer(len(most)))
             kept[label].append(example)
         return [example for group in kept.values() for example in group]
+
+
+def _by_label(examples: Sequence[Example]) -> defaultdict[int, list[Example]]:
+    groups: defaultdict[int, list[Example]] = defaultdict(list)
+    for example in examples:
+        groups[example["label"]].append(example)
+    return groups
 
 
 def check_memory(strategy: str, memory_size: float, replay_batch_size: int) -> None:

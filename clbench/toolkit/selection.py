@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,17 +12,20 @@ from torch import Tensor
 from clbench.data import Example
 
 
-def deal(pool: Sequence[tuple[Any, Example]], places: int) -> list[Example]:
+def deal(
+    pool: Sequence[tuple[Any, Example]], places: int, lot: Callable[[Any], float] = lambda _: 0.0
+) -> list[Example]:
     """Deal the places out one at a time, group after group, until they or the examples are used up.
 
     Args:
         pool: each example with its group, the best of a group first.
         places: examples to keep.
+        lot: a group's; in the last turn, where not every group gets one, the lowest go first, of equals the group itself.
     """
     rank: Counter[Any] = Counter()
-    ranked: list[tuple[int, Any, int, Example]] = []
+    ranked: list[tuple[int, float, Any, int, Example]] = []
     for group, example in pool:
-        ranked.append((rank[group], group, len(ranked), example))
+        ranked.append((rank[group], lot(group), group, len(ranked), example))
         rank[group] += 1
     return [example for *_, example in sorted(ranked)[:places]]
 

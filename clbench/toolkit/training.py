@@ -102,6 +102,7 @@ class Training:
             total += loss.detach()
         self.accelerator.unscale_gradients(self.optimizer)
         with timed("train/strategy"):
+            strategy.read_gradients(learner)
             strategy.before_step(learner)
         with timed("train/optimizer"):
             torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)

@@ -27,6 +27,7 @@ def step(learner: Learner, strategy: Any, gradient: Tensor, rate: float, largest
     """One step of plain gradient descent, with clipping, as the engine makes it."""
     parameter = weight(learner)
     parameter.grad = gradient.clone()
+    strategy.read_gradients(learner)
     strategy.before_step(learner)
     parameter.data -= rate * parameter.grad.clamp(-largest, largest)
     strategy.after_step(learner)
@@ -47,6 +48,7 @@ def test_sis_path_on_a_quadratic_is_its_closed_form(make_learner: MakeLearner) -
     si.before_task(learner, task_data(learner, 0))
     for _ in range(steps):
         step(learner, si, CURVATURE * (weight(learner).detach() - MINIMUM), rate)
+    si.after_steps(learner, task_data(learner, 0))
     si.after_task(learner, task_data(learner, 0))
     ratio = (1 - rate * CURVATURE.double()) ** 2
     per_gradient = torch.where(ratio < 1, (1 - ratio**steps) / (1 - ratio), torch.tensor(float(steps)).double())
@@ -75,6 +77,7 @@ def test_si_integrates_the_task_loss_alone_and_adds_the_penalty_once(make_learne
             move = -rate * (gradient + 2 * 0.7 * omega_sum * (theta - start)).clamp(-largest, largest)
             path -= gradient * move
             theta = theta + move
+        si.after_steps(learner, task_data(learner, position))
         si.after_task(learner, task_data(learner, position))
         omega_sum = (omega_sum + path / ((theta - start).square() + 0.2)).clamp(min=0)
         torch.testing.assert_close(weight(learner).double(), theta, rtol=1e-5, atol=1e-6)
@@ -89,6 +92,7 @@ def test_sis_importance_is_never_negative(make_learner: MakeLearner) -> None:
     si.before_task(learner, task_data(learner, 0))
     step(learner, si, torch.ones(4, 1), rate=-1.0)
     assert float(si.path.decrease["weight"].max()) == -1.0
+    si.after_steps(learner, task_data(learner, 0))
     si.after_task(learner, task_data(learner, 0))
     assert si.importance["weight"].tolist() == [[0.0]] * 4
 
@@ -99,6 +103,7 @@ def test_a_step_that_fp16_skipped_leaves_the_path_finite(make_learner: MakeLearn
     si = strategy("si", learner)
     si.before_task(learner, task_data(learner, 0))
     weight(learner).grad = torch.full((4, 1), torch.inf)
+    si.read_gradients(learner)
     si.before_step(learner)
     si.after_step(learner)
     assert si.path.decrease["weight"].tolist() == [[0.0]] * 4
@@ -242,6 +247,7 @@ def test_rwalk_against_ten_lines_of_the_paper(make_learner: MakeLearner) -> None
         for number in range(5):
             gradient = torch.randn(4, 3, generator=stream)
             parameter.grad = gradient.clone()
+            rwalk.read_gradients(learner)
             rwalk.before_step(learner)
             parameter.data -= 0.2 * parameter.grad
             rwalk.after_step(learner)
@@ -249,6 +255,7 @@ def test_rwalk_against_ten_lines_of_the_paper(make_learner: MakeLearner) -> None
             decrease -= gradient.double() * move
             theta = theta + move
             if number == 4:
+                rwalk.after_steps(learner, task_data(learner, position, examples))
                 rwalk.after_task(learner, task_data(learner, position, examples))
             if number in (1, 3, 4):
                 walked += (decrease / (0.5 * fisher * (theta - start).square() + 0.01)).clamp(min=0)

@@ -156,3 +156,48 @@ def test_an_empty_memory_and_one_of_images_come_back() -> None:
     images.add([{"pixel_values": torch.full((1, 2, 2), float(i)), "label": i, "task_id": 0} for i in range(3)])
     restored.load_state_dict(images.state_dict())
     assert [example["pixel_values"].mean().item() for example in restored.examples] == [0, 1, 2]
+
+
+def test_class_balance_over_equal_tasks_of_shared_labels_keeps_equal_shares_of_the_tasks() -> None:
+    held: Counter[int] = Counter()
+    for seed in range(100):
+        buffer = ExampleBuffer(20, "class_balanced", seed)
+        for task in range(5):
+            buffer.add(numbered(40 * task, 40, task=task))
+        assert Counter(example["label"] for example in buffer.examples) == {0: 10, 1: 10}
+        held.update(example["task_id"] for example in buffer.examples)
+    # 20 of 200 without repetition: a task's 40 have 4 places on average, variance 20 · .2 · .8 · 180 / 199 = 2.89.
+    assert all(abs(held[task] - 400) < 5 * (100 * 2.89) ** 0.5 for task in range(5))
+
+
+@pytest.mark.parametrize("sampling", ["class_balanced", "ring", "herding"])
+def test_with_fewer_places_than_labels_no_label_is_kept_for_coming_first(sampling: Sampling) -> None:
+    held: Counter[int] = Counter()
+    for seed in range(300):
+        buffer = ExampleBuffer(4, sampling, seed)
+        for task in range(4):
+            features = torch.eye(6, 3) if sampling == "herding" else None
+            buffer.add([{**e, "label": 3 * task + e["label"]} for e in numbered(6 * task, 6, 3, task)], features)
+        labels = Counter(example["label"] for example in buffer.examples)
+        assert set(labels.values()) == {1}
+        assert len(labels) == 4
+        held.update(labels)
+    # Each of the 12 labels has one of the 4 places with probability 1/3.
+    low, high = stats.binom.ppf([1e-6, 1 - 1e-6], 300, 1 / 3)
+    assert low <= min(held[label] for label in range(12))
+    assert max(held.values()) <= high
+
+
+def test_gdumbs_fraction_is_filled_though_old_labels_have_no_more_examples() -> None:
+    buffer = ExampleBuffer(0.05, "greedy_balanced", 0)
+    sizes, start = [], 0
+    for task, labels in enumerate((20, 2, 8, 3, 2)):
+        first = 100 * task
+        buffer.add([{**e, "label": first + e["label"]} for e in numbered(start, 600, labels, task)])
+        start += 600
+        sizes.append(len(buffer))
+        assert len(set(numbers(buffer.examples))) == len(buffer)
+    assert sizes == [30, 60, 90, 120, 150]
+    held = Counter(example["label"] for example in buffer.examples)
+    # The second task's 30 places: 15 a label, as none of the first task's 20 labels can be had again.
+    assert held[100] == held[101] == 15

@@ -1,0 +1,141 @@
+"""Stacks: either order gives the same to the last bit or is refused, and no member undoes another in silence."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from clbench import plugins
+from clbench.engine import engine
+from clbench.engine.reporter import Reporter
+from clbench.errors import InputError
+from clbench.plugins.plan import Plan, make_plan
+from clbench.strategy import Stack
+from tests.helpers import Examples, MakeLearner, Weights, strategy, task_data
+
+OPTIONS: dict[str, Any] = {
+    "scenario": "toy",
+    "epochs": 1,
+    "lr": 5e-3,
+    "head_lr": 5e-2,
+    "batch_size": 8,
+    "dropout": 0.1,
+    "scenario_args": {"train": 30, "dev": 9, "test": 15},
+    "device": "cpu",
+    "precision": "fp32",
+}
+TELLING = (
+    *("ewc+wise", "ewc+ema", "mas+wise", "distillation+wise", "ema+si", "rwalk+wise", "rwalk+si"),
+    *("agem+seq_star", "adapter(shared=True)+distillation", "replay+er_ace", "agem+ewc", "lora_sequential+seq_star"),
+)
+
+
+def outcome(expression: str, folder: Path, setting: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The predictions with their confidences and the final weights."""
+    plan = make_plan({**OPTIONS, "strategy": expression, "setting": setting, "output_dir": str(folder)})
+    watcher = Weights()
+    members = [*plan.strategy.members, ("watcher", watcher)]
+    engine.run(Plan(plan.config, plan.tasks, Stack(members)), Reporter())
+    return engine.run_folder(plan.config).read_predictions(), watcher.after[-1]
+
+
+def reversed_order(expression: str) -> str:
+    return "+".join(reversed(expression.split("+")))
+
+
+def difference(expression: str, folder: Path, setting: str) -> str:
+    """How the two orders differ; empty where they do not, or where both are refused."""
+    try:
+        make_plan({**OPTIONS, "strategy": expression, "setting": setting})
+    except InputError:
+        with pytest.raises(InputError):
+            make_plan({**OPTIONS, "strategy": reversed_order(expression), "setting": setting})
+        return ""
+    (said, ended), (other_said, other_ended) = (
+        outcome(written, folder, setting) for written in (expression, reversed_order(expression))
+    )
+    if said != other_said:
+        return f"{expression}: other predictions"
+    moved = [name for name, value in ended.items() if not torch.equal(value, other_ended[name])]
+    return f"{expression}: other weights, {moved[:3]}" if moved or ended.keys() != other_ended.keys() else ""
+
+
+@pytest.mark.parametrize("expression", TELLING)
+def test_either_order_gives_the_same_to_the_last_bit(expression: str, tmp_path: Path) -> None:
+    assert not difference(expression, tmp_path, "class" if "er_ace" in expression else "task")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["task", "class"])
+def test_every_pair_gives_the_same_in_either_order_or_is_refused(setting: str, tmp_path: Path) -> None:
+    names = [*(name for name in plugins.available("strategy") if name != "adapter"), "adapter(shared=True)"]
+    pairs = ["+".join(pair) for pair in itertools.combinations(sorted(names), 2)]
+    assert [found for pair in pairs if (found := difference(pair, tmp_path, setting))] == []
+
+
+@pytest.mark.parametrize("member", ["adapter(shared=True)", "lora_sequential", "seq_star"])
+def test_a_teacher_does_not_move_with_its_student(
+    member: str, make_learner: MakeLearner, make_examples: Examples
+) -> None:
+    learner = make_learner()
+    built = plugins.build("strategy", member.partition("(")[0], {"shared": True} if "(" in member else {})
+    built.setup(learner)
+    task = task_data(learner, 0, make_examples(learner.labels, 4))
+    built.before_task(learner, task)
+    distillation = strategy("distillation", learner)
+    distillation.after_task(learner, task)
+    batch = learner.collate(task.train)
+    learner.model.eval()
+    with torch.no_grad():
+        taught = learner.logits(batch, distillation.teacher)
+        for parameter in learner.model.parameters():
+            parameter.add_(torch.linspace(0, 1, parameter.numel()).view_as(parameter))
+        assert torch.equal(learner.logits(batch, distillation.teacher), taught)
+        assert not torch.allclose(learner.logits(batch), taught)
+
+
+@pytest.mark.parametrize("order", ["ewc+wise(coefficient=0.5)", "wise(coefficient=0.5)+ewc", "ema+ewc", "mas+ema"])
+def test_an_anchor_is_the_weights_that_answer(order: str, tmp_path: Path) -> None:
+    plan = make_plan({**OPTIONS, "strategy": order, "output_dir": str(tmp_path)})
+    watcher = Weights()
+    members = [*plan.strategy.members, ("watcher", watcher)]
+    engine.run(Plan(plan.config, plan.tasks, Stack(members)), Reporter())
+    anchored = dict(plan.strategy.members)["mas" if "mas" in order else "ewc"]
+    if "mas" in order:
+        assert all(torch.equal(value, watcher.after[-1][name]) for name, value in anchored.centre.items())  # type: ignore[attr-defined]
+    # The centre of EWC's folded quadratic lies between the answering weights of the tasks.
+    else:
+        for name, centre in anchored.centre.items():  # type: ignore[attr-defined]
+            answering = torch.stack([after[name] for after in watcher.after])
+            assert (centre >= answering.amin(0) - 1e-5).all()
+            assert (centre <= answering.amax(0) + 1e-5).all()
+
+
+@pytest.mark.parametrize("order", ["agem+seq_star", "seq_star+agem", "ewc+seq_star", "seq_star+ewc"])
+def test_seq_stars_old_rows_stay_in_every_stack(order: str, tmp_path: Path) -> None:
+    watcher = Weights()
+    plan = make_plan({**OPTIONS, "strategy": order, "setting": "class", "output_dir": str(tmp_path)})
+    engine.run(Plan(plan.config, plan.tasks, Stack([*plan.strategy.members, ("watcher", watcher)])), Reporter())
+    rows = [after["classifier.weight"] for after in watcher.after]
+    assert torch.equal(rows[1][:3], rows[0][:3])
+    assert torch.equal(rows[2][:6], rows[1][:6])
+
+
+@pytest.mark.parametrize(
+    ("expression", "line"),
+    [
+        ("ema+wise", "'ema' and 'wise' cannot be stacked: each decides which weights answer"),
+        ("frozen+lora_sequential", "'frozen' and 'lora_sequential' cannot be stacked: each decides which weights learn"),
+        ("gem+agem", "'gem' and 'agem' cannot be stacked: each decides onto what gradients are projected"),
+        ("er_ace+der", "'er_ace' and 'der' cannot be stacked: each decides how much each row of a batch counts"),
+    ],
+)
+def test_two_that_decide_the_same_are_refused(expression: str, line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make_plan({**OPTIONS, "strategy": expression})
+    assert str(caught.value) == line
