@@ -40,7 +40,7 @@ class Strategy:
         kinds: the task kinds it supports, empty for all.
         alone: why it cannot be stacked with another strategy; empty when it can.
         decides: what it decides alone; two strategies of a stack that decide the same are refused.
-        phases: in which of a hook's :data:`PHASES` it acts, by the hook's name; left out, in the one named "other".
+        hook_phases: in which of a hook's :data:`PHASES` it acts, by the hook's name; left out, in "other".
         accumulates: whether a batch can be learned in parts, for ``accumulation`` above 1.
         own_labels: whether each task's rows of the output layer must be its own, as where nothing of an old task may be
             overwritten; refused where tasks share labels.
@@ -51,7 +51,7 @@ class Strategy:
     kinds: ClassVar[tuple[str, ...]] = ()
     alone: ClassVar[str] = ""
     decides: tuple[str, ...] = ()
-    phases: ClassVar[Mapping[str, str]] = {}
+    hook_phases: ClassVar[Mapping[str, str]] = {}
     accumulates: bool = True
     own_labels: bool = False
     resumable: bool = True
@@ -130,7 +130,7 @@ class Stack(Strategy):
 
     def _acting(self, hook: str) -> list[Strategy]:
         order = PHASES[hook]
-        return sorted((m for _, m in self.members), key=lambda m: order.index(m.phases.get(hook, "other")))
+        return sorted((m for _, m in self.members), key=lambda m: order.index(m.hook_phases.get(hook, "other")))
 
     @property
     def answers(self) -> bool:

@@ -42,7 +42,7 @@ class Adapter(Strategy):
     alone = "adapter never overwrites an old task's weights, so there is nothing to protect; adapter(shared=True) does"
 
     decides = ("which weights learn",)
-    phases = {"before_task": "open"}
+    hook_phases = {"before_task": "open"}
 
     def __init__(
         self,

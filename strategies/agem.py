@@ -28,7 +28,7 @@ class AGEM(Strategy):
     """
 
     decides = ("onto what gradients are projected",)
-    phases = {"before_step": "project"}
+    hook_phases = {"before_step": "project"}
 
     def __init__(
         self,

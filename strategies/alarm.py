@@ -27,7 +27,7 @@ class Alarm(Stack):
         most: remembered examples of a step at most, ``replay_batch_size`` or more; not tuned.
     """
 
-    phases = {"before_step": "fix"}
+    hook_phases = {"before_step": "fix"}
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ class EMA(Strategy):
     """
 
     decides = ("which weights answer",)
-    phases = {"before_task": "restore", "after_task": "move"}
+    hook_phases = {"before_task": "restore", "after_task": "move"}
 
     def __init__(self, decay: float = 0.95, next_task: Literal["live", "average"] = "live") -> None:
         if not 0 <= decay < 1:

@@ -27,7 +27,7 @@ class LoraSequential(Strategy):
     kinds = ("text",)
 
     decides = ("which weights learn",)
-    phases = {"before_task": "open"}
+    hook_phases = {"before_task": "open"}
 
     def __init__(
         self, rank: int = 8, alpha: float = 16.0, target_modules: tuple[str, ...] = (), learning_rate: float = 1e-3

@@ -37,7 +37,7 @@ class OLora(Strategy):
     kinds = ("text",)
 
     decides = ("which weights learn",)
-    phases = {"before_task": "open"}
+    hook_phases = {"before_task": "open"}
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ class Replay(Strategy):
     where rows must move: .499, with kl_weight .512, and class_balanced .515.
     """
 
-    phases = {"before_step": "fix"}
+    hook_phases = {"before_step": "fix"}
 
     def __init__(
         self,

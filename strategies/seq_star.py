@@ -45,7 +45,7 @@ class SeqStar(Strategy):
     settings = ("task", "class")
     own_labels = True
 
-    phases = {"before_task": "close", "before_step": "fix"}
+    hook_phases = {"before_task": "close", "before_step": "fix"}
 
     def __init__(self, head: Literal["cosine", "linear"] = "cosine", scale: float = 16.0) -> None:
         if scale <= 0:

@@ -25,7 +25,7 @@ class Wise(Strategy):
     """
 
     decides = ("which weights answer",)
-    phases = {"after_task": "move"}
+    hook_phases = {"after_task": "move"}
 
     def __init__(self, coefficient: float | None = None) -> None:
         if coefficient is not None and not 0 <= coefficient <= 1:

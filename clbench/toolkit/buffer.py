@@ -59,15 +59,13 @@ class ExampleBuffer:
         elif self.sampling == "class_balanced":
             if share:
                 pool = self._uniform(examples)
-                self.examples += deal([(e["label"], e) for e in reversed(pool)], places, self._lot)
+                self.examples += self._dealt([(e["label"], e) for e in reversed(pool)], places)
             else:
                 self.examples = self._balanced(examples, places)
         elif self.sampling in ("ring", "herding"):
             ranked = list(reversed(examples)) if features is None else herded(examples, features, places)
             pool = ranked if share else [*ranked, *self.examples]
-            grouped = [((e["task_id"], e["label"]), e) for e in pool]
-            few = places < len({group for group, _ in grouped})
-            dealt = deal(grouped, places, self._lot) if few else deal(grouped, places)
+            dealt = self._dealt([((e["task_id"], e["label"]), e) for e in pool], places)
             self.examples = [*self.examples, *dealt] if share else dealt
         elif share:
             self.examples += self._uniform(examples, places)
@@ -149,8 +147,13 @@ class ExampleBuffer:
         order = torch.randperm(len(examples), generator=self.generator)[:count]
         return [examples[i] for i in order.tolist()]
 
+    def _dealt(self, pool: Sequence[tuple[Any, Example]], places: int) -> list[Example]:
+        """Equal shares; where there are fewer places than groups, lots decide which groups have one."""
+        few = places < len({group for group, _ in pool})
+        return deal(pool, places, self._lot) if few else deal(pool, places)
+
     def _lot(self, group: Any) -> float:
-        """The group's lot, the same whenever it is asked for: the groups with the lowest are a uniform sample of all."""
+        """The group's lot, always the same one: the groups with the lowest are a uniform sample of all."""
         return float(torch.rand((), dtype=torch.float64, generator=generator(self.seed, "buffer lot", str(group))))
 
     def _balanced(self, examples: Sequence[Example], places: int) -> list[Example]:
@@ -159,7 +162,7 @@ class ExampleBuffer:
         seen = {label: self.label_seen.get(label, 0) for label in sorted({*self.label_seen, *new})}
         totals = {label: count + len(new[label]) for label, count in seen.items()}
         everyone = [(label, {"label": label}) for label, total in totals.items() for _ in range(total)]
-        shares = Counter(example["label"] for example in deal(everyone, places, self._lot))
+        shares = Counter(example["label"] for example in self._dealt(everyone, places))
         kept: list[Example] = []
         for label, total in totals.items():
             # As many of the old ones as a draw from all would take; which, does not matter: they are a uniform sample.

@@ -20,7 +20,7 @@ def deal(
     Args:
         pool: each example with its group, the best of a group first.
         places: examples to keep.
-        lot: a group's; in the last turn, where not every group gets one, the lowest go first, of equals the group itself.
+        lot: a group's; in each turn the lowest go first, of equals the lesser group.
     """
     rank: Counter[Any] = Counter()
     ranked: list[tuple[int, float, Any, int, Example]] = []

@@ -409,6 +409,15 @@ def test_gem_by_hand() -> None:
     assert solution == pytest.approx([2.0])
 
 
+def test_gems_margin_bounds_v_from_below() -> None:
+    """Two orthonormal past gradients and g = (−2, 1): v* = (2, 0); added to it, a margin would give (2.5, 0.5)."""
+    gram = np.array([[1.0, 0.0, -2.0], [0.0, 1.0, 1.0], [-2.0, 1.0, 5.0]])
+    solve = function("dual_solution", "gem")
+    np.testing.assert_allclose(solve(gram), [2.0, 0.0], atol=1e-9)
+    np.testing.assert_allclose(solve(gram, 0.5), [2.0, 0.5], atol=1e-9)
+    np.testing.assert_allclose(solve(gram, 3.0), [3.0, 3.0], atol=1e-9)
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.5])
 def test_a_gem_step_opposes_no_past_task(make_learner: MakeLearner, make_examples: Examples, margin: float) -> None:
     learner = make_learner("task", tasks=4)

@@ -130,7 +130,10 @@ def test_seq_stars_old_rows_stay_in_every_stack(order: str, tmp_path: Path) -> N
     ("expression", "line"),
     [
         ("ema+wise", "'ema' and 'wise' cannot be stacked: each decides which weights answer"),
-        ("frozen+lora_sequential", "'frozen' and 'lora_sequential' cannot be stacked: each decides which weights learn"),
+        (
+            "frozen+lora_sequential",
+            "'frozen' and 'lora_sequential' cannot be stacked: each decides which weights learn",
+        ),
         ("gem+agem", "'gem' and 'agem' cannot be stacked: each decides onto what gradients are projected"),
         ("er_ace+der", "'er_ace' and 'der' cannot be stacked: each decides how much each row of a batch counts"),
     ],
