@@ -11,6 +11,7 @@ PLUS_MINUS = "\u00b1"
 ELLIPSIS = "\u2026"
 TIMES = "\u00d7"
 UP, DOWN = "\u2191", "\u2193"
+HUGE = 1e15  # beyond, digits say nothing
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that no terminal should be sent
 
 LATEX = str.maketrans(
@@ -68,7 +69,9 @@ def escape_markdown(text: str) -> str:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """``value`` with so many decimals; never a negative zero."""
+    """``value`` with so many decimals, a huge one with its power of ten; never a negative zero."""
+    if abs(value) >= HUGE:
+        return f"{value:.3e}"
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 

@@ -23,7 +23,7 @@ def tiny_text_model(tasks: Sequence[Task], labels: int, config: RunConfig) -> tu
     words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     words.normalizer = normalizers.Lowercase()
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.WordLevelTrainer(vocab_size=8000, special_tokens=special)
+    trainer = trainers.WordLevelTrainer(vocab_size=8000, special_tokens=special, show_progress=False)
     words.train_from_iterator((text for task in tasks for text in task.train["text"]), trainer)
     words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")

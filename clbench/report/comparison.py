@@ -4,35 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import fsum, sqrt
+from math import fsum, isfinite
 
 from clbench.errors import InputError, unknown
+from clbench.report.columns import COLUMNS, DECIMALS, DEFAULT_COLUMNS, F1_METRICS, mean_and_std, rank
 from clbench.report.notes import table_notes
 from clbench.report.rows import Cell, TableRow, canonical, group, run_settings, seed_draws_tasks, split_rows
-from clbench.results import COSTS, LOWER_IS_BETTER, METRICS, Matrix, Run
+from clbench.results import METRICS, Matrix, Run
 
-DEFAULT_METRICS = (
-    "average_accuracy",
-    "learning_accuracy",
-    "forgetting",
-    "backward_transfer",
-    "forward_transfer",
-    "worst_retention",
-)
-DEFAULT_COLUMNS = (*DEFAULT_METRICS, "overhead", "stored_bytes", "trainable_parameters")
-F1_METRICS = tuple(f"f1_{name}" for name in METRICS)  # of the macro-F1 matrix, where a run has one
-COLUMNS = (*METRICS, *F1_METRICS, "overhead", *COSTS)
-DECIMALS = 3  # of metrics in tables; what is equal to so many is equally good
 SOURCES = "plugin_hashes."
+SHORTEST = 1e-6  # seconds: what took less was not timed
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one scenario, setting and model, with notes on what a reader must know to compare them."""
+    """The rows of one scenario, setting, model and split, with notes on what a reader must know to compare them.
+
+    ``split`` is what was answered: "test", or "dev" where hyper-parameters were chosen.
+    """
 
     scenario: str
     setting: str
     model: str
+    split: str
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...]
 
@@ -50,7 +44,7 @@ Metric = Callable[[Matrix], float | None]
 
 
 def compare(runs: Sequence[Run], metrics: Sequence[str | Metric] | None = None, sort: str | None = None) -> Comparison:
-    """Group runs into tables by scenario, setting and model and into rows by strategy and settings.
+    """Group runs into tables by scenario, setting, model and split, and into rows by strategy and settings.
 
     ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1, names of COSTS, or ``overhead``,
     the wall time divided by that of ``naive`` with the same seed, settings and kind of device; default DEFAULT_COLUMNS.
@@ -74,8 +68,13 @@ def compare(runs: Sequence[Run], metrics: Sequence[str | Metric] | None = None, 
     runs = [with_metrics(run, own) for run in runs]
     if sort is not None and sort not in columns:
         raise unknown("column to sort by", sort, columns)
-    groups = group(runs, lambda run: tuple(run.result[key] for key in ("scenario", "setting", "model")))
+    groups = group(runs, _table_key)
     return Comparison(columns, tuple(_make_table(members, columns, sort) for members in groups.values()))
+
+
+def _table_key(run: Run) -> tuple[str, str, str, str]:
+    scenario, setting, model = (str(run.result[key]) for key in ("scenario", "setting", "model"))
+    return scenario, setting, model, str(run.config.get("eval_split", "test"))
 
 
 def with_metrics(run: Run, own: Mapping[str, Metric]) -> Run:
@@ -93,6 +92,8 @@ def with_metrics(run: Run, own: Mapping[str, Metric]) -> Run:
             values[name] = None if value is None else float(value)
         except Exception as error:  # another's code
             raise InputError(f"metric {name!r} of {run.folder}: {type(error).__name__}: {error}") from error
+        if not isfinite(values[name] or 0.0):
+            raise InputError(f"metric {name!r} of {run.folder} is {values[name]}; allowed: finite numbers and None")
     return replace(run, result={**run.result, "metrics": {**run.result["metrics"], **values}})
 
 
@@ -105,14 +106,14 @@ def _make_table(runs: list[Run], columns: Sequence[str], sort: str | None) -> Ta
         [replace(row, cells={name: _cell(row, name, naive) for name in columns}) for row in rows], columns
     )
     if sort is not None:
-        filled.sort(key=lambda row: (row.limited, _rank(sort, row.cells[sort].mean)))
-    first = runs[0].result
-    return Table(first["scenario"], first["setting"], first["model"], tuple(filled), tuple(table_notes(filled)))
+        filled.sort(key=lambda row: (row.limited, rank(sort, row.cells[sort].mean)))
+    return Table(*_table_key(runs[0]), tuple(filled), tuple(table_notes(filled)))
 
 
 def _naive_seconds(runs: list[Run]) -> dict[str, float]:
     """Mean wall seconds of the naive runs by what an overhead must share with them."""
-    timed = [run for run in runs if run.result["strategy"] == "naive" and run.result["cost"]["wall_seconds"]]
+    naive = [run for run in runs if run.result["strategy"] == "naive"]
+    timed = [run for run in naive if (run.result["cost"]["wall_seconds"] or 0.0) >= SHORTEST]
     groups = group(timed, _timing_key)
     return {key: fsum(run.result["cost"]["wall_seconds"] for run in same) / len(same) for key, same in groups.items()}
 
@@ -127,9 +128,7 @@ def _cell(row: TableRow, column: str, naive: dict[str, float]) -> Cell:
     known = [value for value in values if value is not None]
     if not known or (len(known) < len(values) and column != "overhead"):
         return Cell(None, None, len(known))
-    mean = fsum(known) / len(known)
-    std = sqrt(fsum((value - mean) ** 2 for value in known) / (len(known) - 1)) if len(known) > 1 else None
-    return Cell(mean, std, len(known))
+    return Cell(*mean_and_std(known), len(known))
 
 
 def _value(run: Run, column: str) -> float | None:
@@ -147,25 +146,20 @@ def _overhead(run: Run, naive: dict[str, float]) -> float | None:
     return None if seconds is None or reference is None else float(seconds / reference)
 
 
-def higher_is_better(column: str) -> bool:
-    """Whether more of a column is better: of no cost and of every metric but those of LOWER_IS_BETTER."""
-    return column not in ("overhead", *COSTS) and column.removeprefix("f1_") not in LOWER_IS_BETTER
-
-
-def _rank(column: str, mean: float | None) -> tuple[bool, float]:
-    """Sorts the better first and no value last."""
-    return (mean is None, 0.0 if mean is None else -mean if higher_is_better(column) else mean)
-
-
 def _mark_best(rows: list[TableRow], columns: Sequence[str]) -> list[TableRow]:
-    """Mark the best of each metric, ties as printed included; limited runs compete only among themselves."""
+    """Mark the best of each metric with all that cannot be told from it; limited runs compete only among themselves.
+
+    That is what is equal as printed, or no farther away than the larger of the two standard deviations.
+    """
     competing = [row for row in rows if not row.limited] or rows
     for column in columns:
-        means = [row.cells[column].mean for row in competing]
-        printed = [None if mean is None else round(mean, DECIMALS) for mean in means]
-        known = [mean for mean in printed if mean is not None]
+        known = [
+            (row, cell, mean) for row in competing for cell in [row.cells[column]] if (mean := cell.mean) is not None
+        ]
         if len(known) > 1 and (column in METRICS or column in F1_METRICS):
-            best = min(known, key=lambda mean: _rank(column, mean))
-            for row, mean in zip(competing, printed, strict=True):
-                row.cells[column] = replace(row.cells[column], best=mean == best)
+            _, best, best_mean = min(known, key=lambda each: rank(column, each[2]))
+            for row, cell, mean in known:
+                spread = max(cell.std or 0.0, best.std or 0.0)
+                equal = round(mean, DECIMALS) == round(best_mean, DECIMALS)
+                row.cells[column] = replace(cell, best=equal or abs(mean - best_mean) <= spread)
     return rows

@@ -24,6 +24,7 @@ def figures_table(runs: Sequence[Run], strategies: Container[str]) -> str:
         [table.scenario, table.setting, table.model, row.label, str(len(row.runs))]
         + [format_cell(name, row.cells[name].mean, row.cells[name].std) for name in COLUMNS]
         for table in compare(runs, COLUMNS).tables
+        if table.split == "test"
         for row in table.rows
         if row.strategy in strategies
     ]

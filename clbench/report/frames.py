@@ -84,6 +84,7 @@ class Runs(Sequence[Run]):
                 "scenario": table.scenario,
                 "setting": table.setting,
                 "model": table.model,
+                "eval_split": table.split,
                 "strategy": row.label,
                 "seeds": len(row.runs),
                 **{

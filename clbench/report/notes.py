@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clbench.report.rows import TableRow, canonical, group, short_value
+from clbench.report.rows import LONGEST_KEY, TableRow, canonical, group, short_value
+from clbench.text import shorten
+
+MOST = 20  # lines on differing settings, values of one setting, sets of seeds
 
 
 def table_notes(rows: Sequence[TableRow]) -> list[str]:
     """One line for each setting or set of seeds that differs between rows, each run that is apart and each lack."""
-    notes = [f"{key} differs: {_by_value(rows, key)}" for key in _differing_between(rows)]
+    differing = _differing_between(rows)
+    notes = [f"{shorten(key, LONGEST_KEY)} differs: {_by_value(rows, key)}" for key in differing[:MOST]]
+    if len(differing) > MOST:
+        notes.append(f"{len(differing) - MOST} other settings differ, too: see the runs' config.json")
     if len({tuple(row.seeds) for row in rows}) > 1:
-        seeds = group(rows, lambda row: ", ".join(map(str, row.seeds)))
-        notes.append(f"seeds differ: {'; '.join(f'{key} ({_labels(same)})' for key, same in seeds.items())}")
+        notes.append(f"seeds differ: {_groups(group(rows, lambda row: _seeds(row.seeds)))}")
     sequences = {tuple(run.result["tasks"]) for row in rows if "tasks" not in row.settings for run in row.runs}
     if len(sequences) > 1:
         notes.append("the tasks or their order differ between seeds, so that a ± holds that difference too")
@@ -38,8 +43,16 @@ def _differing_between(rows: Sequence[TableRow]) -> list[str]:
 
 
 def _by_value(rows: Sequence[TableRow], key: str) -> str:
-    groups = group((row for row in rows if key in row.settings), lambda row: short_value(row.settings[key]))
-    return "; ".join(f"{value} ({_labels(same)})" for value, same in groups.items())
+    return _groups(group((row for row in rows if key in row.settings), lambda row: short_value(row.settings[key])))
+
+
+def _groups(groups: dict[str, list[TableRow]]) -> str:
+    shown = [f"{value} ({_labels(same)})" for value, same in list(groups.items())[:MOST]]
+    return "; ".join(shown) + (f"; and {len(groups) - MOST} more" if len(groups) > MOST else "")
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds[:MOST])) + (f" and {len(seeds) - MOST} more" if len(seeds) > MOST else "")
 
 
 def _labels(rows: Sequence[TableRow]) -> str:

@@ -8,7 +8,8 @@ import json
 from collections.abc import Callable
 
 from clbench.errors import unknown
-from clbench.report.comparison import DECIMALS, F1_METRICS, Comparison, Table, higher_is_better
+from clbench.report.columns import DECIMALS, F1_METRICS, higher_is_better
+from clbench.report.comparison import Comparison, Table
 from clbench.report.rows import Cell, TableRow
 from clbench.results import METRICS
 from clbench.text import (
@@ -99,13 +100,13 @@ def _mark_latex(cell: Cell, text: str) -> str:
 def _to_csv(comparison: Comparison) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    identity = ["scenario", "setting", "model", "strategy", "difference", "limited", "seeds"]
+    identity = ["scenario", "setting", "model", "eval_split", "strategy", "difference", "limited", "seeds"]
     writer.writerow(
         [*identity, *(f"{name}_{part}" for name in comparison.columns for part in ("mean", "std", "count"))]
     )
     for table in comparison.tables:
         for row in table.rows:
-            names = [table.scenario, table.setting, table.model, row.strategy, row.difference]
+            names = [table.scenario, table.setting, table.model, table.split, row.strategy, row.difference]
             seeds = " ".join(map(str, row.seeds))
             cells = [row.cells[name] for name in comparison.columns]
             numbers = [part for cell in cells for part in (cell.mean, cell.std, cell.count)]
@@ -119,6 +120,7 @@ def _to_json(comparison: Comparison) -> str:
             "scenario": table.scenario,
             "setting": table.setting,
             "model": table.model,
+            "eval_split": table.split,
             "rows": [_row_object(row) for row in table.rows],
             "notes": list(table.notes),
         }
@@ -191,8 +193,10 @@ def _legend(table: Table, mark: str) -> list[str]:
     spread = (
         [f"{PLUS_MINUS}: sample standard deviation over seeds"] if any(cell.std is not None for cell in cells) else []
     )
-    return spread + ([f"{mark}: best of its column"] if any(cell.best for cell in cells) else [])
+    best = f"{mark}: best of its column" + (", or within one standard deviation of it" if spread else "")
+    return spread + ([best] if any(cell.best for cell in cells) else [])
 
 
 def _title(table: Table) -> str:
-    return f"{table.scenario}, {table.setting} setting, {table.model}"
+    dev = ", on dev: not for comparison with test" if table.split == "dev" else ""
+    return f"{table.scenario}, {table.setting} setting, {table.model}{dev}"

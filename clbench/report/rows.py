@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +10,13 @@ from typing import Any, TypeVar
 
 from clbench.config import NOT_SCIENCE
 from clbench.results import Run
-from clbench.text import ELLIPSIS
+from clbench.text import ELLIPSIS, shorten
 
 # What names a run, and what the seed draws from the data behind the scenario; the data themselves are a setting.
 IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8", "data_sha256"}
+
+MOST_DIFFERENCES = 8  # settings that a row's name shows; what more there are has a digest
+LONGEST_KEY, LONGEST_VALUE = 60, 40
 
 Settings = dict[str, Any]
 Item = TypeVar("Item")
@@ -93,7 +97,7 @@ def split_rows(runs: list[Run], any_tasks: bool = False) -> list[TableRow]:
     rows = []
     for members in variants:
         settings = members[0][1]
-        names = [f"{key}={short_value(settings[key])}" if key in settings else f"no {key}" for key in differing]
+        names = _difference(settings, differing)
         seeds = [run.result["seed"] for run, _ in members]
         if len(set(seeds)) == len(seeds):
             rows.append(_row([run for run, _ in members], names, settings))
@@ -101,6 +105,20 @@ def split_rows(runs: list[Run], any_tasks: bool = False) -> list[TableRow]:
             identity = [[f"seed={run.result['seed']}", f"hash8={run.config.get('hash8')}"] for run, _ in members]
             rows += [_row([run], names + own, settings) for (run, _), own in zip(members, identity, strict=True)]
     return rows
+
+
+def _difference(settings: Settings, differing: Sequence[str]) -> list[str]:
+    """What sets one set of settings apart from the strategy's others; of many keys the first, and a digest of all."""
+    names = [
+        f"{shorten(key, LONGEST_KEY)}={short_value(settings[key])}"
+        if key in settings
+        else f"no {shorten(key, LONGEST_KEY)}"
+        for key in differing[:MOST_DIFFERENCES]
+    ]
+    if len(differing) <= MOST_DIFFERENCES and all(len(key) <= LONGEST_KEY for key in differing):
+        return names
+    digest = hashlib.sha256(canonical(settings).encode()).hexdigest()[:8]
+    return [*names, f"{len(differing) - len(names)} more, settings {digest}"]
 
 
 def _row(runs: list[Run], difference: list[str], settings: Settings) -> TableRow:
@@ -133,4 +151,4 @@ def canonical(value: object) -> str:
 def short_value(value: object) -> str:
     """A setting's value for a label: JSON, text without quotes, cut to 40 characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 40 else f"{text[:39]}{ELLIPSIS}"
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}{ELLIPSIS}"

@@ -16,6 +16,8 @@ from typing import Any
 
 from clbench.errors import InputError, RunError
 from clbench.files import safe_name, write_atomic
+from clbench.results.json_text import parse_json
+from clbench.results.matrix import MAX_BYTES
 from clbench.results.schema import REMEDY, validate_result
 
 PREDICTION_COLUMNS = ("after_task", "task", "index", "label", "prediction", "confidence")
@@ -211,14 +213,14 @@ def _to_json(value: Mapping[str, Any], indent: int | None) -> bytes:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise InputError(f"{path}: larger than {MAX_BYTES // 2**20} MiB, so no file of a run; {REMEDY}")
+        return parse_json(content)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path}: is not JSON: {error}; restore the file or delete the folder and run it again"
         ) from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")

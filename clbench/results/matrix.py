@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 from clbench.errors import InputError
+from clbench.results.json_text import parse_json
 
 # A result of a thousand tasks takes a few megabytes; more is another file given by mistake.
 MAX_BYTES = 64 * 2**20
+ROUNDING = 1e-6  # relative, of means in single precision
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 SHAPE = "a matrix of T tasks has T columns and T rows, or T+1 rows with the one before training first"
 
@@ -44,7 +46,9 @@ def check_matrix(matrix: object, where: str = "accuracy matrix") -> int:
                 continue
             number = isinstance(cell, (float, int)) and not isinstance(cell, bool)
             if not (number and 0 <= cell <= 1):
-                raise InputError(f"{where}, row {i}, task {j + 1}: {cell!r} is not 0 to 1, nor null for unmeasured")
+                raise InputError(
+                    f"{where}, row {i}, task {j + 1}: {reprlib.repr(cell)} is not 0 to 1, nor null for unmeasured"
+                )
     return tasks
 
 
@@ -57,7 +61,8 @@ def read_matrix(path: str | Path) -> MatrixFile:
 
     ``path`` is a result.json, or a CSV without header of T columns and T rows (after each task) or T+1 rows (the first:
     before training), empty where unmeasured. Numbers are fractions; if any is above 1 and none above 100 they are
-    percentages: they are divided by 100 and the note says so. Anything else is an InputError that names file and cell.
+    percentages: they are divided by 100 and the note says so. What is above 1 or 100 by rounding alone is read as 1.
+    Anything else is an InputError that names file and cell, a mixture of fractions and percentages, too.
     """
     text = _read_text(Path(path))
     if Path(path).suffix.lower() == ".json" or text.lstrip().startswith("{"):
@@ -67,11 +72,27 @@ def read_matrix(path: str | Path) -> MatrixFile:
     if largest is None:
         raise InputError(f"{path}: no number in it; {SHAPE}")
     note = None
-    if largest > 1:
+    if largest > 1 + ROUNDING:
+        _refuse_mixture(rows, largest, path)
         rows = [[None if cell is None else cell / 100 for cell in row] for row in rows]
         note = f"{path}: the largest number is {largest:g}, so all were read as percentages and divided by 100"
+    elif largest > 1:
+        note = f"{path}: the largest number is {largest!r}; what is above 1 by rounding was read as 1"
+    rows = [[None if cell is None else min(cell, 1.0) for cell in row] for row in rows]
     columns = len(rows[0])
     return MatrixFile([[None] * columns, *rows] if len(rows) == columns else rows, note)
+
+
+def _refuse_mixture(rows: Sequence[Sequence[float | None]], largest: float, path: str | Path) -> None:
+    """InputError where most cells look like fractions although one is above 1: a slip, and not percentages."""
+    cells = [cell for row in rows for cell in row if cell]
+    fractions = sum(cell <= 1 for cell in cells)
+    if 2 * fractions > len(cells):
+        line, row = next((i, row) for i, row in enumerate(rows, start=1) if largest in row)
+        raise InputError(
+            f"{path}, line {line}, cell {row.index(largest) + 1}: {largest:g} among {fractions} numbers up to 1; "
+            "write all as fractions from 0 to 1, or all as percentages"
+        )
 
 
 def _read_text(path: Path) -> str:
@@ -135,15 +156,15 @@ def _parse_cell(cell: str, path: str | Path, line: int, column: int) -> float | 
         )
         raise InputError(f"{where} is not a number; allowed: 0 to 1 (or percentages), empty where unmeasured; {hint}")
     number = float(text)
-    if not 0 <= number <= 100:
+    if not 0 <= number <= 100 * (1 + ROUNDING):
         raise InputError(f"{where} is not an accuracy; allowed: 0 to 1, or percentages from 0 to 100")
     return number
 
 
 def _parse_result(text: str, path: str | Path) -> list[list[float | None]]:
     try:
-        result = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        result = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{path}: is not JSON: {error}") from error
     matrix = result.get("accuracy_matrix") if isinstance(result, dict) else None
     if matrix is None:

@@ -9,7 +9,7 @@ are, for one task, the metrics over earlier tasks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import fsum
+from math import fsum, isfinite
 
 from clbench.results.matrix import Matrix, MatrixFile, check_matrix, read_matrix
 
@@ -73,8 +73,8 @@ def forward_transfer(matrix: Matrix) -> float | None:
 def worst_retention(matrix: Matrix) -> float | None:
     """Minimum over j < T of R[T][j] / R[j][j]: the share that is left of the worst kept task; 1 if nothing was lost.
 
-    None if a task was learned to accuracy 0: the ratio is not defined. The measure is clbench's own; a mean over tasks
-    hides the one that is lost.
+    None if a task was learned to accuracy 0, or next to it: the ratio is not defined. The measure is clbench's own; a
+    mean over tasks hides the one that is lost.
     """
     tasks = check_matrix(matrix)
     ratios = [_ratio(matrix[tasks][j], matrix[j + 1][j]) for j in range(tasks - 1)]
@@ -129,4 +129,5 @@ def _difference(left: float | None, right: float | None) -> float | None:
 
 
 def _ratio(part: float | None, whole: float | None) -> float | None:
-    return None if part is None or not whole else part / whole
+    ratio = None if part is None or not whole else part / whole
+    return ratio if ratio is None or isfinite(ratio) else None

@@ -11,6 +11,7 @@ from typing import Any
 from clbench.errors import InputError
 from clbench.results.belonging import check_belonging
 from clbench.results.folder import RunFolder
+from clbench.results.schema import validate_config
 from clbench.text import clean
 
 SEARCH_DEPTH = 3  # results / scenario / strategy / run
@@ -86,6 +87,6 @@ def _read_run(path: Path) -> Run | None:
     result = folder.read_result()
     if result is None:
         return None
-    config = folder.read_config()
+    config = validate_config(folder.read_config(), path / "config.json")
     check_belonging(path, config, result)
     return Run(path, result, config)

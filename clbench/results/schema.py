@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +35,8 @@ FIRST_METRICS = (
     "worst_retention",
 )
 TOLERANCE = 1e-9
+LARGEST_COST = 1e18  # thirty thousand million years, an exabyte
+LONGEST_NAME = 10_000  # characters
 REMEDY = "restore the file or run it again with --overwrite"
 
 
@@ -43,11 +46,15 @@ def is_number(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME
 
 
 def _is_names(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_text, value)) and 0 < len(value) == len(set(value))
+
+
+def _is_hashes(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
 
 
 REQUIRED: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -60,13 +67,20 @@ REQUIRED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "setting": (lambda value: value in SETTINGS, ", ".join(SETTINGS)),
     "strategy": (_is_text, "a strategy expression"),
     "model": (_is_text, "a name"),
-    "seed": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    "seed": (lambda value: type(value) is int and abs(value) < 2**64, "a whole number of at most 64 bits"),
     "tasks": (_is_names, "a list of different names"),
     "limited": (lambda value: isinstance(value, bool), "true or false"),
     "accuracy_matrix": (lambda value: isinstance(value, list), "a list of T+1 rows of T numbers"),
     "forgetting_matrix": (lambda value: isinstance(value, list), "a list of T rows of T numbers"),
     "metrics": (lambda value: isinstance(value, dict), "an object of numbers"),
     "cost": (lambda value: isinstance(value, dict), "an object of numbers"),
+}
+READ_OF_CONFIG: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "hash8": (_is_text, "a text"),
+    "eval_split": (lambda value: value in ("test", "dev"), "'test' or 'dev'"),
+    "plugin_hashes": (_is_hashes, "an object of texts"),
+    "scenario_args": (lambda value: isinstance(value, dict), "an object"),
+    "device": (_is_text, "a text"),
 }
 
 
@@ -100,6 +114,18 @@ def validate_result(result: object, path: Path | str) -> dict[str, Any]:
         if result.get("metrics_f1") is not None:
             _check_metrics(result, "metrics_f1", "macro_f1_matrix", path)
     return result
+
+
+def validate_config(config: dict[str, Any], path: Path | str) -> dict[str, Any]:
+    """``config``, the content of the config.json at ``path``, if what a comparison reads of it has its type.
+
+    Raises:
+        InputError: one line naming the file, what is wrong with it and what to do.
+    """
+    for key, (is_valid, allowed) in READ_OF_CONFIG.items():
+        if key in config and not is_valid(config[key]):
+            raise InputError(f"{path}: {key} is {_short(config[key])}; allowed: {allowed}; {REMEDY}")
+    return config
 
 
 def _check_matrix(result: Mapping[str, Any], key: str, path: Path | str) -> None:
@@ -140,10 +166,9 @@ def _check_cost(cost: Mapping[str, Any], path: Path | str) -> None:
         if name not in cost:
             raise InputError(f"{path}: cost.{name} is missing; {REMEDY}")
         value = cost[name]
-        if value is not None and not (is_number(value) and value >= 0):
-            raise InputError(
-                f"{path}: cost.{name} is {_short(value)}; allowed: a number from 0, null if unmeasured; {REMEDY}"
-            )
+        if value is not None and not (is_number(value) and 0 <= value <= LARGEST_COST):
+            allowed = f"a number from 0 to {LARGEST_COST:g}, null if unmeasured"
+            raise InputError(f"{path}: cost.{name} is {_short(value)}; allowed: {allowed}; {REMEDY}")
 
 
 def _same(stored: object, value: float | None) -> bool:
@@ -153,5 +178,5 @@ def _same(stored: object, value: float | None) -> bool:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = reprlib.repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -189,6 +189,62 @@ def test_the_best_is_marked_in_the_right_direction_with_ties() -> None:
     assert not rows_of([make_run()])["naive"].cells["forgetting"].best  # nothing to be better than
 
 
+def test_what_cannot_be_told_from_the_best_is_marked_too() -> None:
+    # Average accuracies: .80 ± .02 (best), .77 ± .04 (reaches it), .77 ± .01 (does not), .785 (one seed; within .02).
+    lasts = {"a": (0.66, 0.70, 0.74), "b": (0.56, 0.64, 0.72), "c": (0.62, 0.64, 0.66), "d": (0.67,)}
+    runs = [make_run(name, seed, last) for name, values in lasts.items() for seed, last in enumerate(values)]
+    rows = rows_of(runs)
+    assert [round(row.cells["average_accuracy"].mean or 0, 9) for row in rows.values()] == [0.8, 0.77, 0.77, 0.785]
+    assert [row.cells["average_accuracy"].best for row in rows.values()] == [True, True, False, True]
+    assert [row.cells["forgetting"].best for row in rows.values()] == [True, True, False, True]
+    assert "*: best of its column, or within one standard deviation of it" in render(compare(runs))
+    assert "*: best of its column\n" in f"{render(compare([make_run('a'), make_run('b', last=0.6)]))}\n"
+
+
+def test_runs_on_dev_have_a_table_of_their_own() -> None:
+    dev = {"config": {"eval_split": "dev"}}
+    runs = [make_run(config={"eval_split": "test"}), make_run("ewc", last=0.9, **dev), make_run("si", last=0.6, **dev)]
+    tables = compare([*runs, make_run("replay")]).tables  # an old run, without the key, was on test
+    assert [(table.split, [row.label for row in table.rows]) for table in tables] == [
+        ("test", ["naive", "replay"]), ("dev", ["ewc", "si"]),
+    ]  # fmt: skip
+    assert not any("eval_split" in note for table in tables for note in table.notes)
+    text = render(compare(runs))
+    assert "toy, task setting, tiny\n" in text
+    assert "toy, task setting, tiny, on dev: not for comparison with test\n" in text
+    assert [row["eval_split"] for row in csv.DictReader(io.StringIO(render(compare(runs), "csv")))] == [
+        "test", "dev", "dev",
+    ]  # fmt: skip
+    assert [table["eval_split"] for table in json.loads(render(compare(runs), "json"))["tables"]] == ["test", "dev"]
+
+
+def test_huge_numbers_neither_stop_nor_flood_a_table() -> None:
+    runs = [make_run(seed=0, wall=1e-300), make_run("ewc", seed=0, wall=1e18), make_run("ewc", seed=1, wall=1.0)]
+    for run in runs:
+        run.result["metrics"]["worst_retention"] = 1.7e308
+    rows = rows_of(runs)
+    assert rows["ewc"].cells["overhead"].mean is None  # a run of no time is no measure
+    assert_cell(rows["ewc"].cells["worst_retention"], 1.7e308, 0.0, 2)
+    assert_cell(rows_of(runs, ["wall_seconds"])["ewc"].cells["wall_seconds"], 5e17, 0.5**0.5 * 1e18, 2)
+    for format in ("table", "markdown", "latex", "csv", "json"):
+        assert max(map(len, render(compare(runs), format).splitlines())) < 1000
+    assert "1.700e+308" in render(compare(runs))
+
+
+def test_many_differing_settings_have_a_size_and_rows_stay_apart() -> None:
+    keys = {f"key{i}": 0 for i in range(4000)}
+    runs = [make_run("ewc", last=0.5 + 0.01 * i, config=keys | {f"key{j}": i for j in range(4000)}) for i in range(20)]
+    runs += [make_run("si", config={f"{'k' * 5000}{i}": i for i in range(2)}), make_run("si")]
+    rows = rows_of(runs)  # it looks that labels differ
+    assert len(rows) == 22
+    label = next(label for label in rows if "key7=3," in label)
+    assert "key7=3, 3992 more, settings " in label
+    for format in ("table", "markdown", "latex", "csv", "json"):
+        assert len(render(compare(runs), format)) < 200_000
+    notes = compare(runs).tables[0].notes
+    assert "3980 other settings differ, too: see the runs' config.json" in notes
+
+
 def test_limited_runs_do_not_beat_whole_ones() -> None:
     runs = [
         make_run("a", last=0.5),
@@ -378,9 +434,14 @@ def test_a_metric_that_fails_or_hides_another_is_named() -> None:
     def broken(matrix: Any) -> float:
         return float(matrix["x"])
 
+    def endless(matrix: Any) -> Any:
+        return matrix[1][0] * 1e308 * 10
+
     with pytest.raises(InputError, match="metric 'forgetting' is clbench's own"):
         compare([make_run()], [forgetting])
     with pytest.raises(InputError, match=r"metric 'broken' of results/toy.*TypeError"):
         compare([make_run()], [broken])
+    with pytest.raises(InputError, match=r"metric 'endless' of results/toy.* is inf"):
+        compare([make_run()], [endless])
     with pytest.raises(InputError, match="unknown metric 'lowest'"):
         compare([make_run()], ["lowest"])

@@ -137,10 +137,27 @@ def test_percentages_are_converted_and_reported(tmp_path: Path) -> None:
     assert "percent" in note
 
 
+def test_a_cell_above_1_by_rounding_makes_no_percentages(tmp_path: Path) -> None:
+    matrix, note = read_matrix(write(tmp_path, "0.9,0.1\n0.8,1.0000001\n"))
+    assert matrix == [[None, None], [0.9, 0.1], [0.8, 1.0]]
+    assert note is not None
+    assert "1.0000001" in note
+    assert read_matrix(write(tmp_path, "90,10\n80,100.00001\n")).matrix == [[None, None], [0.9, 0.1], [0.8, 1.0]]
+    # Zeros are both: in a class setting most percentages are 0.
+    zeros = read_matrix(write(tmp_path, "0,0,0\n97,0,0\n12,95,0\n0,0,93.5")).matrix
+    assert zeros == [[0, 0, 0], [0.97, 0, 0], [0.12, 0.95, 0], [0, 0, 0.935]]
+
+
+def test_retention_beyond_all_numbers_is_not_defined() -> None:
+    assert metrics.worst_retention([[0.0, 0.0], [5e-324, 0.0], [1.0, 0.5]]) is None
+
+
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
         ("", ["empty"]),
+        ("0.9,0.1\n0.8,1.5\n", ["line 2, cell 2", "1.5", "3 numbers up to 1", "fractions"]),
+        ("0.9,0.1\n93,0.7\n", ["line 2, cell 1", "93"]),
         ("\n\n", ["empty"]),
         (",\n,\n", ["no number"]),
         ("0.9,0.1\n0.8\n", ["line 2", "1 cell"]),
@@ -176,10 +193,12 @@ def test_result_json(tmp_path: Path) -> None:
     ("content", "part"),
     [
         ("{", "not JSON"),
+        ("[" * 970 + "]" * 970, "nest deeper than 50"),
         ("[]", "accuracy_matrix"),
+        ('{"accuracy_matrix": [[1e999], [0.5]]}', "1e999"),
         ("{}", "accuracy_matrix"),
         ('{"accuracy_matrix": [[0.1], [90]]}', "row 1, task 1: 90"),
-        ('{"accuracy_matrix": [[0.1], [NaN]]}', "row 1, task 1: nan"),
+        ('{"accuracy_matrix": [[0.1], [NaN]]}', "NaN is no JSON number"),
         ('{"accuracy_matrix": [[0.1], ["0.2"]]}', "row 1, task 1: '0.2'"),
         ('{"accuracy_matrix": [[0.1], [0.2, 0.3]]}', "row 1 has 2 cells"),
         ('{"accuracy_matrix": [1, 2]}', "rows"),

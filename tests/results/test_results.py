@@ -217,6 +217,10 @@ Change = Callable[[dict[str, Any]], object]
         (lambda r: r["cost"].pop("wall_seconds"), "cost.wall_seconds is missing"),
         (lambda r: r["cost"].update(wall_seconds="1"), "cost.wall_seconds is '1'"),
         (lambda r: r["cost"].update(wall_seconds=-1), "cost.wall_seconds is -1"),
+        (lambda r: r["cost"].update(wall_seconds=1e200), "cost.wall_seconds is 1e+200"),
+        (lambda r: r["cost"].update(stored_bytes=1.7e308), "cost.stored_bytes is 1.7e+308"),
+        (lambda r: r.update(seed=10**4000), "seed is 1000"),
+        (lambda r: r.update(strategy="x" * 10_001), "strategy is 'xxx"),
         (lambda r: r.update(macro_f1_matrix=[[0.5]]), "macro_f1_matrix"),
         (lambda r: r.update(forgetting_warnings=True), "forgetting_warnings is "),
         (lambda r: r.update(forgetting_warnings=[1]), "forgetting_warnings is "),
@@ -289,6 +293,35 @@ def test_unfinished_and_broken_runs_are_skipped_with_a_line_each(tmp_path: Path)
     assert [line.count("\n") for line in skipped] == [0] * 4
     for line, part in zip(skipped, ["not finished", "not JSON", "config.json", "NaN"], strict=True):
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "part"),
+    [
+        ("config.json", {"plugin_hashes": ["a"]}, "plugin_hashes is ['a']; allowed: an object of texts"),
+        ("config.json", {"plugin_hashes": {"strategy:naive": 1}}, "plugin_hashes is {'strategy:naive': 1}"),
+        ("config.json", {"plugin_hashes": None}, "plugin_hashes is None"),
+        ("config.json", {"eval_split": ["dev"]}, "eval_split is ['dev']"),
+        ("config.json", {"scenario_args": "x"}, "scenario_args is 'x'"),
+        ("config.json", {"hash8": 7}, "hash8 is 7"),
+        ("config.json", '{"lr": 1e999}', "1e999 is larger than any number here"),
+        ("config.json", '{"lr": Infinity}', "Infinity is no JSON number"),
+        ("config.json", '{"scenario_args": ' + "[" * 970 + "]" * 970 + "}", "nest deeper than 50"),
+        ("config.json", '{"scenario_args": ' + "[" * 60 + "]" * 60 + "}", "nest deeper than 50"),
+        ("result.json", '{"seed": ' + '{"a":' * 970 + "1" + "}" * 971, "nest deeper than 50"),
+        ("result.json", '{"cost": {"wall_seconds": 1e400}}', "1e400 is larger"),
+        ("result.json", " " * (64 * 2**20 + 1), "larger than 64 MiB"),
+    ],
+)  # fmt: skip
+def test_a_hostile_run_is_skipped_and_named(tmp_path: Path, file: str, content: object, part: str) -> None:
+    make_folder(tmp_path, "naive", 0)
+    path = make_folder(tmp_path, "naive", 1).path / file
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    runs, (line,) = find_runs([tmp_path])
+    assert [run.result["seed"] for run in runs] == [0]
+    assert part in line
+    assert str(path) in line
+    assert len(line) < 400
 
 
 def test_a_path_that_is_no_run_is_an_error(tmp_path: Path) -> None:
