@@ -202,7 +202,7 @@ def test_what_cannot_be_told_from_the_best_is_marked_too() -> None:
 
 
 def test_runs_on_dev_have_a_table_of_their_own() -> None:
-    dev = {"config": {"eval_split": "dev"}}
+    dev: dict[str, Any] = {"config": {"eval_split": "dev"}}
     runs = [make_run(config={"eval_split": "test"}), make_run("ewc", last=0.9, **dev), make_run("si", last=0.6, **dev)]
     tables = compare([*runs, make_run("replay")]).tables  # an old run, without the key, was on test
     assert [(table.split, [row.label for row in table.rows]) for table in tables] == [
