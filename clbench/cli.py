@@ -121,11 +121,12 @@ def compare(
     ] = None,
     sort: Annotated[str | None, typer.Option(help="one of the columns: the best first")] = None,
     format: Annotated[str, typer.Option(help="table, markdown, csv, latex or json")] = "table",
+    wide: Annotated[bool, typer.Option("--wide", help="all columns of a table, however narrow the terminal")] = False,
 ) -> int:
     """Compare finished runs: mean and standard deviation over seeds, costs, the best marked."""
     from clbench.commands import compare
 
-    print(compare.table(paths or [], metric or [], sort, format))
+    print(compare.table(paths or [], metric or [], sort, format, wide=wide))
     return 0
 
 

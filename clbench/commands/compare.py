@@ -7,15 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clbench import report
+from clbench.commands.terminal import terminal_width
 from clbench.errors import unknown
 from clbench.plugins import load_function
 from clbench.results import Run, find_runs
 
 
-def table(paths: Sequence[Path], metrics: Sequence[str], sort: str | None, format: str) -> str:
-    """The comparison of the finished runs in ``paths`` as text in one of the formats; a metric may be a .py file's."""
+def table(paths: Sequence[Path], metrics: Sequence[str], sort: str | None, format: str, *, wide: bool = False) -> str:
+    """The comparison of the finished runs in ``paths`` as text in one of the formats; a metric may be a .py file's.
+
+    On a terminal the format "table" is as wide as that, unless ``wide``.
+    """
     columns = [load_function(name) if name.endswith(".py") else name for name in metrics]
-    return report.render(report.compare(_finished(paths), columns or None, sort), format)
+    return report.render(
+        report.compare(_finished(paths), columns or None, sort), format, None if wide else terminal_width()
+    )
 
 
 def plot(kind: str, paths: Sequence[Path], output: Path) -> None:

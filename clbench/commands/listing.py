@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from clbench import plugins
+from clbench.commands.terminal import terminal_width
 from clbench.errors import unknown
 from clbench.sources import BUILT_IN
 from clbench.text import DASH, clean, text_table
+
+NARROWEST = 30  # characters of a sentence in a line; a narrower terminal breaks lines itself
 
 
 def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
@@ -33,9 +37,32 @@ def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
     if what != "runs":  # a sentence reads from the left
         if what == "strategies":
             rows += [{"name": name, "summary": summary} for name, summary in plugins.foreign_summaries().items()]
-        width = max(len(row["name"]) for row in rows)
-        return "\n".join(f"{clean(row['name']):<{width}}  {clean(row['summary'])}" for row in rows)
-    return text_table(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
+        return "\n".join(_sentences([(clean(row["name"]), clean(row["summary"])) for row in rows], terminal_width()))
+    return _run_table(rows, terminal_width())
+
+
+def _sentences(pairs: Sequence[tuple[str, str]], width: int | None) -> list[str]:
+    """Names with a sentence each beside them, which goes on below itself where the terminal ends."""
+    longest = max(len(name) for name, _ in pairs)
+    indent = " " * (longest + 2)
+    lines = [f"{name:<{longest}}  {sentence}" for name, sentence in pairs]
+    if width is None or width < len(indent) + NARROWEST:
+        return lines
+    return [textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False) for line in lines]
+
+
+def _run_table(rows: list[dict[str, Any]], width: int | None) -> str:
+    """A line a run; where they do not fit, without the strategy, which is in the folder's name, too."""
+    table = _table(rows)
+    if width is None or max(map(len, table.splitlines())) <= width:
+        return table
+    short = _table([{key: value for key, value in row.items() if key != "strategy"} for row in rows])
+    return "\n".join([short, textwrap.fill("left out for want of room: strategy; --json gives all", width)])
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    header = [name.replace("_", "\n") for name in rows[0]]
+    return text_table(header, [[_cell(value) for value in row.values()] for row in rows])
 
 
 def _cell(value: object) -> str:

@@ -11,16 +11,19 @@ from typing import Any
 
 from clbench import engine, report
 from clbench.commands.progress import TerminalReporter
+from clbench.commands.terminal import terminal_width
 from clbench.engine import Reporter, profile_lines
 from clbench.errors import ClbenchError, InputError, RunError
 from clbench.models import release_memory
 from clbench.plugins import Plan
 from clbench.results import Run
+from clbench.text import clean
 
 
 def run_plans(plans: list[Plan], verbosity: int) -> int:
-    """Run each plan, print its summary, and compare when there are several. A failed run does not stop the others.
+    """Run each plan and print its summary; of several a line each, unless verbose, and their comparison.
 
+    A failed run does not stop the others.
     ``plans`` is emptied: what a finished run kept in memory must be gone before the next one starts.
     """
     reporter = TerminalReporter(verbosity)
@@ -37,12 +40,12 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
             exit_codes.append(error.exit_code)
             continue
         runs.append(run)
-        print(f"{report.result_summary(run.result)}\nrun folder: {run.folder}\n", flush=True)
+        _print_result(run, brief=several and verbosity < 1)
         if config.profile:
             _print_profile(run.result)
         _draw(run, reporter)
     if len(runs) > 1:
-        print(report.render(report.compare(runs)), flush=True)
+        print(f"\n{report.render(report.compare(runs), width=terminal_width())}", flush=True)
         _draw_comparison(runs, reporter)
     return 0 if not exit_codes else 1 if several else exit_codes[0]
 
@@ -69,6 +72,14 @@ def run_one(plan: Plan, reporter: Reporter) -> Run:
         del plan
         release_memory()
     return Run(folder.path, result, folder.read_config())
+
+
+def _print_result(run: Run, brief: bool) -> None:
+    """What a run came to: a line where it is one of several, else its matrix, metrics and costs."""
+    if brief:
+        print(f"{report.result_line(run.result)}; {clean(str(run.folder))}", flush=True)
+    else:
+        print(f"{report.result_summary(run.result)}\nrun folder: {run.folder}\n", flush=True)
 
 
 def _print_profile(result: dict[str, Any]) -> None:

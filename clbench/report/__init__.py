@@ -14,6 +14,10 @@ if TYPE_CHECKING:
         plot_tradeoff as plot_tradeoff,
     )
     from clbench.report.rendering import FORMATS as FORMATS, render as render
-    from clbench.report.tables import metrics_table as metrics_table, result_summary as result_summary
+    from clbench.report.tables import (
+        metrics_table as metrics_table,
+        result_line as result_line,
+        result_summary as result_summary,
+    )
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

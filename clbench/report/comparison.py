@@ -33,10 +33,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tables with the same columns."""
+    """Tables with the same columns, and the column that sorts their rows, if one does."""
 
     columns: tuple[str, ...]
     tables: tuple[Table, ...]
+    sort: str | None = None
 
 
 Metric = Callable[[Matrix], float | None]
@@ -69,7 +70,7 @@ def compare(runs: Sequence[Run], metrics: Sequence[str | Metric] | None = None, 
     if sort is not None and sort not in columns:
         raise unknown("column to sort by", sort, columns)
     groups = group(runs, _table_key)
-    return Comparison(columns, tuple(_make_table(members, columns, sort) for members in groups.values()))
+    return Comparison(columns, tuple(_make_table(members, columns, sort) for members in groups.values()), sort)
 
 
 def _table_key(run: Run) -> tuple[str, str, str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from clbench.report.comparison import compare
-from clbench.report.rendering import column_title, format_cell
+from clbench.report.wording import column_title, format_cell
 from clbench.results import Run
 from clbench.text import PLUS_MINUS, text_table
 

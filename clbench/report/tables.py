@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clbench.report.rendering import column_title, format_cell
+from clbench.report.wording import column_title, format_cell
 from clbench.results import COSTS, METRICS
 from clbench.text import DASH, clean, fixed, shorten, text_table
 
 LONGEST_TASK_NAME = 24
+LINE_METRICS = ("average_accuracy", "forgetting")
 WARNINGS = ("learning_warnings", "forgetting_warnings")
 
 
@@ -43,6 +44,20 @@ def result_summary(result: Mapping[str, Any]) -> str:
             *(f"warning: {clean(line)}" for key in WARNINGS for line in result.get(key, [])),
         ]
     )
+
+
+def result_line(result: Mapping[str, Any]) -> str:
+    """A finished run in a line: its name, what is left at the end, what was forgotten, its time, its warnings."""
+    values = [f"{name.replace('_', ' ')} {_fraction(result['metrics'][name])}" for name in LINE_METRICS]
+    seconds = result["cost"]["wall_seconds"]
+    warned = sum(len(result.get(key, [])) for key in WARNINGS)
+    parts = [
+        *values,
+        *([] if seconds is None else [f"{fixed(seconds, 1)} s"]),
+        *([f"{warned} warning{'s' if warned > 1 else ''}"] if warned else []),
+        *(["limited to part of the data"] if result["limited"] else []),
+    ]
+    return clean(f"{result['strategy']}, seed {result['seed']}: {', '.join(parts)}")
 
 
 def _fraction(value: float | None) -> str:

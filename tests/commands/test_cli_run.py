@@ -29,8 +29,15 @@ class Output(NamedTuple):
     err: str
 
 
-def clbench(*arguments: str | Path) -> Output:
-    out, err = io.StringIO(), io.StringIO()
+class Terminal(io.StringIO):
+    """A stdout that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def clbench(*arguments: str | Path, stdout: type[io.StringIO] = io.StringIO) -> Output:
+    out, err = stdout(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([str(argument) for argument in arguments])
     return Output(code, out.getvalue(), err.getvalue())
@@ -73,9 +80,10 @@ def test_several_runs_end_with_their_comparison_and_its_plots(
     first: Output, runs: list[dict[str, Any]], results: Path
 ) -> None:
     summaries, comparison = first.out.rsplit("\n\ntoy, task setting, tiny\n", 1)
-    for run in runs:
-        assert f"{run['strategy']}: toy, task setting, tiny, seed {run['seed']}\n" in summaries
-        assert re.search(rf"\naverage accuracy ↑ +{run['metrics']['average_accuracy']:.3f}\n", summaries)
+    for line, run in zip(summaries.splitlines(), runs, strict=True):  # a line a run
+        average = f"{run['metrics']['average_accuracy']:.3f}"
+        assert line.startswith(f"{run['strategy']}, seed {run['seed']}: average accuracy {average}, forgetting ")
+        assert str(results / "toy" / run["strategy"]) in line
     lines = comparison.splitlines()
     assert [line.split()[:2] for line in lines if line.startswith(("naive ", "replay "))] == [
         ["naive", "2"],
@@ -84,6 +92,36 @@ def test_several_runs_end_with_their_comparison_and_its_plots(
     plots = [Path(line.removeprefix("plot: ")) for line in lines if line.startswith("plot: ")]
     assert len(plots) == 2
     assert all(plot.read_bytes().startswith(b"\x89PNG") and plot.is_relative_to(results) for plot in plots)
+
+
+def test_verbose_prints_each_runs_summary(first: Output, runs: list[dict[str, Any]], results: Path) -> None:
+    assert first.code == 0
+    summaries = clbench(*TWO_BY_TWO, "--output-dir", results, "-v").out.rsplit("\n\ntoy, task setting, tiny\n", 1)[0]
+    for run in runs:
+        assert f"{run['strategy']}: toy, task setting, tiny, seed {run['seed']}\n" in summaries
+        assert re.search(rf"\naverage accuracy ↑ +{run['metrics']['average_accuracy']:.3f}\n", summaries)
+
+
+def test_on_a_narrow_terminal_answers_fit_it(
+    runs: list[dict[str, Any]], results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs
+    wide = {name: clbench(*name, results).out for name in (("compare",), ("list", "runs"))}
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def shown(*arguments: str | Path) -> str:
+        return clbench(*arguments, stdout=Terminal).out
+
+    narrow = shown("compare", results)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "left out for want of room:" in narrow
+    assert shown("compare", results, "--wide") == wide["compare",]
+    assert max(map(len, wide["compare",].splitlines())) > 80
+    assert shown("compare", results, "--format", "csv").count("trainable_parameters") == 3
+    assert max(map(len, shown("list", "strategies").splitlines())) <= 80
+    listed = shown("list", "runs", results)
+    assert "left out for want of room: strategy; --json gives all" in " ".join(listed.split())
+    assert "replay" in wide["list", "runs"].splitlines()[-1].split()
 
 
 def test_progress_goes_to_stderr_in_plain_lines(first: Output) -> None:
@@ -166,7 +204,7 @@ def test_a_failed_run_gives_1_and_does_not_stop_the_others(tmp_path: Path) -> No
     assert done.code == 1
     assert done.err.startswith("error: broken, seed 0: ")
     assert done.err.count("\n") == 1
-    assert done.out.startswith("naive: toy")
+    assert done.out.startswith("naive, seed 0: average accuracy ")
 
 
 def test_compare_in_every_format(runs: list[dict[str, Any]], results: Path) -> None:

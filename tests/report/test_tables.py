@@ -14,7 +14,7 @@ from clbench.errors import InputError
 from clbench.report.comparison import compare
 from clbench.report.rendering import render
 from clbench.report.rows import Cell, TableRow
-from clbench.report.tables import matrix_table, metrics_table, result_summary
+from clbench.report.tables import matrix_table, metrics_table, result_line, result_summary
 from clbench.results.metrics import compute_metrics
 from clbench.results.runs import Run
 from clbench.results.schema import COSTS
@@ -315,6 +315,40 @@ def test_plain_text() -> None:
     assert "note: seeds differ: 0, 1 (naive); 0 (ewc(x=1))" in lines
 
 
+def narrow(runs: list[Run], width: int, metrics: list[str] | None = None, sort: str | None = None) -> list[str]:
+    lines = render(compare(runs, metrics, sort), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    return lines
+
+
+def test_a_table_fits_the_terminal_and_says_what_it_left_out() -> None:
+    lines = narrow([*PAIR, make_run("lora_per_task(router='prototype', rank=8)")], 80)
+    assert [line.split()[0] for line in lines if "0.750" in line] == ["naive"]
+    assert next(line.split()[-1] for line in lines if line.startswith("ewc(x=1)")) == "1.20"  # overhead
+    cut = lines.index(next(line for line in lines if line.startswith("lora")))
+    assert lines[cut].split("  ")[0] + lines[cut + 1][2:] == "lora_per_task(router='prototype', rank=8)"
+    rest = " ".join(" ".join(lines).partition("left out for want of room: ")[2].split())
+    assert rest == (
+        "learning accuracy \u2191, backward transfer \u2191, forward transfer \u2191, worst retention \u2191, stored, "
+        "trainable parameters; --wide shows all"
+    )
+    assert "left out" not in render(compare(PAIR), width=300)
+    assert render(compare(PAIR)) == render(compare(PAIR), width=300)
+    for format in ("markdown", "csv", "latex", "json"):
+        assert render(compare(PAIR), format, width=40) == render(compare(PAIR), format)
+
+
+def test_columns_of_ones_own_keep_their_order_and_the_one_that_sorts_stays() -> None:
+    names = ["worst_retention", "average_accuracy", "forgetting", "wall_seconds", "learning_accuracy"]
+    first = " ".join(" ".join(narrow(PAIR, 50, names)).split())
+    assert "worst average retention accuracy" in first
+    assert first.endswith(
+        "left out for want of room: forgetting \u2193, wall (s), learning accuracy \u2191; --wide shows all"
+    )
+    by_learning = " ".join(" ".join(narrow(PAIR, 50, names, "learning_accuracy")).split())
+    assert "worst learning retention accuracy" in by_learning
+
+
 def test_a_long_name_widens_the_table_and_breaks_no_number() -> None:
     text = render(compare([make_run("x" * 300), make_run("y")], ["average_accuracy"]))
     assert any(line.split() == ["x" * 300, "1", "0.700*"] for line in text.splitlines())
@@ -393,6 +427,18 @@ def test_metrics_table() -> None:
     text = metrics_table(compute_metrics([[0.1], [0.9]]))
     assert ["forgetting", "\u2193", "\u2013"] in [line.split() for line in text.splitlines()]
     assert ["average", "accuracy", "\u2191", "0.900"] in [line.split() for line in text.splitlines()]
+
+
+def test_a_run_in_a_line() -> None:
+    result = make_run(limited=True, forgetting_warnings=["a", "b"], learning_warnings=["c"]).result
+    assert result_line(result) == (
+        "naive, seed 0: average accuracy 0.700, forgetting 0.300, 10.0 s, 3 warnings, limited to part of the data"
+    )
+    result = make_run("a\nb", wall=None).result
+    result["metrics"]["forgetting"] = None
+    assert result_line(result) == r"a\nb, seed 0: average accuracy 0.700, forgetting \u2013".replace(
+        r"\u2013", "\u2013"
+    )
 
 
 def test_summary() -> None:

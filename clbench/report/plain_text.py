@@ -1,0 +1,74 @@
+"""A comparison as plain text, whole or as wide as a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from clbench.report.columns import DEFAULT_COLUMNS, FIRST_COLUMNS
+from clbench.report.comparison import Comparison, Table
+from clbench.report.wording import column_title, legend, row_line, title
+from clbench.text import clean, text_table
+
+GAP = 2  # between two columns
+
+
+def to_text(comparison: Comparison, width: int | None = None) -> str:
+    """Tables for people; with ``width``, in characters, columns that have no room are left out and named."""
+    columns = comparison.columns if width is None else _fitting(comparison, width)
+    parts = [_text_of(table, columns, width) for table in comparison.tables]
+    left_out = [column_title(name) for name in comparison.columns if name not in columns]
+    if left_out:
+        parts.append(_wrap(f"left out for want of room: {', '.join(left_out)}; --wide shows all", width))
+    return "\n\n".join(parts)
+
+
+def _text_of(table: Table, columns: Sequence[str], width: int | None) -> str:
+    marked = {name: any(row.cells[name].best for row in table.rows) for name in columns}
+    header = ["strategy", "seeds", *map(_header, columns)]
+    rows = []
+    for row in table.rows:
+        label, *cells = row_line(row, tuple(columns), lambda cell, text: f"{text}{'*' if cell.best else ' '}")
+        cells = [
+            cells[0],
+            *(cell if marked[name] else cell[:-1] for name, cell in zip(columns, cells[1:], strict=True)),
+        ]
+        first, *more = _pieces(clean(label), width)
+        rows += [[first, *map(clean, cells)], *([f"  {piece}", *[""] * len(cells)] for piece in more)]
+    notes = [*legend(table, "*"), *(f"note: {clean(note)}" for note in table.notes)]
+    lines = [_wrap(clean(title(table)), width), "", text_table(header, rows), *(_wrap(note, width) for note in notes)]
+    return "\n".join(lines)
+
+
+def _fitting(comparison: Comparison, width: int) -> tuple[str, ...]:
+    """The columns that have room in every table, the most important first in line, and at least one."""
+    from rich.cells import cell_len
+
+    order = [name for name in FIRST_COLUMNS if comparison.columns == DEFAULT_COLUMNS] + list(comparison.columns)
+    wanted = dict.fromkeys([*([comparison.sort] if comparison.sort else []), *order])
+    rows = [row for table in comparison.tables for row in table.rows]
+    labels = max(cell_len(piece) + 2 for row in rows for piece in _pieces(clean(row.label), width))
+    room = width - max(labels, len("strategy")) - GAP - len("seeds")
+    kept: set[str] = set()
+    for name in wanted:
+        cells = [row_line(row, (name,), lambda _, text: f"{text}*")[-1] for row in rows]
+        need = GAP + max(map(cell_len, [*_header(name).split("\n"), *cells]))
+        if need <= room or not kept:
+            kept.add(name)
+            room -= need
+    return tuple(name for name in comparison.columns if name in kept)
+
+
+def _header(column: str) -> str:
+    return column_title(column).replace(" ", "\n")
+
+
+def _pieces(label: str, width: int | None) -> list[str]:
+    """The label in pieces of at most a third of the width."""
+    from rich.cells import chop_cells
+
+    return [label] if width is None else chop_cells(label, max(16, width // 3 - 2)) or [""]
+
+
+def _wrap(line: str, width: int | None) -> str:
+    return line if width is None else textwrap.fill(line, max(width, 20), subsequent_indent="  ")
