@@ -175,7 +175,9 @@ def test_dry_run_prints_the_plan_and_creates_nothing(tmp_path: Path, monkeypatch
 def test_quiet_process_says_nothing_but_the_answer(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "clbench", *TOY, "--strategy", "naive", "-q"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    # So few texts teach nothing, which is told even so.
+    assert [line for line in done.stderr.splitlines() if " was not learned: " not in line] == []
     assert done.stdout.startswith("naive: toy, task setting, tiny, seed 0\n")
     (folder,) = (path.parent for path in tmp_path.glob("results/toy/naive/*/result.json"))
     assert done.stdout.endswith(f"run folder: {folder.relative_to(tmp_path)}\n\n")
@@ -203,7 +205,7 @@ def test_a_failed_run_gives_1_and_does_not_stop_the_others(tmp_path: Path) -> No
     done = clbench(*TOY, "--strategy", tmp_path / "broken.py", "--strategy", "naive", "--output-dir", tmp_path, "-q")
     assert done.code == 1
     assert done.err.startswith("error: broken, seed 0: ")
-    assert done.err.count("\n") == 1
+    assert [line for line in done.err.splitlines()[1:] if " was not learned: " not in line] == []
     assert done.out.startswith("naive, seed 0: average accuracy ")
 
 

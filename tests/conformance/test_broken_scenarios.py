@@ -119,8 +119,8 @@ BROKEN_SCENARIOS = {
         "the data of 'b' changed with replay instead of naive",
         """
         def tasks(self):
-            plans = [frame.frame.f_locals.get("plan") for frame in inspect.stack()]
-            extra = any(plan is not None and plan.config.strategy == "replay" for plan in plans)
+            configs = [frame.frame.f_locals.get("config") for frame in inspect.stack()]
+            extra = any(getattr(config, "strategy", "") == "replay" for config in configs)
             return [task("a", random.Random(self.seed)), task("b", random.Random(self.seed + 10 * extra))]
         """,
     ),
