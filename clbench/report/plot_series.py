@@ -1,24 +1,23 @@
-"""What plots share: runs as named series with a mean matrix, names that fit, styles that differ in print too."""
+"""What plots share: runs as named series with a mean matrix, names and titles that fit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum, nan, sqrt
+from math import nan
 from typing import Any
 
 from clbench.errors import InputError
+from clbench.report.columns import mean_and_std
 from clbench.report.comparison import Table, compare
 from clbench.report.rows import TableRow
 from clbench.results import Run
 from clbench.text import clean, shorten
 
-# Okabe & Ito (2008), "Color Universal Design": told apart with any colour vision. Grey and wine stand for its yellow,
-# which is too light for a line.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A", "#882255")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
-DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", (0, (1, 1)))
 LONGEST_NAME = 34
+LONGEST_TASK_NAME = 16
+GREY = "#767676"
+MOST_SERIES = 80
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,6 @@ class Series:
     tasks: tuple[str, ...]
     mean: list[list[float]]
     std: list[list[float]]  # sample standard deviation over seeds; nan for one seed
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a series is drawn everywhere in a figure."""
-
-    colour: str
-    marker: str
-    dashes: str | tuple[int, tuple[int, ...]]
 
 
 def collect(runs: Sequence[Run]) -> list[Series]:
@@ -66,9 +56,10 @@ def require_one_sequence(series: Sequence[Series], runs: Sequence[Run]) -> tuple
     return series[0].tasks
 
 
-def styles(count: int) -> list[Style]:
-    """``count`` styles; markers and dashes go round at another pace than colours, so that 180 differ."""
-    return [Style(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)]) for i in range(count)]
+def refuse_too_many(series: Sequence[Series]) -> None:
+    """InputError for more series than a figure shows."""
+    if len(series) > MOST_SERIES:
+        raise InputError(f"{len(series)} strategies in one plot; allowed: {MOST_SERIES}; give the folders of fewer")
 
 
 def figure_names(names: Sequence[str], limit: int) -> list[str]:
@@ -81,9 +72,11 @@ def figure_names(names: Sequence[str], limit: int) -> list[str]:
 
 
 def figure_title(series: Sequence[Series]) -> str:
-    """Scenario, setting and model where all series share them, and the number of seeds."""
-    results = [run.result for each in series for run in each.row.runs]
+    """Scenario, setting and model where all series share them, whether all are on dev, and the number of seeds."""
+    runs = [run for each in series for run in each.row.runs]
+    results = [run.result for run in runs]
     shared = [name for key in ("scenario", "setting", "model") for name in [_shared(results, key)] if name]
+    shared += ["on dev"] if {run.config.get("eval_split") for run in runs} == {"dev"} else []
     counts = sorted({len(each.row.runs) for each in series})
     seeds = (
         f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' if counts[0] > 1 else ''}"
@@ -97,9 +90,8 @@ def _shared(results: Sequence[dict[str, Any]], key: str) -> str:
 
 
 def _full_name(table: Table, row: TableRow, tables: Sequence[Table]) -> str:
-    parts = [
-        getattr(table, key) for key in ("scenario", "setting", "model") if len({getattr(t, key) for t in tables}) > 1
-    ]
+    keys = ("scenario", "setting", "model", "split")
+    parts = [getattr(table, key) for key in keys if len({getattr(each, key) for each in tables}) > 1]
     return ", ".join([row.label, *parts])
 
 
@@ -119,5 +111,5 @@ def _mean_and_std(values: list[float | None]) -> tuple[float, float]:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return nan, nan
-    mean = fsum(known) / len(known)
-    return mean, sqrt(fsum((value - mean) ** 2 for value in known) / (len(known) - 1)) if len(known) > 1 else nan
+    mean, std = mean_and_std(known)
+    return mean, nan if std is None else std

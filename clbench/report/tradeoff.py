@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clbench.errors import InputError
 from clbench.report.plot_labels import Box, Placement, place_names
-from clbench.report.plot_series import Series, collect, figure_title, require_one_sequence, styles
+from clbench.report.plot_series import (
+    GREY,
+    Series,
+    collect,
+    figure_title,
+    refuse_too_many,
+    require_one_sequence,
+)
+from clbench.report.plot_styles import style_of
 from clbench.results import Run
 from clbench.text import TIMES
 
@@ -19,13 +27,13 @@ AREA = 50.0  # points squared of a marker for overhead 1
 FONT_SIZE = 8
 ROOMY = 15  # with more points the figure's area grows, so that their names do not touch
 SMALLEST, LARGEST = 0.2, 12.0  # overheads beyond are drawn as these
-GREY = "#767676"
 
 
 class Point(NamedTuple):
     """Mean and sample standard deviation of a series (0 for one seed) and its overhead, None if unknown."""
 
     name: str
+    strategy: str
     forgetting: float
     learning: float
     forgetting_std: float
@@ -44,13 +52,14 @@ def tradeoff_figure(runs: Sequence[Run]) -> Figure:
 
     series = collect(runs)
     require_one_sequence(series, runs)
+    refuse_too_many(series)
     points = _points(series)
     if not points:
         raise InputError("no run has both learning accuracy and forgetting (which needs two tasks); nothing to plot")
     scale = max(1.0, (len(points) / ROOMY) ** 0.5)
     figure = Figure(figsize=(7.2 * scale, 5.0 * scale), layout="constrained")
     axis = figure.subplots()
-    colours = [style.colour for style in styles(len(points))]
+    colours = [style_of(point.strategy).colour for point in points]
     for point, colour in zip(points, colours, strict=True):
         _draw_point(axis, point, colour)
     axis.margins(0.16, 0.14)
@@ -76,7 +85,9 @@ def _points(series: Sequence[Series]) -> list[Point]:
     for each in series:
         x, y, overhead = (each.row.cells[name] for name in ("forgetting", "learning_accuracy", "overhead"))
         if x.mean is not None and y.mean is not None:
-            points.append(Point(each.name, x.mean, y.mean, x.std or 0.0, y.std or 0.0, overhead.mean))
+            points.append(
+                Point(each.name, each.row.strategy, x.mean, y.mean, x.std or 0.0, y.std or 0.0, overhead.mean)
+            )
     return points
 
 

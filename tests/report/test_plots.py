@@ -6,15 +6,20 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib import _pylab_helpers
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from clbench.errors import InputError
+from clbench.report.curves import PALE, curves_figure
+from clbench.report.heatmaps import matrix_figure
 from clbench.report.plot_labels import place_names, shared_area
-from clbench.report.plot_series import collect, figure_names, styles
-from clbench.report.plots import curves_figure, matrix_figure, plot_curves, plot_matrix, plot_tradeoff
+from clbench.report.plot_series import collect, figure_names
+from clbench.report.plot_styles import COLOURS, series_styles, style_of
+from clbench.report.plots import plot_curves, plot_matrix, plot_tradeoff
 from clbench.report.tradeoff import tradeoff_figure
 from clbench.results.metrics import compute_metrics
 from clbench.results.runs import Run
@@ -85,7 +90,7 @@ def test_curves_show_mean_and_deviation_of_each_task() -> None:
     figure = curves_figure([make_run(seed=0, last=0.5), make_run(seed=1, last=0.7), make_run("ewc", last=0.9)])
     first, second = axes_of(figure)
     assert [first.get_title(), second.get_title()] == ["task 1: first", "task 2: second"]
-    before, after = (line for line in first.lines if line.get_color() == styles(1)[0].colour)
+    before, after = (line for line in first.lines if line.get_color() == style_of("naive").colour)
     assert list(after.get_xdata()) == [1, 2]
     assert list(after.get_ydata()) == pytest.approx([0.8, 0.6])
     assert list(before.get_xdata()) == [0, 1]
@@ -124,9 +129,91 @@ def test_tasks_that_the_seed_draws_go_by_their_number() -> None:
     assert [text.get_text() for text in axis.get_yticklabels()] == ["(nothing)", "1", "2"]
 
 
-def test_nine_strategies_look_different() -> None:
-    assert len({style.colour for style in styles(9)}) == 9
-    assert len(set(styles(180))) == 180
+def test_the_strategies_plotted_most_differ_for_every_eye() -> None:
+    """In OKLab, as seen by all cones and without the red or the green ones (Machado et al. 2009), far from the grey."""
+    red = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    green = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+    to_cones = np.array([[0.41222147, 0.53633254, 0.05144599], [0.2119035, 0.68069955, 0.10739696],
+                         [0.08830246, 0.28171884, 0.62997870]])  # fmt: skip
+    to_lab = np.array([[0.21045426, 0.79361779, -0.00407205], [1.9779985, -2.4285922, 0.45059371],
+                       [0.02590404, 0.78277177, -0.80867577]])  # fmt: skip
+    parts = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in [*COLOURS.values(), PALE]])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    for eye in (np.eye(3), np.array(red), np.array(green)):
+        seen = np.cbrt(np.clip(linear @ eye.T, 0, 1) @ to_cones.T) @ to_lab.T
+        distances = np.linalg.norm(seen[:, None] - seen[None], axis=-1) + 9 * np.eye(len(seen))
+        assert distances.min() > 0.07  # the nearest two of Okabe and Ito have 0.076
+    assert len({style_of(name) for name in COLOURS}) == len(COLOURS) == 12
+
+
+def test_a_strategy_has_one_colour_in_every_figure() -> None:
+    names = ["mas", "ewc", "my_own(x=1)", "naive", "./mine.py"]
+    alone = {name: style_of(name) for name in names}
+    assert [style.colour for style in series_styles(names)] == [alone[name].colour for name in names]
+    assert [style.colour for style in series_styles(names[::-1])] == [alone[name].colour for name in names[::-1]]
+    assert alone["mas"].colour == "#D55E00"  # the second shared one: crc32 of "mas" ends in the digit 1
+    assert {alone[name].colour for name in names if name not in COLOURS}.isdisjoint(
+        {COLOURS["naive"], COLOURS["joint"]}
+    )
+    for figure in (curves_figure([make_run("mas"), make_run("ewc")]), curves_figure([make_run("ewc")])):
+        line = next(line for line in axes_of(figure)[0].lines if line.get_label() == "ewc")
+        assert line.get_color() == COLOURS["ewc"]
+    markers: list[Any] = list(axes_of(tradeoff_figure([make_run("si"), make_run("ewc")]))[0].collections)
+    assert tuple(markers[-1].get_edgecolor()[0][:3]) == pytest.approx(to_rgb(COLOURS["ewc"]))
+    forty = series_styles(["ewc"] * 40)  # the same strategy with forty settings
+    assert len(set(forty)) == 40
+    assert {style.colour for style in forty} == {COLOURS["ewc"]}
+
+
+def test_many_strategies_are_split_into_rows_the_best_first() -> None:
+    runs = [make_run(f"s{i:02}", last=0.9 - 0.01 * i) for i in range(20)]
+    figure = curves_figure(runs)
+    assert len(axes_of(figure)) == 3 * 3  # rows of two tasks and a legend
+    legends = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in axes_of(figure)[2::3]]
+    assert legends[0] == [*(f"s{i:02}" for i in range(7)), "task learned", "before it is learned", "the others"]
+    assert legends[1:] == [[f"s{i:02}" for i in range(7, 14)], [f"s{i:02}" for i in range(14, 20)]]
+    first = axes_of(figure)[0]
+    assert sum(line.get_color() == PALE for line in first.lines) == 13
+    assert axes_of(figure)[2].get_legend().get_title().get_text().startswith("1 to 7 of 20\n")
+    with pytest.raises(InputError, match="81 strategies in one plot; allowed: 80; give the folders of fewer"):
+        curves_figure([make_run(f"s{i}") for i in range(81)])
+
+
+def many_tasks(count: int, strategy: str = "naive") -> Run:
+    """Task j is learned to .9 and loses .1 in each hundred tasks that follow."""
+    matrix = [[0.9 - 0.001 * (i - j - 1) if i > j else 0.1 for j in range(count)] for i in range(count + 1)]
+    return make_run(strategy, accuracy_matrix=matrix, tasks=[f"task{j + 1}" for j in range(count)])
+
+
+def test_three_hundred_tasks_have_a_picture_of_a_size(tmp_path: Path) -> None:
+    run = many_tasks(300)
+    curves = curves_figure([run])
+    titles = [axis.get_title() for axis in axes_of(curves)]
+    assert len(titles) == 12
+    assert (titles[0], titles[1], titles[-1]) == ("task 1: task1", "task 28: task28", "task 300: task300")
+    assert "12 of 300 tasks, evenly spaced" in curves.get_suptitle()
+    line = next(line for line in axes_of(curves)[1].lines if line.get_label() == "naive")
+    assert list(line.get_ydata())[::100] == pytest.approx([0.9, 0.8, 0.7])
+    matrix = matrix_figure([run])
+    assert max(matrix.get_size_inches()) < 12
+    assert not axes_of(matrix)[0].texts
+    assert [label.get_text() for label in axes_of(matrix)[0].get_xticklabels()][:2] == ["task1", "task14"]
+    assert [label.get_text() for label in axes_of(matrix)[0].get_yticklabels()][:2] == ["(nothing)", "task14"]
+    assert axes_of(matrix)[0].images[0].get_array().shape == (301, 300)
+    with pytest.raises(InputError, match="allowed: 80"):
+        matrix_figure([make_run(f"s{i}") for i in range(81)])
+    plot_matrix([run], tmp_path / "matrix.png")
+    plot_curves([run], tmp_path / "curves.png")
+    assert all((tmp_path / name).stat().st_size < 2**20 for name in ("matrix.png", "curves.png"))
+
+
+def test_runs_on_dev_are_told_in_the_title() -> None:
+    dev = make_run()
+    dev.config["eval_split"] = "dev"
+    assert curves_figure([dev]).get_suptitle() == "toy, task setting, tiny, on dev, 1 seed"
+    both = curves_figure([dev, make_run()])
+    names = [text.get_text() for legend in both.legends for text in legend.get_texts()]
+    assert names[:2] == ["naive, dev", "naive, test"]
 
 
 def test_tradeoff_marks_and_sizes() -> None:
