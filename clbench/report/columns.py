@@ -22,6 +22,8 @@ F1_METRICS = tuple(f"f1_{name}" for name in METRICS)  # of the macro-F1 matrix, 
 COLUMNS = (*METRICS, *F1_METRICS, "overhead", *COSTS)
 DECIMALS = 3  # of metrics in tables; what is equal to so many is equally good
 
+ROOM = 2.0**20  # so many of the largest floats could be summed; a power of two, so that dividing by it rounds nothing
+
 
 def higher_is_better(column: str) -> bool:
     """Whether more of a column is better: of no cost and of every metric but those of LOWER_IS_BETTER."""
@@ -36,5 +38,5 @@ def rank(column: str, mean: float | None) -> tuple[bool, float]:
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation (None of one value); no finite values are too large for it."""
     count = len(values)
-    mean = fsum(value / count for value in values)
+    mean = fsum(value / ROOM for value in values) / count * ROOM
     return mean, hypot(*((value - mean) / sqrt(count - 1) for value in values)) if count > 1 else None
