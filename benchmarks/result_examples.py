@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from benchmarks.examples import json_values
+from clbench.config import identity
 from clbench.results import COSTS, compute_metrics, forgetting_matrix
 
 
@@ -42,14 +43,30 @@ def make_result(matrix: list[list[float | None]], name: str = "toy") -> dict[str
     }
 
 
-CONFIG = {
-    "scenario": "toy",
-    "strategy": "naive",
-    "seed": 0,
-    "hash8": "0123abcd",
-    "device": "cpu",
-    "plugin_hashes": {"a": "b"},
-}
+def sealed(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the hash8 of its settings, where it has settings that can be hashed."""
+    try:
+        return {**config, "hash8": identity(config)[:8]}
+    except ValueError:  # no JSON number
+        return config
+
+
+CONFIG = sealed(
+    {
+        "strategy": "naive",
+        "seed": 0,
+        "device": "cpu",
+        "eval_split": "test",
+        "scenario_args": {"order": 1},
+        "plugin_hashes": {"a": "b"},
+    }
+)
+DEEP: list[Any] = []
+for _ in range(300):
+    DEEP = [DEEP]
+replacements = json_values | st.sampled_from(
+    [1e200, 1.7e308, 10**400, 5e-324, DEEP, {f"key{i}": i for i in range(200)}]
+)
 
 
 @st.composite
@@ -65,11 +82,11 @@ def mutated(draw: st.DrawFn, originals: st.SearchStrategy[Any]) -> Any:
                 if action == "remove":
                     del place[key]
                 elif action == "replace":
-                    place[key] = draw(json_values)
+                    place[key] = draw(replacements)
                 elif isinstance(place, list):
-                    place.insert(key, draw(json_values))
+                    place.insert(key, draw(replacements))
                 else:
-                    place[draw(st.text(max_size=4))] = draw(json_values)
+                    place[draw(st.text(max_size=4))] = draw(replacements)
                 break
             place = place[key]
     return value
@@ -103,5 +120,9 @@ result_bytes = st.one_of(
     json_values.map(to_bytes),
 )
 config_bytes = st.one_of(
-    st.just(to_bytes(CONFIG)), mutated(st.just(CONFIG)).map(to_bytes), json_values.map(to_bytes), st.binary(max_size=40)
+    st.just(to_bytes(CONFIG)),
+    mutated(st.just(CONFIG)).map(sealed).map(to_bytes),
+    mutated(st.just(CONFIG)).map(to_bytes),
+    json_values.map(to_bytes),
+    st.binary(max_size=40),
 )
