@@ -226,7 +226,7 @@ def test_a_users_ewc_is_not_the_built_in_one(tmp_path: Path, monkeypatch: pytest
 
     plan = make_plan({"scenario": "toy", "strategy": "./ewc.py(strength=2)+ewc"})
     assert plan.config.strategy == "ewc.py(strength=2)+ewc"
-    assert [type(member).__name__ for _, member in plan.strategy.members] == ["Mine", "EWC"]
+    assert [type(member).__name__ for _, member in plan.strategy.members] == ["EWC", "Mine"]  # by name, as a stack acts
     assert plan.config.plugin_files == {"strategy:ewc.py": str(mine)}
     assert plan.config.plugin_hashes["strategy:ewc.py"] == plugins.source_hash(mine)
     assert plan.config.plugin_hashes["strategy:ewc"] == plugins.source_hash(ROOT / "strategies" / "ewc.py")
