@@ -64,9 +64,8 @@ CONFIG = sealed(
 DEEP: list[Any] = []
 for _ in range(300):
     DEEP = [DEEP]
-replacements = json_values | st.sampled_from(
-    [1e200, 1.7e308, 10**400, 5e-324, DEEP, {f"key{i}": i for i in range(200)}]
-)
+extremes: list[Any] = [1e200, 1.7e308, 10**400, 5e-324, DEEP, {f"key{i}": i for i in range(200)}]
+replacements = json_values | st.sampled_from(extremes).map(copy.deepcopy)  # copied, as a later mutation may change it
 
 
 @st.composite
