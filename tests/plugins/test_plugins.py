@@ -233,7 +233,7 @@ def test_a_users_ewc_is_not_the_built_in_one(tmp_path: Path, monkeypatch: pytest
 
     # The same from the stored configuration, as `resume` does it.
     again = make_plan({k: v for k, v in plan.config.model_dump().items() if k != "plugin_hashes"})
-    assert [type(member).__name__ for _, member in again.strategy.members] == ["Mine", "EWC"]
+    assert [type(member).__name__ for _, member in again.strategy.members] == ["EWC", "Mine"]
     assert again.config.hash8 == plan.config.hash8
 
 
