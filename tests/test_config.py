@@ -23,6 +23,7 @@ SCIENCE: dict[str, Any] = {
     "setting": "class",
     "seed": 1,
     "epochs": 3,
+    "min_steps": 5,
     "lr": 2e-4,
     "head_lr": 2e-3,
     "batch_size": 16,
