@@ -350,6 +350,7 @@ def read_gradient(learner: Learner) -> Tensor:
 def test_agem_leaves_no_negative_product(make_learner: MakeLearner, make_examples: Examples, sign: float) -> None:
     learner = make_learner("class", tasks=2)
     agem = strategy("agem", learner, memory_size=6, replay_batch_size=6)
+    agem.before_task(learner, task_data(learner, 1))
     agem.before_step(learner)
     agem.after_task(learner, task_data(learner, 0, make_examples(learner.labels, 6)))
     reference = task_gradient(learner, agem.buffer.examples)
@@ -420,8 +421,9 @@ def test_gems_margin_bounds_v_from_below() -> None:
 
 @pytest.mark.parametrize("margin", [0.0, 0.5])
 def test_a_gem_step_opposes_no_past_task(make_learner: MakeLearner, make_examples: Examples, margin: float) -> None:
-    learner = make_learner("task", tasks=4)
+    learner = make_learner("class", tasks=4)
     gem = strategy("gem", learner, memory_size=12, replay_batch_size=8, margin=margin)
+    gem.before_task(learner, task_data(learner, 3))
     gem.train_batch({})
     gem.before_step(learner)
     for position in range(3):
@@ -434,11 +436,13 @@ def test_a_gem_step_opposes_no_past_task(make_learner: MakeLearner, make_example
     set_gradient(learner, given)
     gem.before_step(learner)
     assert float((past @ given).min()) < 0
-    expected = nearest(given, past) + margin * past.sum(0)
+    # Of v = margin + u the margin is given, and u ≥ 0 takes what is left to the nearest that opposes no past task.
+    expected = nearest(given + margin * past.sum(0), past)
+    assert float((past @ expected).min()) >= -1e-6 * float(past.square().sum())
     assert torch.allclose(read_gradient(learner), expected, atol=1e-5 * float(given.abs().max()))
     # A gradient that opposes nothing stays as it is, to the last bit.
     gem.train_batch({})
-    set_gradient(learner, past.sum(0) + 10 * nearest(past.sum(0), past))
+    set_gradient(learner, past.T @ torch.linalg.solve(past @ past.T, torch.ones(3, dtype=past.dtype)))
     before = read_gradient(learner)
     assert float((past @ before).min()) > 0
     gem.before_step(learner)
