@@ -63,10 +63,9 @@ def _run_all(plans: list[Plan], reporter: Reporter) -> Runs:
     runs: list[Run] = []
     failures, count = [], len(plans)
     while plans:
-        plan = plans.pop(0)
-        name = f"{plan.config.strategy}, seed {plan.config.seed}"
+        name = f"{plans[0].config.strategy}, seed {plans[0].config.seed}"
         try:
-            runs.append(run_one(plan, reporter))
+            runs.append(run_one(plans.pop(0), reporter))
         except (InputError, RunError) as error:
             failures.append(f"{name}: {error}")
     if failures:

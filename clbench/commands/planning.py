@@ -66,7 +66,8 @@ def plan_again(folder: Path) -> Plan:
     place = folder.resolve()
     if len(place.parents) < 3:
         raise InputError(f"{str(folder)!r} lies in no results folder; allowed: RESULTS/SCENARIO/STRATEGY/RUN")
-    plan = make_plan({**config, "output_dir": str(place.parents[2])})
+    # A run that was begun with --overwrite goes on too, and a finished one is read.
+    plan = make_plan({**config, "output_dir": str(place.parents[2]), "overwrite": False})
     if plan.config.sha256 != identity(stored):
         now = {**plan.config.model_dump(), "clbench": clbench.__version__}
         changed = [key for key in now if key not in NOT_SCIENCE and now[key] != stored.get(key)]

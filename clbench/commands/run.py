@@ -29,12 +29,11 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
     reporter = TerminalReporter(verbosity)
     several, runs, exit_codes = len(plans) > 1, [], []
     while plans:
-        plan = plans.pop(0)
-        config = plan.config
+        config = plans[0].config
         if several:
             reporter.say(f"{config.strategy} on {config.scenario}, {config.model}, seed {config.seed}")
         try:
-            run = run_one(plan, reporter)
+            run = run_one(plans.pop(0), reporter)  # no name for the plan here: it would keep the run's memory
         except (InputError, RunError) as error:
             print(f"error: {config.strategy}, seed {config.seed}: {error}", file=sys.stderr)
             exit_codes.append(error.exit_code)

@@ -18,7 +18,7 @@ from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter, tell_notes
-from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore_or_start, save
+from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
 from clbench.models import choose_device, describe_hardware, import_libraries, peak_memory, reset_peak_memory
 from clbench.plugins import Plan
 from clbench.results import RunFolder, check_belonging, describe_environment
@@ -83,9 +83,10 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
 def _finished(plan: Plan, folder: RunFolder, report: Reporter) -> dict[str, Any] | None:
     result = None if plan.config.overwrite else folder.read_result()
     if result is not None:
-        check_belonging(folder.path, folder.read_config(), result)
+        config = folder.read_config()
+        check_belonging(folder.path, config, result, plan.config.sha256)
         report.say(f"finished before, read from {folder.path}")
-        if folder.checkpoint.exists() and not folder.read_config().get("keep_checkpoints"):
+        if folder.checkpoint.exists() and not config.get("keep_checkpoints"):
             remove_checkpoint(folder.checkpoint)  # the process ended between the result and this
     return result
 
@@ -102,7 +103,7 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
             report.warn(line)
         settings = {**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8}
         folder.write_config(settings)
-        state = restore_or_start(prepared, folder, report)
+        state = restore(prepared, folder, report)
         if not state.rows:
             folder.remove_log()
         hardware = describe_hardware(device, config.precision)

@@ -134,12 +134,19 @@ def save(prepared: Prepared, state: State, writer: CheckpointWriter) -> None:
 
 
 def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
-    """The state to go on from: a checkpoint's, or a fresh one.
+    """The state to go on from: a checkpoint's, or a fresh one; --overwrite starts again where it is of no use.
 
     Raises:
         InputError: the checkpoint is damaged or another's.
     """
-    content = load_checkpoint(folder.checkpoint, prepared.config.sha256)
+    try:
+        content = load_checkpoint(folder.checkpoint, prepared.config.sha256)
+    except InputError as error:
+        if not prepared.config.overwrite:
+            raise
+        report.warn(f"{error}; starting again")
+        remove_checkpoint(folder.checkpoint)
+        content = None
     if content is None:
         return State()
     state, learner, strategy = State(**content["state"]), prepared.learner, prepared.strategy
@@ -154,18 +161,6 @@ def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
     steps = f" and {state.training['step']} steps" if state.training else ""
     report.say(f"resuming {folder.path} after {state.rows - 1} of {len(prepared.tasks)} tasks{steps}")
     return state
-
-
-def restore_or_start(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
-    """The state to go on from; --overwrite starts again where the checkpoint is of no use."""
-    try:
-        return restore(prepared, folder, report)
-    except InputError as error:
-        if not prepared.config.overwrite:
-            raise
-        report.warn(f"{error}; starting again")
-        remove_checkpoint(folder.checkpoint)
-        return State()
 
 
 def begin_part(state: State, threads: int, report: Reporter) -> None:

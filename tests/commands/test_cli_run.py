@@ -265,6 +265,14 @@ def test_plot_refuses_a_file_that_it_cannot_write(runs: list[dict[str, Any]], re
         assert str(path) in done.err
 
 
+def test_resume_of_a_run_made_with_overwrite_reads_it(tmp_path: Path) -> None:
+    assert clbench(*TOY, "--strategy", "naive", "--overwrite", "--output-dir", tmp_path, "-q").code == 0
+    (result,) = tmp_path.rglob("result.json")
+    before = result.stat().st_mtime_ns
+    assert clbench("resume", result.parent, "-q").code == 0
+    assert result.stat().st_mtime_ns == before
+
+
 def test_list_runs(runs: list[dict[str, Any]], results: Path, tmp_path: Path) -> None:
     rows = json.loads(clbench("list", "runs", results, "--json").out)
     assert [(row["strategy"], row["seed"]) for row in rows] == [(run["strategy"], run["seed"]) for run in runs]

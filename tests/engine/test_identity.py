@@ -201,6 +201,11 @@ def test_an_edited_or_copied_file_is_told(run_toy: RunToy, tmp_path: Path) -> No
     edit(folders[1].path / "result.json", seed=1)
     _, skipped = find_runs([tmp_path])
     assert "result.json: is another run's" in skipped[0]
+    # Seed 0's whole folder in the place of seed 1's: its files belong together, but not there.
+    for name in ("result.json", "config.json"):
+        shutil.copy(folders[0].path / name, folders[1].path / name)
+    with pytest.raises(InputError, match=r"config\.json: is another run's"):
+        run_toy("naive", output=tmp_path, seed=1)
 
 
 def test_published_runs_from_before_the_data_were_in_the_hash_are_still_read() -> None:
