@@ -61,9 +61,8 @@ def _arguments(description: Description, explained: dict[str, str]) -> list[str]
     if not parameters:
         return []
     rows = [[p.name, p.annotation, p.default] for p in parameters]
-    *head, rule = text_table(["argument", "type", "default"], rows).split("\n")[:2]
-    body = text_table(["argument", "type", "default"], rows).split("\n")[2:]
-    lines = ["", *head, rule]
+    head, rule, *body = text_table(["argument", "type", "default"], rows).split("\n")
+    lines = ["", head, rule]
     for parameter, line in zip(parameters, body, strict=True):
         lines += [line, *_wrapped(explained.get(parameter.name, ""))]
     return lines

@@ -109,9 +109,7 @@ def load_runs(*paths: Path | str) -> Runs:
     """
     runs, skipped = find_runs(paths or (Path("results"),))
     if not runs:
-        raise InputError(
-            f"no finished run in {', '.join(map(str, paths)) or 'results'}; {'; '.join(skipped)}".rstrip("; ")
-        )
+        raise InputError("; ".join([f"no finished run in {', '.join(map(str, paths)) or 'results'}", *skipped]))
     return Runs(runs, skipped)
 
 

