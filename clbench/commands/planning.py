@@ -19,6 +19,13 @@ from clbench.results import RunFolder
 from clbench.text import shorten
 
 MOST_SEEDS = 10_000
+# What a setting that is worked out is called in an error line.
+IN_WORDS = {
+    "plugin_hashes": "its plug-ins",
+    "source_sha256": "its data",
+    "data_sha256": "its data",
+    "model_sha256": "its model",
+}
 
 
 def plan_runs(
@@ -70,7 +77,9 @@ def plan_again(folder: Path) -> Plan:
     plan = make_plan({**config, "output_dir": str(place.parents[2]), "overwrite": False})
     if plan.config.sha256 != identity(stored):
         now = {**plan.config.model_dump(), "clbench": clbench.__version__}
-        changed = [key for key in now if key not in NOT_SCIENCE and now[key] != stored.get(key)]
+        changed = {
+            IN_WORDS.get(key, key): None for key in now if key not in NOT_SCIENCE and now[key] != stored.get(key)
+        }
         raise InputError(
             f"{folder} was begun with other contents: {', '.join(changed) or 'its settings'} changed since; "
             "restore them, or run the command again to start a new run"

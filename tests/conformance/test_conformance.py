@@ -83,8 +83,8 @@ def test_a_run_stopped_by_a_signal_in_every_step_ends_as_the_uninterrupted_one(t
             break
         except Interrupted as interrupted:
             stops.append(interrupted.exit_code)
-    # The last step of a task ends with its evaluation, then the run stops.
-    assert stops == [143] * 11
+    # Each of the twelve steps stops the run; the last one of a task ends with its evaluation first.
+    assert stops == [143] * 12
     assert difference(reference, record) == ""
 
 

@@ -234,13 +234,17 @@ def test_data_that_changed_between_two_parts_of_a_run_is_named(
     assert main(command) == 1
     cause.unlink()
     capsys.readouterr()
+    stopped = only_folder(tmp_path / "results").path
     data.write_text(original.replace("station a 7", "station a 700"))
-    assert main(command) == 2
+    assert main(["resume", str(stopped)]) == 2
     (line,) = errors(capsys)
-    assert "the data of station changed since" in line
-    assert "--overwrite" in line
+    assert "other contents: its data changed since" in line
+    assert main(command) == 0
+    assert "resuming" not in capsys.readouterr().err, "other data are another run"
+    assert not (stopped / "result.json").exists()
     data.write_text(original)
     assert main(command) == 0
+    assert "resuming" in capsys.readouterr().err
 
 
 def test_a_model_that_changed_between_two_parts_of_a_run_is_named(
@@ -263,9 +267,12 @@ def test_a_model_that_changed_between_two_parts_of_a_run_is_named(
     shutil.copytree(model, tmp_path / "original")
     torch.manual_seed(2)
     BertModel(settings).save_pretrained(model)
-    assert main(command) == 2
+    stopped = only_folder(tmp_path / "results").path
+    assert main(["resume", str(stopped)]) == 2
     (line,) = errors(capsys)
-    assert f"model {str(model)!r} changed since" in line
+    assert "other contents: its model changed since" in line
+    assert main(command) == 0
+    assert "resuming" not in capsys.readouterr().err, "another model is another run"
     shutil.rmtree(model)
     shutil.copytree(tmp_path / "original", model)
     assert main(command) == 0
