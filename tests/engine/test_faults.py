@@ -234,7 +234,7 @@ def test_data_that_changed_between_two_parts_of_a_run_is_named(
     assert main(command) == 1
     cause.unlink()
     capsys.readouterr()
-    stopped = only_folder(tmp_path / "results").path
+    (stopped,) = (tmp_path / "results").glob("*/*/*")
     data.write_text(original.replace("station a 7", "station a 700"))
     assert main(["resume", str(stopped)]) == 2
     (line,) = errors(capsys)
@@ -267,7 +267,7 @@ def test_a_model_that_changed_between_two_parts_of_a_run_is_named(
     shutil.copytree(model, tmp_path / "original")
     torch.manual_seed(2)
     BertModel(settings).save_pretrained(model)
-    stopped = only_folder(tmp_path / "results").path
+    (stopped,) = (tmp_path / "results").glob("*/*/*")
     assert main(["resume", str(stopped)]) == 2
     (line,) = errors(capsys)
     assert "other contents: its model changed since" in line
