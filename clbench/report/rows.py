@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -93,7 +94,7 @@ def split_rows(runs: list[Run], any_tasks: bool = False) -> list[TableRow]:
     """
     pairs = [(run, run_settings(run, any_tasks)) for run in runs]
     variants = list(group(pairs, lambda pair: canonical(pair[1])).values())
-    differing = _differing_keys([members[0][1] for members in variants])
+    differing = _telling_keys([members[0][1] for members in variants])
     rows = []
     for members in variants:
         settings = members[0][1]
@@ -143,12 +144,26 @@ def _differing_keys(variants: list[Settings]) -> list[str]:
     return [key for key in keys if len({canonical([key in each, each.get(key)]) for each in variants}) > 1]
 
 
+def _telling_keys(variants: list[Settings]) -> list[str]:
+    """The differing settings, without hashes and what one version does not know where the others tell all apart."""
+    differing = _differing_keys(variants)
+    known = [key for key in differing if not _is_hash(key) and all(key in settings for settings in variants)]
+    apart = {canonical([settings[key] for key in known]) for settings in variants}
+    return known if len(apart) == len(variants) else differing
+
+
+def _is_hash(key: str) -> bool:
+    return key.startswith("plugin_hashes.") or key.endswith("_sha256")
+
+
 def canonical(value: object) -> str:
     """JSON with sorted keys: equal for equal values."""
     return json.dumps(value, sort_keys=True, default=str)
 
 
 def short_value(value: object) -> str:
-    """A setting's value for a label: JSON, text without quotes, cut to 40 characters."""
+    """A setting's value for a label: JSON, text without quotes, cut to 40 characters, a SHA-256 to 8."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if re.fullmatch("[0-9a-f]{64}", text):
+        return text[:8]
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}{ELLIPSIS}"
