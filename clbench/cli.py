@@ -13,6 +13,7 @@ import typer
 
 from clbench import __version__
 from clbench.errors import ClbenchError
+from clbench.text import clean
 
 app = typer.Typer(
     rich_markup_mode=None, pretty_exceptions_enable=False, help=(
@@ -246,5 +247,5 @@ def main(arguments: list[str] | None = None) -> int:
         # Usage errors of the option parser; anything else is a defect of ours and shows its traceback.
         if not hasattr(error, "format_message"):
             raise
-        print(f"error: {' '.join(error.format_message().split())}", file=sys.stderr)
+        print(f"error: {clean(' '.join(error.format_message().split()))}", file=sys.stderr)
         return 2
