@@ -113,6 +113,45 @@ def resume(
 
 
 @app.command()
+def advise(
+    scenario: Annotated[str, typer.Argument(metavar="DATA|SCENARIO", help="a data file or folder, or a scenario")],
+    scenario_arg: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="a name, a hub id or a folder")] = None,
+    setting: Annotated[str | None, typer.Option(help="task, domain or class")] = None,
+    keep_data: Annotated[str | None, typer.Option(help="may examples of past tasks be kept: yes or no [yes]")] = None,
+    task_known: Annotated[
+        str | None, typer.Option(help="is an example's task known when the model is used: yes or no [by the setting]")
+    ] = None,
+    max_stored: Annotated[str | None, typer.Option(metavar="SIZE", help="kept beside the model, such as 10MB")] = None,
+    max_overhead: Annotated[float | None, typer.Option(help="wall time against naive fine-tuning, such as 1.5")] = None,
+    budget: Annotated[str, typer.Option(metavar="DURATION", help="for all runs, such as 30m or 2h")] = "30m",
+    seeds: Annotated[int, typer.Option(help="of the final runs")] = 3,
+    metric: Annotated[str, typer.Option(help="what is compared")] = "average_accuracy",
+    limit: Annotated[int | None, typer.Option(help="cap the train and test examples of each task")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="advice and runs")] = Path("advice"),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> int:
+    """Recommend a strategy for your data: race those that your constraints allow, within a budget of time.
+
+    A race that was stopped goes on when the same command is given again.
+    """
+    from clbench.commands import advise
+
+    options = {"scenario": scenario, "model": model, "setting": setting, "limit": limit, "device": device}
+    given = {key: value for key, value in options.items() if value is not None}
+    print(
+        advise.run(
+            given, scenario_arg or [], output, keep_data=keep_data, task_known=task_known, max_stored=max_stored,
+            max_overhead=max_overhead, budget=budget, seeds=seeds, metric=metric, quiet=quiet,
+        )
+    )  # fmt: skip
+    return 0
+
+
+@app.command()
 def compare(
     paths: Paths = None,
     metric: Annotated[
