@@ -129,6 +129,9 @@ def advise(
     budget: Annotated[str, typer.Option(metavar="DURATION", help="for all runs, such as 30m or 2h")] = "30m",
     seeds: Annotated[int, typer.Option(help="of the final runs")] = 3,
     metric: Annotated[str, typer.Option(help="what is compared")] = "average_accuracy",
+    strategy: Annotated[
+        list[str] | None, typer.Option(metavar="EXPR", help="race only this one; may be repeated [all]")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="cap the train and test examples of each task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="advice and runs")] = Path("advice"),
@@ -145,7 +148,8 @@ def advise(
     print(
         advise.run(
             given, scenario_arg or [], output, keep_data=keep_data, task_known=task_known, max_stored=max_stored,
-            max_overhead=max_overhead, budget=budget, seeds=seeds, metric=metric, quiet=quiet,
+            max_overhead=max_overhead, budget=budget, seeds=seeds, metric=metric, strategies=strategy or (),
+            quiet=quiet,
         )
     )  # fmt: skip
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ def advise(
     budget: float = 1800.0,
     seeds: int = 3,
     metric: str = "average_accuracy",
+    strategies: Sequence[str] = (),
 ) -> Verdict:
     """Race the strategies that the constraints allow and recommend one; writes advice.json and advice.md.
 
@@ -48,6 +49,7 @@ def advise(
         budget: seconds for all runs.
         seeds: of the final.
         metric: what is compared.
+        strategies: expressions to race; without any, every built-in one and a few stacks.
 
     Raises:
         InputError: wrong options, constraints that contradict the setting, or a budget that is too small.
@@ -62,7 +64,7 @@ def advise(
     runner = Runner({**options, "setting": _setting(runner, constraints)}, folder, budget, reporter, runner.made)
     plan = make_plan({**runner.options, "strategy": "naive"}, made=runner.made)
     say(describe_tasks(plan.tasks, plan.config.setting))
-    entrants = choose_field(runner.options, constraints, runner.made)
+    entrants = choose_field(runner.options, constraints, runner.made, strategies)
     race = hold_race(runner, entrants, constraints, metric, seeds)
     verdict = decide(runner, entrants, race, constraints, metric)
     write_pages(folder, verdict, say)

@@ -169,7 +169,10 @@ def _forgetting_lines(verdict: Verdict) -> list[str]:
             lines.append(f"- {escape_markdown(task)}: not measured")
         else:
             mark = ", which is much" if drop > LARGE_FORGETTING else ""
-            lines.append(f"- {escape_markdown(task)}: {drop:+.3f} from right after learning it to the end{mark}")
+            told = (
+                "keeps what it learned" if abs(drop) < 5e-4 else f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f}"
+            )
+            lines.append(f"- {escape_markdown(task)}: {told} from right after learning it to the end{mark}")
     return lines
 
 

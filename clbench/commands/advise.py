@@ -25,6 +25,7 @@ def run(
     budget: str,
     seeds: int,
     metric: str,
+    strategies: Sequence[str],
     quiet: bool,
 ) -> str:
     """Give advice and return what stands in advice.md.
@@ -47,8 +48,11 @@ def run(
                 print(clean(each), file=sys.stderr, flush=True)
 
     reporter = Progress(-1 if quiet else 0)
-    advise(given, constraints, folder.expanduser(), reporter, say, budget=seconds, seeds=seeds, metric=metric)
-    return (folder.expanduser() / "advice.md").read_text(encoding="utf-8").rstrip("\n")
+    place = folder.expanduser()
+    advise(
+        given, constraints, place, reporter, say, budget=seconds, seeds=seeds, metric=metric, strategies=strategies
+    )  # fmt: skip
+    return (place / "advice.md").read_text(encoding="utf-8").rstrip("\n")
 
 
 class Progress(TerminalReporter):
