@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
-    from clbench.advice.advise import advise as advise
+    from clbench.advice.advise import give_advice as give_advice
     from clbench.advice.constraints import (
         Constraints as Constraints,
         read_duration as read_duration,

@@ -26,7 +26,7 @@ RULES = (
 )
 
 
-def advise(
+def give_advice(
     options: Mapping[str, Any],
     constraints: Constraints,
     folder: Path,

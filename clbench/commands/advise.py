@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clbench.advice import Constraints, advise, read_duration, read_overhead, read_size, read_yes_no
+from clbench.advice import Constraints, give_advice, read_duration, read_overhead, read_size, read_yes_no
 from clbench.commands.planning import key_values
 from clbench.commands.progress import TerminalReporter
 from clbench.text import clean
@@ -49,7 +49,7 @@ def run(
 
     reporter = Progress(-1 if quiet else 0)
     place = folder.expanduser()
-    advise(
+    give_advice(
         given, constraints, place, reporter, say, budget=seconds, seeds=seeds, metric=metric, strategies=strategies
     )  # fmt: skip
     return (place / "advice.md").read_text(encoding="utf-8").rstrip("\n")
