@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 from hypothesis import strategies as st
 
 from clbench.config import RunConfig
@@ -137,3 +140,59 @@ yaml_pieces = st.sampled_from(
 
 numbers = st.floats(0, 1) | st.floats() | st.sampled_from(["", "0.5", "50", "1e999", "-0", "0x1", "nan", '"', "a", "١"])
 csv_text = st.lists(st.lists(numbers.map(str), max_size=4).map(",".join), max_size=5).map("\n".join)
+
+
+TABLE_COLUMNS = ("task", "text", "label")
+cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6) | st.sampled_from(
+    ["phone", "a, b", ' "well"', 'say ""', "line\nbreak", "\r", ";", "  ", "=1+1", "\ufeff", "a,b,c\nd,e,f"]
+)
+table_rows = st.tuples(cells, cells, cells)
+tables = st.lists(table_rows, min_size=1, max_size=4)
+table_pieces = st.sampled_from(
+    ["task", "text", "label", ",", ", ", ";", "\t", '"', '""', "\n", "\r\n", "\r", " ", "a", "b", "\0", "\ufeff", "é"]
+)
+
+
+def table_bytes(rows: list[tuple[str, str, str]]) -> bytes:
+    """The rows as a CSV file with a header."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([TABLE_COLUMNS, *rows])
+    return text.getvalue().encode()
+
+
+RUN = ("run", "--dry-run", "--scenario", "toy", "--model", "tiny", "--device", "cpu")
+SMALL_TOY = ("--scenario-arg", "train=12", "--scenario-arg", "dev=3", "--scenario-arg", "test=6")
+values = st.sampled_from(
+    ["", "0", "-1", "5", "0-4", "4-0", "0,2,5", "1e999", "nan", "inf", "10" * 200, "x" * 5000, "-" * 50_000, "cuda:٣",
+     "cuda:99999999999999999999", "cuda:-1", "~nobody", ".", "\0", "\ud800", "\x1b[31m", "a\nb",
+     "train=-1", "train=10**9", "train", "=", "naive", "ewc(lambda=5)", "ewc+ewc", "naiv", "[a, b]", "toy",
+     "minilm.py", "0.5", "True"]
+) | st.text(max_size=8)  # fmt: skip
+option_names = st.sampled_from(
+    ["--strategy", "--seed", "--epochs", "--lr", "--head-lr", "--batch-size", "--max-length", "--scenario-arg",
+     "--limit", "--evaluate", "--device", "--precision", "--config", "--output-dir", "--checkpoint-every", "--setting",
+     "--model", "--scenario", "--epoch", "-x", "--"]
+)  # fmt: skip
+good_options_given = st.sampled_from(
+    [
+        ("--seed", "0,2"),
+        ("--epochs", "2"),
+        ("--strategy", "naive"),
+        ("--strategy", "ewc(ewc_lambda=5)"),
+        ("--lr", "0.01"),
+    ]
+)
+some_options = st.lists(good_options_given | st.tuples(option_names, values), max_size=3).map(
+    lambda pairs: tuple(word for pair in pairs for word in pair)
+)
+other_commands = st.tuples(
+    st.sampled_from(["compare", "plot", "list", "describe", "metrics", "data", "resume", "rn", ""]),
+    values,
+    values,
+)
+good_commands = st.sampled_from(
+    [("list", "strategies"), ("describe", "ewc"), ("list", "models", "--json"), ("--version",)]
+)
+commands = st.one_of(some_options.map(lambda words: (*RUN, *SMALL_TOY, *words)), other_commands, good_commands).map(
+    list
+)

@@ -13,6 +13,7 @@ import typer
 
 from clbench import __version__
 from clbench.errors import ClbenchError
+from clbench.text import clean
 
 app = typer.Typer(
     rich_markup_mode=None, pretty_exceptions_enable=False, help=(
@@ -110,6 +111,49 @@ def resume(
     from clbench.commands import planning, run as runner
 
     return runner.run_plans([planning.plan_again(run)], verbosity=-1 if quiet else 0)
+
+
+@app.command()
+def advise(
+    scenario: Annotated[str, typer.Argument(metavar="DATA|SCENARIO", help="a data file or folder, or a scenario")],
+    scenario_arg: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="a name, a hub id or a folder")] = None,
+    setting: Annotated[str | None, typer.Option(help="task, domain or class")] = None,
+    keep_data: Annotated[str | None, typer.Option(help="may examples of past tasks be kept: yes or no [yes]")] = None,
+    task_known: Annotated[
+        str | None, typer.Option(help="is an example's task known when the model is used: yes or no [by the setting]")
+    ] = None,
+    max_stored: Annotated[str | None, typer.Option(metavar="SIZE", help="kept beside the model, such as 10MB")] = None,
+    max_overhead: Annotated[float | None, typer.Option(help="wall time against naive fine-tuning, such as 1.5")] = None,
+    budget: Annotated[str, typer.Option(metavar="DURATION", help="for all runs, such as 30m or 2h")] = "30m",
+    seeds: Annotated[int, typer.Option(help="of the final runs")] = 3,
+    metric: Annotated[str, typer.Option(help="what is compared")] = "average_accuracy",
+    strategy: Annotated[
+        list[str] | None, typer.Option(metavar="EXPR", help="race only this one; may be repeated [all]")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="cap the train and test examples of each task")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="advice and runs")] = Path("advice"),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> int:
+    """Recommend a strategy for your data: race those that your constraints allow, within a budget of time.
+
+    A race that was stopped goes on when the same command is given again.
+    """
+    from clbench.commands import advise
+
+    options = {"scenario": scenario, "model": model, "setting": setting, "limit": limit, "device": device}
+    given = {key: value for key, value in options.items() if value is not None}
+    print(
+        advise.run(
+            given, scenario_arg or [], output, keep_data=keep_data, task_known=task_known, max_stored=max_stored,
+            max_overhead=max_overhead, budget=budget, seeds=seeds, metric=metric, strategies=strategy or (),
+            quiet=quiet,
+        )
+    )  # fmt: skip
+    return 0
 
 
 @app.command()
@@ -246,5 +290,5 @@ def main(arguments: list[str] | None = None) -> int:
         # Usage errors of the option parser; anything else is a defect of ours and shows its traceback.
         if not hasattr(error, "format_message"):
             raise
-        print(f"error: {' '.join(error.format_message().split())}", file=sys.stderr)
+        print(f"error: {clean(' '.join(error.format_message().split()))}", file=sys.stderr)
         return 2

@@ -44,6 +44,8 @@ class Strategy:
         accumulates: whether a batch can be learned in parts, for ``accumulation`` above 1.
         own_labels: whether each task's rows of the output layer must be its own, as where nothing of an old task may be
             overwritten; refused where tasks share labels.
+        keeps_examples: whether it needs a task's texts or images after the task, its dev ones included; `advise` leaves
+            it out where data may not be kept.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
 
@@ -54,6 +56,7 @@ class Strategy:
     hook_phases: ClassVar[Mapping[str, str]] = {}
     accumulates: bool = True
     own_labels: bool = False
+    keeps_examples: bool = False
     resumable: bool = True
 
     @property
@@ -127,6 +130,7 @@ class Stack(Strategy):
         self.members = tuple(members)
         self.resumable = all(member.resumable for _, member in members)
         self.accumulates = all(member.accumulates for _, member in members)
+        self.keeps_examples = any(member.keeps_examples for _, member in members)
 
     def _acting(self, hook: str) -> list[Strategy]:
         order = PHASES[hook]

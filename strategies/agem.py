@@ -29,6 +29,7 @@ class AGEM(Strategy):
 
     decides = ("onto what gradients are projected",)
     hook_phases = {"before_step": "project"}
+    keeps_examples = True
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ class Cumulative(Strategy):
     """
 
     alone = "cumulative trains on all data so far, so there is nothing left to remember"
+    keeps_examples = True
 
     def training_tasks(self, position: int, count: int) -> Sequence[int]:
         """This task and all before it."""

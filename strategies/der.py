@@ -33,6 +33,7 @@ class DER(Strategy):
 
     decides = ("how much each row of a batch counts",)
     hook_phases = {"train_batch": "weigh", "before_step": "fix"}
+    keeps_examples = True
 
     def __init__(
         self, memory_size: float = 0.05, replay_batch_size: int = 16, alpha: float = 1.0, beta: float = 0.0

@@ -37,6 +37,7 @@ class GEM(Strategy):
 
     decides = ("onto what gradients are projected",)
     hook_phases = {"before_step": "project"}
+    keeps_examples = True
 
     def __init__(self, memory_size: float = 0.05, replay_batch_size: int = 32, margin: float = 0.0) -> None:
         check_memory("gem", memory_size, replay_batch_size)

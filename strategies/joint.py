@@ -12,6 +12,7 @@ class Joint(Strategy):
     """
 
     alone = "joint trains on all tasks at once, so there is nothing left to remember"
+    keeps_examples = True
 
     def training_tasks(self, position: int, count: int) -> Sequence[int]:
         """All tasks at the last step, none before."""

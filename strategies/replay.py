@@ -49,6 +49,7 @@ class Replay(Strategy):
     """
 
     hook_phases = {"before_step": "fix"}
+    keeps_examples = True
 
     def __init__(
         self,

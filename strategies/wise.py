@@ -31,6 +31,7 @@ class Wise(Strategy):
         if coefficient is not None and not 0 <= coefficient <= 1:
             raise InputError(f"wise: {coefficient=}; allowed: 0 to 1, or None to choose it on dev")
         self.coefficient = coefficient
+        self.keeps_examples = coefficient is None
 
     def setup(self, learner: Learner) -> None:
         """Nothing to go back to before the first task."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks.fuzz import TARGETS, Target, refused, run_target
+from benchmarks.fuzz import TARGETS, Target, run_target
+from benchmarks.fuzz_checks import refused
 from clbench.errors import InputError
 
 IN_CI, IN_FULL = 150, 10_000

@@ -1,4 +1,4 @@
-"""What each command does: run, resume, compare, plot, list, describe, metrics, data; and progress at the terminal."""
+"""What each command does: run, resume, advise, compare, plot, list, describe, metrics, data; and progress."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ from clbench.doors import open_door
 
 if TYPE_CHECKING:
     from clbench.commands import (
+        advise as advise,
         compare as compare,
         data as data,
         describe as describe,

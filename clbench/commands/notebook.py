@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.commands.progress import TerminalReporter
-from clbench.commands.run import run_one
-from clbench.engine import Reporter
+from clbench.engine import Reporter, run_one
 from clbench.errors import InputError, RunError
 from clbench.plugins import Made, Plan, canonical, component_of, make_plan
 from clbench.report import Runs

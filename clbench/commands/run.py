@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clbench import engine, report
+from clbench import report
 from clbench.commands.progress import TerminalReporter
 from clbench.commands.terminal import terminal_width
-from clbench.engine import Reporter, profile_lines
-from clbench.errors import ClbenchError, InputError, RunError
-from clbench.models import release_memory
+from clbench.engine import Reporter, profile_lines, run_one
+from clbench.errors import InputError, RunError
 from clbench.plugins import Plan
 from clbench.results import Run
 from clbench.text import clean
@@ -47,30 +45,6 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
         print(f"\n{report.render(report.compare(runs), width=terminal_width())}", flush=True)
         _draw_comparison(runs, reporter)
     return 0 if not exit_codes else 1 if several else exit_codes[0]
-
-
-def run_one(plan: Plan, reporter: Reporter) -> Run:
-    """Run ``plan`` to its end; nothing of it stays in memory.
-
-    Raises:
-        InputError, RunError: as the engine; whatever else goes wrong is a RunError, its traceback a line of the log.
-    """
-    folder = engine.run_folder(plan.config)
-    try:
-        result = engine.run(plan, reporter)
-    except ClbenchError:
-        raise
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        try:
-            folder.append_log({"event": "failure", "traceback": traceback.format_exc()})
-        except RunError as unwritten:
-            raise RunError(f"{reason}; {unwritten}") from error
-        raise RunError(f"{reason}; the traceback is in {folder.path / 'log.jsonl'}") from error
-    finally:
-        del plan
-        release_memory()
-    return Run(folder.path, result, folder.read_config())
 
 
 def _print_result(run: Run, brief: bool) -> None:

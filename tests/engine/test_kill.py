@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cases import STACKS, Case, cases, differences
+from benchmarks.contents import CHANGES, prove_contents
 from benchmarks.kills import (
     CHANGE,
     FORKED_MOMENTS,
@@ -21,6 +22,7 @@ from benchmarks.kills import (
     run_to_end,
 )
 from benchmarks.processes import start_forked, start_fresh
+from benchmarks.sweeps import prove_sweep
 from clbench.results.folder import RunFolder
 
 STACK = Case("toy", STACKS[2])
@@ -145,3 +147,16 @@ def test_every_strategy_survives_kills_of_a_fresh_interpreter(number: int, tmp_p
 def test_every_strategy_survives_deaths_between_changes_of_files(number: int, tmp_path: Path) -> None:
     proof = prove(cases()[number], tmp_path, [CHANGE] * 5, number)
     assert proof.differences == [], proof.kills
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_contents_are_another_run_whenever_they_come(change: str, tmp_path: Path) -> None:
+    assert prove_contents(tmp_path, change, seed=1).differences == []
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_interrupted_again_and_again_ends_like_one_left_alone(tmp_path: Path) -> None:
+    proof = prove_sweep(tmp_path / "sweep", 6, seed=1)
+    assert (proof.runs, proof.differences) == (4, [])
+    assert proof.signals

@@ -1,0 +1,84 @@
+"""Which strategies race, which only tell what a constraint costs, and which cannot be had, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clbench.advice.constraints import KEEP_DATA, Constraints
+from clbench.errors import InputError
+from clbench.plugins import Made, available, make_plan
+from clbench.strategy import Stack
+
+# The floor, the ceiling and the cheapest, which always run; without joint, cumulative stands for it.
+FLOOR, CEILINGS, CHEAPEST = "naive", ("joint", "cumulative"), "slda"
+STACKS = ("replay+ewc", "replay+distillation")
+# One of each family comes first, so that a small budget has seen them all.
+FIRST = ("ranpac", "replay+ewc", "lora_per_task", "distillation", "er_ace", "si", "adapter", "ewc", "independent")
+
+
+@dataclass(frozen=True)
+class Field:
+    """Who takes part.
+
+    Attributes:
+        references: naive, joint or cumulative, and a frozen prototype, as far as the setting allows them.
+        candidates: strategies in the order in which they come when the budget is short.
+        shadows: strategies that one constraint forbids, by that constraint: they tell what it costs.
+        excluded: a reason for every strategy that cannot be recommended.
+    """
+
+    references: tuple[str, ...]
+    candidates: tuple[str, ...]
+    shadows: Mapping[str, tuple[str, ...]]
+    excluded: Mapping[str, str]
+
+
+def choose_field(
+    options: Mapping[str, Any], constraints: Constraints, made: Made, strategies: Sequence[str] = ()
+) -> Field:
+    """Every built-in strategy and a few stacks, sorted by what the data, the setting and the constraints allow.
+
+    Args:
+        options: of a run, without the strategy.
+        constraints: those known before anything has run.
+        made: keeps the tasks.
+        strategies: expressions to race instead, in this order.
+
+    Raises:
+        InputError: the data or the options are wrong.
+    """
+    make_plan({**options, "strategy": FLOOR}, made=made)  # what is wrong with the rest is no strategy's fault
+    for name in strategies:  # what somebody asks for by name must be there
+        make_plan({**options, "strategy": name}, made=made)
+    found = {name: _stack_or_reason(options, name, made) for name in (*CEILINGS, CHEAPEST, *(strategies or _names()))}
+    candidates, kept, excluded = [FLOOR], [], {"joint": "learns all tasks at once, which is no sequence; a reference"}
+    for name in dict.fromkeys(strategies or _names()):
+        stack = found[name]
+        if isinstance(stack, str):
+            excluded[name] = stack
+        elif stack.keeps_examples and not constraints.keep_data:
+            excluded[name] = "keeps examples of past tasks, which --keep-data no forbids"
+            kept.append(name)
+        else:
+            candidates.append(name)
+    runnable = [name for name in (*CEILINGS, CHEAPEST) if not isinstance(found[name], str)]
+    ceiling = [name for name in runnable if name in CEILINGS][:1]
+    references = [FLOOR, *ceiling, *(name for name in runnable if name == CHEAPEST)]
+    shadows = {KEEP_DATA: tuple(kept)} if kept else {}
+    return Field(tuple(references), tuple(dict.fromkeys(candidates)), shadows, excluded)
+
+
+def _names() -> list[str]:
+    """All that could race, one of each family first."""
+    names = {name for name in (*available("strategy"), *STACKS) if name not in (FLOOR, "joint")}
+    return [*(name for name in FIRST if name in names), *sorted(names - set(FIRST))]
+
+
+def _stack_or_reason(options: Mapping[str, Any], name: str, made: Made) -> Stack | str:
+    """The strategy, or why it cannot be had with these data and this setting."""
+    try:
+        return make_plan({**options, "strategy": name}, made=made).strategy
+    except InputError as error:
+        return str(error)

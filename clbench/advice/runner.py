@@ -1,0 +1,123 @@
+"""Runs what the race asks for within the budget; every run is an ordinary run folder, so a killed race goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+from clbench.engine import Reporter, run_folder, run_one
+from clbench.errors import InputError, RunError
+from clbench.files import write_atomic
+from clbench.plugins import Made, make_plan
+from clbench.results import Run
+
+SPENT = "spent.json"
+# A backward pass costs about twice a forward pass.
+TRAINING_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of the data a stage takes, and what it answers.
+
+    Attributes:
+        stage: its name in advice.json.
+        limit: training examples a task, None for all.
+        min_steps: steps a task at least, None for the default.
+        split: "dev" in the race, where tasks still to come are left out, "test" at the end.
+    """
+
+    stage: str
+    limit: int | None
+    min_steps: int | None
+    split: str
+
+    def options(self) -> dict[str, Any]:
+        """As a run's settings."""
+        evaluate = "seen" if self.split == "dev" else None
+        given = {
+            "limit": self.limit, "min_steps": self.min_steps, "eval_split": self.split, "evaluate": evaluate
+        }  # fmt: skip
+        return {key: value for key, value in given.items() if value is not None}
+
+
+@dataclass
+class Runner:
+    """Runs and the seconds they took.
+
+    Attributes:
+        options: of every run.
+        folder: of the advice; runs lie in its ``runs``.
+        budget: seconds for everything.
+        made: tasks by what they were made from.
+        seconds: of every run by its folder, those of earlier processes too.
+        asked: the runs that were asked for, in order; only these count as spent, so that what is decided by time is
+            decided alike when a killed race is started again.
+        failed: strategies whose runs failed, with the reason.
+    """
+
+    options: Mapping[str, Any]
+    folder: Path
+    budget: float
+    reporter: Reporter
+    made: Made = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, None] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        path = self.folder / SPENT
+        if path.exists():
+            try:
+                self.seconds = {str(key): float(value) for key, value in json.loads(path.read_text("utf-8")).items()}
+            except (ValueError, AttributeError, TypeError) as error:
+                raise InputError(f"{path} is damaged: {error}; take it away to count the time anew") from error
+
+    @property
+    def spent(self) -> float:
+        """Seconds of all runs so far."""
+        return fsum(self.seconds[key] for key in self.asked)
+
+    def run(self, strategy: str, seed: int, size: Size) -> Run | None:
+        """One run, read where it was finished before; None where it failed."""
+        if strategy in self.failed:
+            return None
+        started = time.monotonic()
+        place = str(self.folder / "runs")
+        plan = make_plan(
+            {**self.options, "strategy": strategy, "seed": seed, **size.options(), "output_dir": place}, made=self.made
+        )
+        key = str(run_folder(plan.config).path.relative_to(place))
+        self.reporter.say(f"{size.stage}: {strategy}, seed {seed}")
+        plans = [plan]
+        del plan
+        try:
+            # The race's few steps teach little, which is no news; what the final's runs have to say is.
+            run = run_one(plans.pop(), self.reporter if size.split == "test" else Reporter())
+        except RunError as error:
+            self.failed[strategy] = f"failed: {error}"
+            self.reporter.warn(f"{strategy}: {error}")
+            run = None
+        if key not in self.seconds:
+            self.seconds[key] = time.monotonic() - started
+            write_atomic(self.folder / SPENT, json.dumps(self.seconds, indent=1) + "\n")
+        self.asked[key] = None
+        return run
+
+    def work(self, size: Size) -> float:
+        """Examples that naive passes through the model at ``size``, a training step counted three times."""
+        plan = make_plan({**self.options, "strategy": "naive", **size.options()}, made=self.made)
+        config, tasks = plan.config, plan.tasks
+        cap = config.limit or max(len(task.train) for task in tasks)
+        trained = sum(config.steps(min(cap, len(task.train))) * config.batch_size for task in tasks)
+        answered = 0
+        for position, task in enumerate(tasks):
+            examples = len(task.dev if size.split == "dev" else task.test)
+            times = len(tasks) - position if config.evaluate == "seen" else len(tasks) + 1
+            answered += times * min(examples, config.limit or examples)
+        return float(TRAINING_PASSES * trained + answered)

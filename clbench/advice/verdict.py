@@ -1,0 +1,100 @@
+"""The recommendation: the best on test that keeps to the constraints, and which others cannot be told from it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import fsum
+
+from clbench.advice.candidates import Field
+from clbench.advice.constraints import Constraints
+from clbench.advice.race import Price, Race
+from clbench.advice.runner import Runner
+from clbench.advice.scores import Score, distinguishable, ranked
+from clbench.errors import RunError
+from clbench.results import Run
+
+# Options of `run` by the setting they give.
+OPTIONS = ("scenario", "model", "setting", "epochs", "lr", "head_lr", "batch_size", "max_length", "limit", "device")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is recommended and why.
+
+    Attributes:
+        recommended: its score on test.
+        indistinguishable: other finalists and allowed references whose difference from it is not established.
+        scores: the last of every strategy that ran: on test, else on dev.
+        references: their names.
+        excluded: a reason for every strategy that cannot be recommended.
+        prices: what each constraint costs.
+        forgetting: by task, the mean over seeds of the drop from right after learning to the end.
+        runs: of the final.
+        commands: what repeats the final, and what shows it.
+    """
+
+    recommended: Score
+    indistinguishable: tuple[str, ...]
+    scores: tuple[Score, ...]
+    references: tuple[str, ...]
+    excluded: Mapping[str, str]
+    prices: Mapping[str, Price]
+    forgetting: Mapping[str, float | None]
+    runs: Mapping[str, list[Run]]
+    commands: tuple[str, ...]
+    constraints: Constraints
+    metric: str
+    budget: float
+    spent: float
+    notes: tuple[str, ...]
+
+
+def decide(runner: Runner, entrants: Field, race: Race, constraints: Constraints, metric: str) -> Verdict:
+    """The verdict of a race.
+
+    Raises:
+        RunError: no finalist kept to the constraints on all data.
+    """
+    excluded = {**entrants.excluded, **race.excluded}
+    fit = []
+    for name, found in race.finals.items():
+        broken = constraints.violated(found.stored_bytes, found.overhead)
+        if broken:
+            excluded[name] = "; ".join(broken.values())
+        elif name not in excluded:
+            fit.append(found)
+    if not fit:
+        raise RunError(
+            "no strategy kept to the constraints on all data; the runs are in " + str(runner.folder / "runs")
+        )
+    best = ranked(fit, metric)[0]
+    equal = tuple(each.strategy for each in fit if each is not best and not distinguishable(best, each))
+    scores = tuple({**race.scores, **race.finals}.values())
+    return Verdict(
+        best, equal, scores, entrants.references, excluded, race.prices, _forgetting(race.runs[best.strategy]),
+        race.runs, commands(runner, best), constraints, metric, runner.budget, runner.spent, tuple(race.notes),
+    )  # fmt: skip
+
+
+def commands(runner: Runner, best: Score) -> tuple[str, ...]:
+    """What repeats the recommended runs, and what compares and shows those of the final."""
+    given = {key: runner.options[key] for key in OPTIONS if runner.options.get(key) is not None}
+    words = [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    for key, value in runner.options.get("scenario_args", {}).items():
+        words += ["--scenario-arg", f"{key}={value}"]
+    seeds = [word for seed in sorted(best.values) for word in ("--seed", str(seed))]
+    run = ["clbench", "run", *words, "--strategy", best.strategy, *seeds, "--output-dir", str(runner.folder / "runs")]
+    return shlex.join(run), shlex.join(["clbench", "compare", str(runner.folder / "runs")])
+
+
+def _forgetting(runs: list[Run]) -> dict[str, float | None]:
+    """R[j][j] - R[T][j] for each task, over seeds; None for what was not measured."""
+    drops: dict[str, float | None] = {}
+    for position, task in enumerate(runs[0].result["tasks"]):
+        matrices = [run.result["accuracy_matrix"] for run in runs]
+        pairs = [(matrix[position + 1][position], matrix[-1][position]) for matrix in matrices]
+        known = [learned - final for learned, final in pairs if learned is not None and final is not None]
+        drops[task] = fsum(known) / len(known) if len(known) == len(pairs) else None
+    return drops

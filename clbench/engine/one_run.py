@@ -1,0 +1,36 @@
+"""One of several runs: what goes wrong in it is told in one line, and nothing of it stays in memory."""
+
+from __future__ import annotations
+
+import traceback
+
+from clbench.engine.engine import run, run_folder
+from clbench.engine.reporter import Reporter
+from clbench.errors import ClbenchError, RunError
+from clbench.models import release_memory
+from clbench.plugins import Plan
+from clbench.results import Run
+
+
+def run_one(plan: Plan, reporter: Reporter) -> Run:
+    """Run ``plan`` to its end; nothing of it stays in memory.
+
+    Raises:
+        InputError, RunError: as the engine; whatever else goes wrong is a RunError, its traceback a line of the log.
+    """
+    folder = run_folder(plan.config)
+    try:
+        result = run(plan, reporter)
+    except ClbenchError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        try:
+            folder.append_log({"event": "failure", "traceback": traceback.format_exc()})
+        except RunError as unwritten:
+            raise RunError(f"{reason}; {unwritten}") from error
+        raise RunError(f"{reason}; the traceback is in {folder.path / 'log.jsonl'}") from error
+    finally:
+        del plan
+        release_memory()
+    return Run(folder.path, result, folder.read_config())

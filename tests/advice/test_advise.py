@@ -1,0 +1,159 @@
+"""Advice as a whole on small data: what is written, what constraints do, and that a stopped race goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clbench.cli import main
+from clbench.engine import engine
+from clbench.results import find_runs
+
+SMALL = [
+    *("--scenario-arg", "train=48", "--scenario-arg", "dev=12", "--scenario-arg", "test=24", "--device", "cpu", "-q"),
+    *("--strategy", "replay", "--strategy", "ewc", "--strategy", "ncm", "--strategy", "lora_per_task"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Advice for toy without keeping data and with at most 300 KB beside the model."""
+    place = tmp_path_factory.mktemp("advice")
+    options = ["--keep-data", "no", "--max-stored", "300KB", "--seeds", "2", "--budget", "2h"]
+    assert main(["advise", "toy", *SMALL, *options, "-o", str(place)]) == 0
+    return place
+
+
+def advice_in(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "advice.json").read_text())
+    return found
+
+
+def test_what_is_forbidden_is_excluded_with_the_reason(folder: Path) -> None:
+    excluded = advice_in(folder)["excluded"]
+    assert excluded["replay"] == "keeps examples of past tasks, which --keep-data no forbids"
+    assert "allowed: 300,000" in excluded["ewc"], "a Fisher and an anchor for each weight"
+    assert set(excluded) == {"replay", "ewc", "joint"}
+
+
+def test_test_is_read_by_finalists_and_references_alone(folder: Path) -> None:
+    advice = advice_in(folder)
+    runs, skipped = find_runs([folder / "runs"])
+    assert not skipped
+    tested = {(run.result["strategy"], run.result["seed"]) for run in runs if run.config["eval_split"] == "test"}
+    finals = {entry["strategy"]: entry["n"] for entry in advice["candidates"] if entry["stage"] == "final"}
+    assert tested == {(name, seed) for name in finals for seed in (0, 1)}
+    assert set(finals) >= {*advice["references"], advice["recommended"]}
+    assert not set(finals) & {"replay", "ewc"}
+    assert advice["references"] == ["naive", "joint", "slda"]
+    assert all(run.result["limited"] for run in runs if run.config["eval_split"] == "dev" and run.config["limit"])
+
+
+def test_the_best_on_test_is_recommended(folder: Path) -> None:
+    advice = advice_in(folder)
+    allowed = [
+        entry
+        for entry in advice["candidates"]
+        if entry["stage"] == "final" and entry["strategy"] not in advice["excluded"]
+    ]
+    best = max(allowed, key=lambda entry: entry["mean"])
+    assert next(e["mean"] for e in allowed if e["strategy"] == advice["recommended"]) == best["mean"]
+    runs, _ = find_runs([folder / "runs"])
+    values = [
+        run.result["metrics"]["average_accuracy"]
+        for run in runs
+        if run.result["strategy"] == advice["recommended"] and run.config["eval_split"] == "test"
+    ]
+    assert best["mean"] == pytest.approx(sum(values) / len(values))
+    assert best["low"] <= best["mean"] <= best["high"]
+
+
+def test_what_each_constraint_costs_is_measured_on_dev(folder: Path) -> None:
+    prices = advice_in(folder)["constraints"]["prices"]
+    assert set(prices) == {"keep_data", "max_stored"}
+    assert prices["keep_data"]["strategy"] == "replay"
+    assert prices["max_stored"]["strategy"] == "ewc"
+    runs, _ = find_runs([folder / "runs"])
+    last = [
+        run
+        for run in runs
+        if run.config["eval_split"] == "dev" and f"{run.config['limit']}" in prices["keep_data"]["stage"]
+    ]
+    mean = {run.result["strategy"]: run.result["metrics"]["average_accuracy"] for run in last}
+    best = max(mean[name] for name in mean if name not in advice_in(folder)["excluded"])
+    assert prices["keep_data"]["loss"] == pytest.approx(max(0.0, mean["replay"] - best))
+
+
+def test_the_page_says_it_in_words(folder: Path) -> None:
+    advice, text = advice_in(folder), (folder / "advice.md").read_text()
+    assert text.startswith(f"# Take `{advice['recommended']}`\n")
+    assert "Without keeping data you lose" in text
+    assert "over 2 seeds" in text
+    for name in advice["indistinguishable"]:
+        assert f"`{name}`" in text
+    assert advice["commands"][0] in text
+    assert (folder / "curves.png").exists()
+    assert (folder / "tradeoff.png").exists()
+    assert 0 < advice["spent_seconds"] < advice["budget_seconds"] == 7200
+
+
+def test_the_same_command_reads_what_is_finished(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = advice_in(folder)
+
+    def never(*_: Any) -> None:
+        raise AssertionError("something was run again")
+
+    monkeypatch.setattr("clbench.engine.engine._run", never)
+    options = ["--keep-data", "no", "--max-stored", "300KB", "--seeds", "2", "--budget", "2h"]
+    assert main(["advise", "toy", *SMALL, *options, "-o", str(folder)]) == 0
+    assert advice_in(folder) == before
+    assert capsys.readouterr().out.startswith("# Take")
+
+
+def test_a_race_that_was_stopped_decides_alike(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its times are another machine's in the end, but who goes on and what is recommended is the same."""
+    options = ["--keep-data", "no", "--max-stored", "300KB", "--seeds", "2", "--budget", "2h"]
+    command = ["advise", "toy", *SMALL, *options, "-o", str(tmp_path)]
+    original, calls = engine.run, [0]
+
+    def stops(*given: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    monkeypatch.setattr("clbench.engine.one_run.run", stops)
+    assert main(command) == 130
+    assert not (tmp_path / "advice.json").exists()
+    assert main(command) == 0
+    one, other = advice_in(folder), advice_in(tmp_path)
+    for key in ("recommended", "excluded", "references", "forgetting"):
+        assert one[key] == other[key], key
+    means = [{(e["strategy"], e["stage"]): e["mean"] for e in advice["candidates"]} for advice in (one, other)]
+    assert means[0] == means[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--budget", "soon"], "--budget 'soon' is not allowed; allowed: a duration such as 90s"),
+        (["--budget", "1s"], "the budget is too small: one seed of the references and a strategy needs about"),
+        (["--max-stored", "much"], "--max-stored 'much' is not allowed"),
+        (["--keep-data", "maybe"], "--keep-data 'maybe' is not allowed; allowed: yes, no"),
+        (["--task-known", "no", "--setting", "task"], "--task-known no contradicts --setting task"),
+        (["--metric", "average_acuracy"], "did you mean 'average_accuracy'"),
+        (["--seeds", "0"], "--seeds 0 is not allowed; allowed: 1 or more"),
+        (["--strategy", "repley"], "did you mean 'replay'"),
+    ],
+)
+def test_bad_input_is_one_line(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["advise", "toy", *SMALL, *options, "-o", str(tmp_path / "out")]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("note", "warning"))]
+    assert said in line

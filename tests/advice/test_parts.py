@@ -1,0 +1,162 @@
+"""The parts of advice, worked by hand: durations, sizes, the shared-out budget, intervals, who takes part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clbench.advice.candidates import choose_field
+from clbench.advice.constraints import (
+    Constraints,
+    read_duration,
+    read_overhead,
+    read_size,
+    read_yes_no,
+)
+from clbench.advice.runner import Runner, Size
+from clbench.advice.schedule import FINAL, FULL, ladders, make_schedule
+from clbench.advice.scores import Score, distinguishable, gap, ranked, student_interval
+from clbench.engine import Reporter
+from clbench.errors import InputError
+from clbench.plugins import Made, make_plan
+from tests.conftest import TOY
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("0.5h", 1800), ("2d", 172800)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert read_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "m", "30 m", "-5m", "0s", "5x", "1e3s", "٣m"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(InputError, match="allowed: a duration such as 90s"):
+        read_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2000", 2000), ("500KB", 500_000), ("10 mb", 10**7), ("1.5GiB", 1610612736), ("0B", 0)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert read_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "10XB", "-1MB", "MB", "1e9"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(InputError, match="allowed: a size such as 500KB"):
+        read_size(text)
+
+
+def test_other_options() -> None:
+    assert [read_yes_no("--keep-data", text) for text in ("yes", "no", None)] == [True, False, None]
+    with pytest.raises(InputError, match="--keep-data 'maybe' is not allowed; allowed: yes, no"):
+        read_yes_no("--keep-data", "maybe")
+    for value in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="--max-overhead"):
+            read_overhead(value)
+
+
+def test_measured_constraints() -> None:
+    constraints = Constraints(max_stored=1000, max_overhead=1.5)
+    assert constraints.violated(1000, 1.5) == {}
+    assert constraints.violated(None, None) == {}
+    assert list(constraints.violated(1001, 1.6)) == ["max_stored", "max_overhead"]
+    assert constraints.violated(2000, 1)["max_stored"] == "stores 2,000 bytes; allowed: 1,000"
+
+
+def test_students_interval_by_the_table() -> None:
+    """t with 2 degrees of freedom is 4.303 at 97.5 %; 1, 2, 3 have standard deviation 1."""
+    low, high = student_interval([1.0, 2.0, 3.0]) or (0.0, 0.0)
+    assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+    assert student_interval([1.0]) is None
+
+
+def scored(name: str, *values: float) -> Score:
+    return Score(name, dict(enumerate(values)), None, None, "final")
+
+
+def test_two_strategies_differ_by_their_paired_differences() -> None:
+    """Seeds that are easy for one are easy for the other: differences .10, .11, .09 are from .075 to .125."""
+    one, other = scored("one", 0.5, 0.7, 0.9), scored("other", 0.4, 0.59, 0.81)
+    assert distinguishable(one, other)
+    assert not distinguishable(one, scored("mixed", 0.4, 0.9, 0.8))
+    assert not distinguishable(scored("one", 0.9), scored("other", 0.1)), "one seed tells nothing"
+
+
+def test_the_best_comes_first_whichever_way_the_metric_points() -> None:
+    low, high = scored("low", 0.1), scored("high", 0.9)
+    assert [each.strategy for each in ranked([low, high], "average_accuracy")] == ["high", "low"]
+    assert [each.strategy for each in ranked([high, low], "forgetting")] == ["low", "high"]
+    assert gap(high, low, "average_accuracy") == pytest.approx(0.8)
+    assert gap(low, high, "forgetting") == pytest.approx(0.8)
+
+
+def test_ladders_go_from_few_data_to_all() -> None:
+    quarter, eighth, sixteenth = ladders(600)
+    assert [size.limit for size in quarter] == [150, 300, None]
+    assert [size.limit for size in eighth] == [75, 300, None]
+    assert [size.limit for size in sixteenth] == [38, 300, None]
+    assert [size.split for size in quarter] == ["dev"] * 3
+    assert ladders(20)[0] == (FULL,), "small data are not halved"
+
+
+def test_the_budget_is_shared_out() -> None:
+    """Naive takes 10 s on all data with test and a tenth of a second a text of the limit in the race."""
+
+    def seconds(size: Size) -> float:
+        return 10.0 if size is FINAL else (size.limit or 600) / 10
+
+    # Three finalists: 10 s * (3 + 1.3 * 3) * 2 seeds = 138 s, of at most 600 s.
+    schedule = make_schedule(ladders(600), seconds, 1000.0, references=3, candidates=30, seeds=2)
+    assert schedule.finalists == 3
+    assert schedule.racing == pytest.approx(862)
+    # The first stage has time for 12 candidates at 1.3 times naive: 15 s * 15.6 = 234 s, of at most 517 s.
+    assert schedule.stages[0].limit == 150
+    # 280 s: 10 s * (3 + 1.3 * 2) * 3 = 168 s is 60 % of it, so two go on, and the race has 112 s: 67 s for its first
+    # stage, in which 12 take 3.8 s each at 38 texts (59 s), 7.5 s at 75 (117 s).
+    schedule = make_schedule(ladders(600), seconds, 280.0, references=3, candidates=30, seeds=3)
+    assert (schedule.finalists, schedule.stages[0].limit) == (2, 38)
+    assert schedule.racing == pytest.approx(112)
+    with pytest.raises(InputError, match="needs about 43s more"):
+        make_schedule(ladders(600), seconds, 42.0, references=3, candidates=30, seeds=3)
+
+
+def test_who_takes_part() -> None:
+    made: Made = {}
+    field = choose_field(TOY, Constraints(keep_data=False), made)
+    assert field.references == ("naive", "joint", "slda")
+    assert "naive" in field.candidates
+    assert "ewc" in field.candidates
+    assert "replay" not in field.candidates
+    assert "replay" in field.shadows["keep_data"]
+    assert "replay+ewc" in field.shadows["keep_data"]
+    assert "alarm" in field.shadows["keep_data"], "its memory is a part of it"
+    assert "wise" in field.shadows["keep_data"], "it keeps dev texts"
+    assert "forbids" in field.excluded["er_ace"]
+    assert "reference" in field.excluded["joint"]
+    free = choose_field(TOY, Constraints(), made)
+    assert not free.shadows
+    assert set(field.candidates) | set(field.shadows["keep_data"]) == set(free.candidates)
+    images = choose_field({"scenario": "digits_seq", "device": "cpu"}, Constraints(), {})
+    assert "lora_per_task" not in images.candidates
+    assert "does not support image tasks" in images.excluded["lora_per_task"]
+
+
+def test_what_is_wrong_with_the_data_is_no_strategys_fault() -> None:
+    with pytest.raises(InputError, match="unknown scenario"):
+        choose_field({**TOY, "scenario": "nowhere"}, Constraints(), {})
+
+
+def test_work_counts_examples(tmp_path: Any) -> None:
+    """Toy: 3 tasks. Training passes count three times; in the race only tasks that have been learned are answered."""
+    options = {**TOY, "epochs": 2, "batch_size": 8, "scenario_args": {"train": 24, "dev": 6, "test": 12}}
+    runner = Runner(options, tmp_path, 100.0, Reporter())
+    assert runner.work(FINAL) == 3 * (3 * 2 * 24) + 4 * (3 * 12)
+    assert runner.work(Size("race", 12, None, "dev")) == 3 * (3 * 2 * 16) + (3 + 2 + 1) * 6
+
+
+@pytest.mark.parametrize("name", ["replay", "agem", "gem", "der", "er_ace", "gdumb", "joint", "cumulative", "alarm"])
+def test_strategies_that_keep_examples_say_so(name: str) -> None:
+    assert make_plan({**TOY, "strategy": name}).strategy.keeps_examples
