@@ -25,7 +25,6 @@ LARGEST_MATRIX, LARGEST_FIGURE, SMALLEST_FIGURE = 13.0, 40.0, 4.0
 LETTERS, SMALLEST_LETTERS, TITLE_LETTERS = 8.0, 5.0, 9.0
 TOP, BOTTOM, BAR, TITLE, GAP = 0.45, 0.45, 0.95, 0.35, 0.25
 LONGEST_LABEL, LONGEST_TITLE = 30, 110
-CAPTION = "rows: label; columns: answer; numbers: examples; framed: right answers"
 INK, PALE_GREY = "#404040", "#C4C4C4"
 
 
@@ -91,7 +90,9 @@ def confusion_figure(errors: RunErrors) -> Figure:
     bar.set_label("share of the label's examples", fontsize=LETTERS)
     bar.ax.tick_params(labelsize=LETTERS)
     figure.text(0.1 / width, 1 - 0.15 / height, title, fontsize=TITLE_LETTERS, va="top")
-    figure.text(0.1 / width, 0.12 / height, CAPTION, fontsize=LETTERS)
+    numbers = "; numbers: examples" if any(frame.cell >= SMALLEST_WITH_NUMBER for frame in frames) else ""
+    caption = f"rows: label; columns: answer; framed: right answers{numbers}"
+    figure.text(0.1 / width, 0.12 / height, caption, fontsize=LETTERS)
     return figure
 
 
@@ -117,7 +118,8 @@ def _joined(errors: RunErrors) -> Panel:
             counts.append([found.get(label, 0) for label in place])
     labels = [label for own in matrices for label in own.labels]
     examples, wrong = (sum(getattr(task, name) for task in errors.tasks) for name in ("examples", "wrong"))
-    title = f"{len(errors.tasks)} task{'s' if len(errors.tasks) > 1 else ''}: {fixed(1 - wrong / examples, 3)} right"
+    name = errors.tasks[0].task if len(errors.tasks) == 1 else f"{len(errors.tasks)} tasks"
+    title = f"{name}: {fixed(1 - wrong / examples, 3)} right"
     label_tasks = [task.task for task in errors.tasks for _ in task.confusion.labels]
     right = [place[label] for label in labels]
     return Panel(title, labels, list(place), counts, right, label_tasks, [task for _, task in columns])

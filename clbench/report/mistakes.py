@@ -9,12 +9,14 @@ from typing import Any
 from clbench.errors import InputError, unknown
 from clbench.report.mistake_records import RunErrors, TaskErrors
 from clbench.report.task_mistakes import (
+    Owner,
     confident_mistakes,
     confusion,
     label_owner,
     label_scores,
     losses,
     other_tasks,
+    tasks_of_labels,
 )
 from clbench.results import Answers, Matrix, Run, read_answers
 
@@ -44,13 +46,17 @@ def find_errors(run: Run, tasks: Sequence[str] = (), after: int | None = None) -
     now = {(after, name) for name in (asked if result["setting"] == "task" else measured)}
     learned = {(position, name) for position, name in enumerate(names, start=1) if name in asked and position < after}
     answers = read_answers(run, now | learned)
+    of_labels = tasks_of_labels(answers)
     return RunErrors(
         run=str(run.folder),
         **{key: result[key] for key in ("scenario", "setting", "strategy", "model", "seed", "limited")},
         split=run.config.get("eval_split", "test"),
         after=after,
         task_names=names,
-        tasks=[_task_errors(name, result, after, answers) for name in asked],
+        tasks=[
+            _task_errors(name, result, after, answers, label_owner(name, result["setting"], of_labels))
+            for name in asked
+        ],
         unmeasured=[] if tasks else [name for name in names if name not in measured],
         notes=[],
     )
@@ -103,12 +109,11 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def _task_errors(
-    task: str, result: Mapping[str, Any], after: int, answers: Mapping[tuple[int, str], Answers]
+    task: str, result: Mapping[str, Any], after: int, answers: Mapping[tuple[int, str], Answers], owner: Owner
 ) -> TaskErrors:
     names, matrix = result["tasks"], result["accuracy_matrix"]
     position = names.index(task)
     now, then = answers[after, task], answers.get((position + 1, task))
-    owner = label_owner(task, result["setting"], answers)
     scores, macro, weighted = label_scores(now)
     return TaskErrors(
         task=task,

@@ -38,7 +38,8 @@ def run_title(errors: RunErrors) -> str:
 
 def answer_name(label: str, answer_task: str | None, task: str) -> str:
     """A label that examples of ``task`` were answered with, and whose it is where it is not its own."""
-    return label if answer_task == task else f"{label} ({'task not known' if answer_task is None else answer_task})"
+    whose = "another task's" if answer_task is None else answer_task
+    return label if answer_task == task else f"{label} ({whose})"
 
 
 def _summary(errors: RunErrors, width: int | None) -> str:

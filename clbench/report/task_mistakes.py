@@ -13,40 +13,44 @@ Owner = Callable[[str], str | None]
 """The task that a label belongs to, in the eyes of one task; None where it is not known."""
 
 
-def label_owner(task: str, setting: str, answers: Mapping[tuple[int, str], Answers]) -> Owner:
-    """Whose each label is that examples of ``task`` are answered with, by the true labels of all tasks.
+def tasks_of_labels(answers: Mapping[tuple[int, str], Answers]) -> dict[str, set[str]]:
+    """The tasks that have test examples of each label."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for (_, task), own in answers.items():
+        for label in set(own.labels):
+            found[label].add(task)
+    return dict(found)
+
+
+def label_owner(task: str, setting: str, tasks: Mapping[str, set[str]]) -> Owner:
+    """Whose each label is that examples of ``task`` are answered with; ``tasks`` has each label's.
 
     Where the task is given all answers are its own labels, and so is a label that it shares with others.
     """
-    owners: dict[str, set[str]] = defaultdict(set)
-    for (_, name), own in answers.items():
-        for label in own.labels:
-            owners[label].add(name)
 
     def owner(label: str) -> str | None:
-        if setting == "task" or task in owners[label]:
+        found = tasks.get(label, set())
+        if setting == "task" or task in found:
             return task
-        return next(iter(owners[label])) if len(owners[label]) == 1 else None
+        return next(iter(found)) if len(found) == 1 else None
 
     return owner
 
 
 def label_scores(answers: Answers) -> tuple[list[LabelScore], Score, Score]:
     """Precision, recall and F1 of each label that has examples, their mean, and their mean weighted by examples."""
+    import numpy as np
     from sklearn.metrics import precision_recall_fscore_support
 
     labels = _own_labels(answers)
-    pair = (answers.labels, answers.predictions)
-    each = precision_recall_fscore_support(*pair, labels=labels, zero_division=0.0)
-    scores = [
-        LabelScore(float(precision), float(recall), float(f1), label, int(count))
-        for label, precision, recall, f1, count in zip(labels, *each, strict=True)
-    ]
-    means = (
-        precision_recall_fscore_support(*pair, labels=labels, average=way, zero_division=0.0)[:3]
-        for way in ("macro", "weighted")
+    *values, counts = precision_recall_fscore_support(
+        answers.labels, answers.predictions, labels=labels, zero_division=0.0
     )
-    macro, weighted = (Score(*map(float, mean)) for mean in means)
+    rows = zip(labels, *(value.tolist() for value in (*values, counts)), strict=True)
+    scores = [LabelScore(precision, recall, f1, label, count) for label, precision, recall, f1, count in rows]
+    macro, weighted = (
+        Score(*(float(np.average(value, weights=weights)) for value in values)) for weights in (None, counts)
+    )
     return scores, macro, weighted
 
 
