@@ -14,7 +14,7 @@ LONGEST_LABEL = 40
 NARROWEST = 40
 MOST_TASKS, MOST_LOSSES, MOST_CONFUSIONS = 3, 5, 10
 TEXT_LINES = 3  # of a text on a terminal
-INDENT = "    "
+INDENT, CUT = "    ", " ..."
 
 
 def render_errors(errors: RunErrors, format: str = "table", width: int | None = None) -> str:
@@ -44,7 +44,7 @@ def answer_name(label: str, answer_task: str | None, task: str) -> str:
 
 def _summary(errors: RunErrors, width: int | None) -> str:
     abroad = any(task.other_tasks for task in errors.tasks)
-    header = ["task", "examples", "wrong", "accuracy\nwhen learned", "accuracy"]
+    header = ["task", "examples", "wrong", "accuracy\nwhen\nlearned", "accuracy"]
     rows = []
     for task in errors.tasks:
         learned = DASH if task.accuracy_when_learned is None else fixed(task.accuracy_when_learned, 3)
@@ -53,7 +53,7 @@ def _summary(errors: RunErrors, width: int | None) -> str:
     notes = [f"note: {note}" for note in errors.notes]
     if errors.unmeasured:
         notes.append(f"note: not measured then: {', '.join(errors.unmeasured)}")
-    table = text_table([*header, "answered with\nanother task's"] if abroad else header, rows)
+    table = text_table([*header, "another\ntask's\nlabel"] if abroad else header, rows)
     lines = [line for note in notes for line in _wrapped(note, width)]
     return "\n".join([*_wrapped(run_title(errors), width), "", table, *lines])
 
@@ -161,7 +161,8 @@ def _wrapped(line: str, width: int | None, indent: str = "", most: int | None = 
             initial_indent=indent,
             subsequent_indent=indent or "  ",
             max_lines=most,
-            placeholder=" ...",
+            placeholder=CUT,
         )
-    pieces = chop_cells(line, room)  # characters of two cells: their languages have no blanks to break at
-    return [f"{indent}{piece}" for piece in pieces[:most]]
+    pieces = chop_cells(line, room - len(CUT))  # characters of two cells: their languages have no blanks to break at
+    lines = [f"{indent}{piece}" for piece in pieces[:most]]
+    return lines if len(lines) == len(pieces) else [*lines[:-1], lines[-1] + CUT]

@@ -93,10 +93,10 @@ def confident_mistakes(answers: Answers, owner: Owner, most: int) -> list[Mistak
     return [Mistake(i, label, answer, owner(answer), confidence, None) for i, label, answer, confidence in rows]
 
 
-def natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts numbers in names by their value: "grade 2" before "grade 10"."""
     parts = re.findall(r"0*([0-9]+)|([^0-9]+)", name)
-    return [(len(digits), digits or text) for digits, text in parts]
+    return [(0, len(digits), digits) if digits else (1, 0, text) for digits, text in parts]
 
 
 def _own_labels(answers: Answers) -> list[str]:
