@@ -91,9 +91,8 @@ def _checked_time(after: int | None, matrix: Matrix, names: Sequence[str], tasks
     if not allowed:
         raise InputError(f"there is no time with predictions{whose}; give fewer tasks")
     if after is not None and after not in allowed:
-        raise InputError(
-            f"--after = {after} is not allowed{whose}; allowed: {_ranges(allowed)} tasks learned (0 is before training)"
-        )
+        before = " (0 is before training)" if 0 in allowed else ""
+        raise InputError(f"--after = {after} is not allowed{whose}; allowed: {_ranges(allowed)} tasks learned{before}")
     return allowed[-1] if after is None else after
 
 
