@@ -176,15 +176,35 @@ def compare(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff")],
+    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|confusion")],
     paths: Paths = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .png, .pdf or .svg file")] = ...,  # type: ignore[assignment]
+    task: Annotated[list[str] | None, typer.Option(help="confusion: only this task; may be repeated")] = None,
+    after: Annotated[int | None, typer.Option(help="confusion: after so many tasks [all]")] = None,
 ) -> int:
-    """Draw finished runs: forgetting curves, accuracy matrices, or forgetting against learning."""
+    """Draw finished runs: forgetting curves, accuracy matrices, forgetting against learning; one run's confusions."""
     from clbench.commands import compare
 
-    compare.plot(kind, paths or [], output)
+    compare.plot(kind, paths or [], output, task or [], after)
     print(output)
+    return 0
+
+
+@app.command()
+def errors(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")],
+    task: Annotated[list[str] | None, typer.Option(help="only this task; may be repeated")] = None,
+    after: Annotated[int | None, typer.Option(help="after so many tasks, 0 before training [all]")] = None,
+    format: Annotated[str, typer.Option(help="table or json")] = "table",
+    wide: Annotated[bool, typer.Option("--wide", help="whole tables and texts, however narrow the terminal")] = False,
+) -> int:
+    """Show what a run got wrong: scores and confusions of each label, what it lost, its most confident mistakes.
+
+    The texts are read again from the run's scenario, whose code is run.
+    """
+    from clbench.commands import errors
+
+    print(errors.page(run, task or [], after, format, wide=wide))
     return 0
 
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from clbench.engine import engine
 from clbench.engine.preparation import prepare
 from clbench.engine.reporter import Reporter
 from clbench.plugins.plan import make_plan
+from clbench.report import mistake_records
 from tests.helpers import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -203,3 +205,21 @@ def test_the_metric_of_the_docs_by_hand(tmp_path: Path, capsys: pytest.CaptureFi
     results = [json.loads(path.read_text(encoding="utf-8")) for path in runs.glob("*/result.json")]
     worst = [min(result["accuracy_matrix"][-1]) for result in results]
     assert (cell["mean"], cell["count"]) == (pytest.approx(sum(worst) / 3), 3)
+
+
+def test_errors_of_the_docs_are_what_the_command_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (arguments,) = [command for command in commands("docs/numbers.md") if command[0] == "errors"]
+    (block,) = [body for body in blocks("docs/numbers.md", "") if body.startswith("== airline")]
+    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path))  # the numbers need no data
+    monkeypatch.chdir(ROOT)
+    assert main(arguments) == 0
+    assert block in capsys.readouterr().out
+
+
+def test_the_docs_name_every_key_of_the_errors() -> None:
+    page = text("docs/numbers.md").partition("## What it gets wrong")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`(\w+)", "\n".join(line for line in page.splitlines() if line.startswith("|"))))
+    records = [cls for cls in vars(mistake_records).values() if isinstance(cls, type)]
+    assert told == {field.name for cls in records for field in fields(cls)}

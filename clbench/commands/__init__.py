@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         compare as compare,
         data as data,
         describe as describe,
+        errors as errors,
         listing as listing,
         metrics as metrics,
         notebook as notebook,

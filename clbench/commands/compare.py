@@ -8,9 +8,9 @@ from pathlib import Path
 
 from clbench import report
 from clbench.commands.terminal import terminal_width
-from clbench.errors import unknown
+from clbench.errors import InputError, unknown
 from clbench.plugins import load_function
-from clbench.results import Run, find_runs
+from clbench.results import Run, find_run, find_runs
 
 
 def table(paths: Sequence[Path], metrics: Sequence[str], sort: str | None, format: str, *, wide: bool = False) -> str:
@@ -24,11 +24,20 @@ def table(paths: Sequence[Path], metrics: Sequence[str], sort: str | None, forma
     )
 
 
-def plot(kind: str, paths: Sequence[Path], output: Path) -> None:
-    """Draw the finished runs in ``paths``; ``kind`` is "curves", "matrix" or "tradeoff"."""
-    kinds = ("curves", "matrix", "tradeoff")
+def plot(kind: str, paths: Sequence[Path], output: Path, tasks: Sequence[str] = (), after: int | None = None) -> None:
+    """Draw the finished runs in ``paths``.
+
+    ``kind`` is "curves", "matrix", "tradeoff", or "confusion" of one run, of its ``tasks`` after ``after`` tasks.
+    """
+    kinds = ("curves", "matrix", "tradeoff", "confusion")
     if kind not in kinds:
         raise unknown("plot", kind, kinds)
+    if kind == "confusion":
+        run = find_run(paths or [Path("results")])
+        report.plot_confusion(report.find_errors(run, tasks, after), output)
+        return
+    if tasks or after is not None:
+        raise InputError(f"--task and --after are for `plot confusion`; `plot {kind}` shows all tasks and times")
     getattr(report, f"plot_{kind}")(_finished(paths), output)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,10 +14,9 @@ from clbench.data import Example, TaskData, encode
 from clbench.learner import Learner
 from clbench.models import LoadedModel, choose_device, load_model, use_onednn
 from clbench.plugins import Plan
-from clbench.rng import generator
 from clbench.scenario import Task
 from clbench.strategy import Stack
-from clbench.tasks import data_hash, label_space, tokenise
+from clbench.tasks import data_hash, label_space, limit_task, tokenise
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         InputError: the model cannot be used.
     """
     config = plan.config
-    tasks = [_limited(task, config) for task in plan.tasks]
+    tasks = [limit_task(task, config.limit, config.seed) for task in plan.tasks]
     labels = label_space(tasks, config.setting)
     loaded = load_model(config, tasks, len(labels.names), choose_device(config.device))
     model, tokenizer, longest = loaded.model, loaded.tokenizer, loaded.longest_text(config.max_length)
@@ -94,25 +93,3 @@ def _token_ids(tasks: Sequence[Task], splits: Sequence[str], loaded: LoadedModel
     ids = tokenise(texts, loaded.tokenizer, max_length)
     loaded.check_tokens(ids)
     return iter(ids)
-
-
-def _limited(task: Task, config: RunConfig) -> Task:
-    """``task`` with at most ``config.limit`` seeded, evenly labelled train and test examples."""
-    if config.limit is None:
-        return task
-    train, test = (
-        split.select(_spread(split["label"][:], config.limit, generator(config.seed, "limit", task.name, name)))
-        for name, split in (("train", task.train), ("test", task.test))
-    )
-    return replace(task, train=train, test=test)
-
-
-def _spread(labels: Sequence[int], limit: int, stream: torch.Generator) -> list[int]:
-    """At most ``limit`` row numbers, dealt out one label after the other."""
-    shuffled = torch.randperm(len(labels), generator=stream).tolist()
-    turn: dict[int, int] = {}
-    turns = []
-    for row in shuffled:
-        turn[labels[row]] = turn.get(labels[row], 0) + 1
-        turns.append((turn[labels[row]], labels[row], row))
-    return sorted(row for _, _, row in sorted(turns)[:limit])

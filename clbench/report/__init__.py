@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from clbench.report.comparison import Comparison as Comparison, compare as compare
     from clbench.report.figures import figures_table as figures_table
     from clbench.report.frames import Runs as Runs, load_runs as load_runs
+    from clbench.report.mistakes import find_errors as find_errors, with_texts as with_texts
+    from clbench.report.mistakes_text import render_errors as render_errors
     from clbench.report.plots import (
+        plot_confusion as plot_confusion,
         plot_curves as plot_curves,
         plot_matrix as plot_matrix,
         plot_tradeoff as plot_tradeoff,

@@ -94,11 +94,11 @@ def _draw_matrix(axis: Axes, series: Series, panel: Panel) -> AxesImage:
 def _write_numbers(axis: Axes, series: Series, image: AxesImage, size: float) -> None:
     for i, row in enumerate(series.mean):
         for j, value in enumerate(row):
-            text, colour = (DASH, "black") if isnan(value) else (f"{value:.2f}", _ink(image.cmap(value)))
+            text, colour = (DASH, "black") if isnan(value) else (f"{value:.2f}", ink(image.cmap(value)))
             axis.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
 
 
-def _ink(background: Sequence[float]) -> str:
+def ink(background: Sequence[float]) -> str:
     """Black or white, whichever has more contrast by WCAG 2 with an RGB colour of fractions."""
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in background[:3]]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

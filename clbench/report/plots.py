@@ -1,4 +1,4 @@
-"""Saves figures of runs: accuracy matrices, learning curves, and what is learned against what is forgotten."""
+"""Saves figures of runs: accuracy matrices, learning curves, what is learned against what is forgotten, confusions."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clbench.errors import InputError
 from clbench.files import write_atomic
+from clbench.report.confusions import confusion_figure
 from clbench.report.curves import curves_figure
 from clbench.report.heatmaps import matrix_figure
+from clbench.report.mistake_records import RunErrors
 from clbench.report.tradeoff import tradeoff_figure
 from clbench.results import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+T = TypeVar("T")
 SUFFIXES = (".png", ".pdf", ".svg")
 DPI = 200
 
@@ -37,6 +40,11 @@ def plot_tradeoff(runs: Sequence[Run], path: str | Path) -> None:
     _draw(tradeoff_figure, runs, _checked(path))
 
 
+def plot_confusion(errors: RunErrors, path: str | Path) -> None:
+    """Save ``confusion_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
+    _draw(confusion_figure, errors, _checked(path))
+
+
 def _checked(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -48,7 +56,7 @@ def _checked(path: str | Path) -> Path:
     return path
 
 
-def _draw(make: Callable[[Sequence[Run]], Figure], runs: Sequence[Run], path: Path) -> None:
+def _draw(make: Callable[[T], Figure], shown: T, path: Path) -> None:
     """Make the figure and write it, with matplotlib's own settings whatever the user's matplotlibrc says."""
     import matplotlib as mpl
 
@@ -59,7 +67,7 @@ def _draw(make: Callable[[Sequence[Run]], Figure], runs: Sequence[Run], path: Pa
     own = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
     with warnings.catch_warnings(), mpl.rc_context({**own, "svg.hashsalt": "clbench", "pdf.fonttype": 42}):
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the picture shows a box in its place
-        make(runs).savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+        make(shown).savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
     try:
         write_atomic(path, buffer.getvalue())
     except OSError as error:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
         compute_metrics as compute_metrics,
         forgetting_matrix as forgetting_matrix,
     )
-    from clbench.results.runs import Run as Run, find_runs as find_runs
+    from clbench.results.predictions import Answers as Answers, read_answers as read_answers
+    from clbench.results.runs import Run as Run, find_run as find_run, find_runs as find_runs
     from clbench.results.schema import COSTS as COSTS
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clbench.errors import InputError, RunError
 from clbench.files import safe_name, write_atomic
 from clbench.results.json_text import parse_json
 from clbench.results.matrix import MAX_BYTES
 from clbench.results.schema import REMEDY, validate_result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PREDICTION_COLUMNS = ("after_task", "task", "index", "label", "prediction", "confidence")
 
@@ -123,10 +126,8 @@ class RunFolder:
             raise ValueError(
                 f"predictions have the columns {', '.join(columns)}; they must be {', '.join(PREDICTION_COLUMNS)}"
             )
-        types = (pa.int32(), pa.string(), pa.int32(), pa.string(), pa.string(), pa.float32())
-        schema = pa.schema(list(zip(PREDICTION_COLUMNS, types, strict=True)))
         buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pydict(dict(columns), schema=schema), buffer, compression="zstd")
+        pq.write_table(pa.Table.from_pydict(dict(columns), schema=prediction_schema()), buffer, compression="zstd")
         content = buffer.getvalue().to_pybytes()
         self._write("predictions.parquet", content)
         return hashlib.sha256(content).hexdigest()
@@ -144,6 +145,13 @@ class RunFolder:
         if not isinstance(config, dict):
             raise InputError(f"{self.path / 'config.json'}: is not a JSON object; delete the folder and run it again")
         return config
+
+    def read_environment(self) -> dict[str, Any]:
+        """The content of environment.json; InputError if it is missing or broken."""
+        environment = _read_json(self.path / "environment.json")
+        if not isinstance(environment, dict):
+            raise InputError(f"{self.path / 'environment.json'}: is not a JSON object; {REMEDY}")
+        return environment
 
     def is_being_overwritten(self) -> bool:
         """Whether an unfinished run of --overwrite lies here, which the same command goes on with."""
@@ -194,6 +202,14 @@ class RunFolder:
             write_atomic(self.path / name, content)
         except OSError as error:
             raise RunError(f"{self.path / name}: cannot be written: {error.strerror}") from error
+
+
+def prediction_schema() -> pa.Schema:
+    """The columns of predictions.parquet and their types."""
+    import pyarrow as pa
+
+    types = (pa.int32(), pa.string(), pa.int32(), pa.string(), pa.string(), pa.float32())
+    return pa.schema(list(zip(PREDICTION_COLUMNS, types, strict=True)))
 
 
 def _open_itself(path: str, flags: int) -> int:

@@ -59,6 +59,22 @@ def find_runs(paths: Sequence[Path | str]) -> tuple[list[Run], list[str]]:
     return runs, [clean(line) for line in skipped]
 
 
+def find_run(paths: Sequence[Path | str]) -> Run:
+    """The one complete run in ``paths``; otherwise as :func:`find_runs`.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    runs, skipped = find_runs(paths)
+    where = ", ".join(map(str, paths))
+    if len(runs) > 1:
+        raise InputError(f"{where} holds {len(runs)} runs; give the folder of one, such as {runs[0].folder}")
+    if not runs:
+        reason = f"; {skipped[0]}" if skipped else ""
+        raise InputError(f"no finished run in {where}{reason}; allowed: a run's folder (`clbench list runs`)")
+    return runs[0]
+
+
 def _run_folders(folder: Path, depth: int, skipped: list[str]) -> Iterator[Path]:
     """Folders with a result.json or a run's config.json, at most ``depth`` levels below; runs are not searched."""
     try:

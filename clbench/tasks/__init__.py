@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from clbench.tasks.content import data_hash as data_hash
     from clbench.tasks.csv_tasks import read_csv_tasks as read_csv_tasks
     from clbench.tasks.labels import label_space as label_space
+    from clbench.tasks.limiting import limit_task as limit_task
     from clbench.tasks.rows import (
         image_dataset as image_dataset,
         task_from_rows as task_from_rows,

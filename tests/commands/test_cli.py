@@ -127,6 +127,7 @@ MISSING = [
     (["resume"], ["RUN"]),
     (["plot", "curves"], ["--output"]),
     (["metrics"], ["FILE"]),
+    (["errors"], ["RUN"]),
 ]
 WRONG = [
     ([*NAIVE, "--epochs", "abc"], ["--epochs", "integer"]),
@@ -183,6 +184,11 @@ PATHS = [
     (["compare", "other"], ["no finished run"]),
     (["list", "runs", "gone"], ["'gone'"]),
     (["plot", "curves", "gone", "-o", "x.png"], ["'gone'"]),
+    (["plot", "confusion", "other", "-o", "x.png"], ["no finished run in other"]),
+    (["plot", "matrix", "other", "-o", "x.png", "--task", "a"], ["--task", "`plot confusion`"]),
+    (["errors", "gone"], ["'gone'"]),
+    (["errors", "other"], ["no finished run in other", "a run's folder"]),
+    (["errors", "letters.csv"], ["'letters.csv'", "result.json"]),
     (["describe", "./gone.py"], ["'./gone.py'", "does not exist"]),
     (["metrics", "gone.csv"], ["gone.csv", "No such file"]),
     (["metrics", "other"], ["other", "folder"]),
@@ -196,7 +202,10 @@ PATHS = [
 ]
 LONG = "/tmp/" + "x" * 5000
 LONG_OR_ODD: list[tuple[list[str], list[str]]] = [
-    *((arguments, ["/xxx"]) for arguments in (["resume", LONG], ["check", LONG], ["metrics", LONG], ["compare", LONG])),
+    *(
+        (arguments, ["/xxx"])
+        for arguments in (["resume", LONG], ["check", LONG], ["metrics", LONG], ["compare", LONG], ["errors", LONG])
+    ),
     ([*NAIVE, "--output-dir", LONG], ["/xxx"]),
     ([*NAIVE, "--config", LONG], ["/xxx"]),
     ([*TOY, "--strategy", f"/{'x' * 1000}.py"], ["/xxx"]),
@@ -239,7 +248,14 @@ def test_the_process_exits_with_2_and_no_traceback(tmp_path: Path) -> None:
 def test_light_commands_import_neither_torch_nor_anything_slow(folder: Path) -> None:
     (folder / "matrix.csv").write_text("0.9,\n0.8,0.7\n")
     commands = [
-        *(["--help"], ["run", "--help"], ["describe", "ewc"], ["describe", "toy"], ["list", "runs", "."]),
+        *(
+            ["--help"],
+            ["run", "--help"],
+            ["errors", "--help"],
+            ["describe", "ewc"],
+            ["describe", "toy"],
+            ["list", "runs", "."],
+        ),
         *(["list", "strategies"], ["list", "scenarios", "--json"], ["list", "models"], ["data", "list"]),
         *(["metrics", "matrix.csv"], ["metrics", "matrix.csv", "--format", "json"], ["compare", "."]),
     ]
@@ -267,7 +283,7 @@ def test_no_command_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert bare == capsys.readouterr()
     assert bare.err == ""
-    for command in ("run", "resume", "compare", "plot", "list", "describe", "metrics", "check", "data"):
+    for command in ("run", "resume", "compare", "plot", "errors", "list", "describe", "metrics", "check", "data"):
         assert f"\n  {command} " in bare.out
 
 

@@ -1,0 +1,79 @@
+"""A run's stored predictions, read back and held against its accuracy matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clbench.errors import InputError
+from clbench.results.folder import PREDICTION_COLUMNS, prediction_schema
+from clbench.results.runs import Run
+from clbench.results.schema import REMEDY
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROUNDING = 1e-6
+
+Cell = tuple[int, str]
+"""After how many tasks, and which task's test set."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One task's test set at one time, in its order: true labels, predicted ones, and their probabilities."""
+
+    labels: tuple[str, ...]
+    predictions: tuple[str, ...]
+    confidences: tuple[float, ...]
+
+
+def read_answers(run: Run, cells: Collection[Cell]) -> dict[Cell, Answers]:
+    """The predictions of ``run`` in those of ``cells`` that were measured.
+
+    Raises:
+        InputError: predictions.parquet is missing or broken, or does not give the accuracies of result.json.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run.folder / "predictions.parquet"
+    names = run.result["tasks"]
+    matrix = run.result["accuracy_matrix"]
+    wanted = [cell for cell in cells if matrix[cell[0]][names.index(cell[1])] is not None]
+    if not wanted:
+        return {}
+    try:
+        filters = [[("after_task", "=", after), ("task", "=", task)] for after, task in wanted]
+        table = pq.read_table(path, columns=list(PREDICTION_COLUMNS), filters=filters).cast(prediction_schema())
+    except (OSError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: cannot be read: {reason}; {REMEDY}") from error
+    if any(column.null_count for column in table.columns):
+        raise InputError(f"{path}: has gaps; {REMEDY}")
+    found = {cell: _in_order(rows, path) for cell, rows in table.to_pandas().groupby(["after_task", "task"])}
+    for after, task in wanted:
+        stated, own = matrix[after][names.index(task)], found.get((after, task))
+        if own is None or abs(_accuracy(own) - stated) > ROUNDING:
+            gives = "none" if own is None else f"{_accuracy(own):.6f}"
+            raise InputError(
+                f"{path}: for {task!r} after {after} tasks result.json says accuracy {stated:.6f}, and this gives "
+                f"{gives}; {REMEDY}"
+            )
+    if any(len({own.labels for (_, task), own in found.items() if task == name}) > 1 for name in names):
+        raise InputError(f"{path}: the test labels of a task differ from time to time; {REMEDY}")
+    return found
+
+
+def _in_order(rows: pd.DataFrame, path: Path) -> Answers:
+    ordered = rows.sort_values("index")
+    if list(ordered["index"]) != list(range(len(ordered))) or not ordered["confidence"].between(0, 1).all():
+        raise InputError(f"{path}: its index does not count from 0, or a confidence is not 0 to 1; {REMEDY}")
+    return Answers(*(tuple(ordered[column].tolist()) for column in ("label", "prediction", "confidence")))
+
+
+def _accuracy(answers: Answers) -> float:
+    pairs = zip(answers.labels, answers.predictions, strict=True)
+    return sum(label == prediction for label, prediction in pairs) / len(answers.labels)
