@@ -1,4 +1,4 @@
-"""What each command does: run, resume, advise, compare, plot, list, describe, metrics, data; and progress."""
+"""What each command does: run, resume, advise, compare, errors, plot, list, describe, metrics, data; and progress."""
 
 from typing import TYPE_CHECKING
 
