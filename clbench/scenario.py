@@ -69,7 +69,7 @@ class Scenario:
     ``settings`` are those it allows, the default first; ``refusals`` says why another cannot be had. ``defaults`` are
     training defaults that hold when the user gives none. ``sources`` names what `clbench data pull` fetches for it.
     The constructor's keywords, typed and with defaults, are what ``--scenario-arg`` sets; ``seed`` decides which
-    examples are drawn.
+    examples are drawn. ``notes`` is what a person should know of the data as a whole; a run says it before it trains.
     """
 
     kind: ClassVar[str] = "text"
@@ -77,6 +77,7 @@ class Scenario:
     refusals: ClassVar[dict[str, str]] = {}
     defaults: ClassVar[dict[str, Any]] = {}
     sources: ClassVar[tuple[str, ...]] = ()
+    notes: tuple[str, ...] = ()
 
     def __init__(self, *, seed: int = 0, setting: str = "") -> None:
         setting = setting or self.settings[0]

@@ -1,0 +1,150 @@
+"""Reads delimited text whose encoding, separator and quoting nobody told: what had to be guessed is said.
+
+A reading is taken only where every row has as many cells as the header. pandas fills short rows and moves long ones
+without a word, so the rows are read with Python's csv, strictly.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clbench.errors import InputError
+from clbench.tasks.columns import Table
+from clbench.tasks.tables import any_length
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# How quotes inside cells are written, the standard first.
+QUOTINGS: dict[str, dict[str, Any]] = {
+    "": {"doublequote": True},
+    "backslashes before quotes": {"doublequote": False, "escapechar": "\\"},
+    "quotes as characters like others": {"quoting": csv.QUOTE_NONE},
+}
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+def read_delimited(content: bytes, name: str, separator: str = ",") -> Table:
+    """The rows of a CSV or TSV file.
+
+    Args:
+        content: of the file.
+        name: of the file, for error lines.
+        separator: what its suffix promises.
+
+    Raises:
+        InputError: no reading gives every row as many cells as the header, or there is no row.
+    """
+    text, encoding, guesses = decode(content, name)
+    order = [separator, *(other for other in SEPARATORS if other != separator)]
+    for quoting, dialect in QUOTINGS.items():
+        for candidate in order:
+            rows = _consistent(text, candidate, dialect)
+            if rows is None or (quoting and _has_quoted_cells(rows)):
+                continue
+            if candidate != separator:
+                guesses.append(f"its cells are separated by {SEPARATORS[candidate]}")
+            if quoting:
+                guesses.append(f"its quotes read as {quoting}")
+            return _table(name, rows, f"{encoding}, separated by {SEPARATORS[candidate]}", guesses)
+    raise _fault(text, order, name)
+
+
+def decode(content: bytes, name: str) -> tuple[str, str, list[str]]:
+    """A file's text, its encoding, and what of it had to be guessed.
+
+    Raises:
+        InputError: it holds NUL characters, as binary files and UTF-16 without its mark do.
+    """
+    marked = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
+    guesses = []
+    try:
+        text, encoding = content.decode(marked or "utf-8"), (marked or "utf-8").removesuffix("-sig")
+    except UnicodeDecodeError as error:
+        if marked:
+            raise InputError(f"cannot read {name}: it begins as {marked}, but is not; save it as UTF-8") from error
+        encoding = "cp1252"
+        text = content.decode(encoding, errors="replace")
+        line = content[: error.start].count(b"\n") + 1
+        shown = text.splitlines()[line - 1][:60] if len(text.splitlines()) >= line else ""
+        guesses.append(f"it is not UTF-8: read as Windows-1252, where line {line} says {shown!r}")
+    if (place := text.find("\0")) >= 0:
+        line = text[:place].count("\n") + 1
+        raise InputError(f"cannot read {name}: line {line} holds a NUL character; save the file as plain UTF-8 text")
+    return text, encoding.upper(), guesses
+
+
+def _parse(text: str, separator: str, dialect: Mapping[str, Any]) -> Iterator[tuple[int, list[str]]]:
+    """Each row with content: the line in which it begins, and its stripped cells; csv.Error where a quote is wrong."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True, **dialect)
+    while True:
+        begins = reader.line_num + 1
+        with any_length():
+            cells = next(reader, None)
+        if cells is None:
+            return
+        stripped = [cell.strip() for cell in cells]
+        if any(stripped):
+            yield begins, stripped
+
+
+def _consistent(text: str, separator: str, dialect: Mapping[str, Any]) -> list[tuple[int, list[str]]] | None:
+    """The rows, where all have as many cells as the first, two or more; otherwise None."""
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for line, cells in _parse(text, separator, dialect):
+            if len(cells) < 2 or (rows and len(cells) != len(rows[0][1])):
+                return None
+            rows.append((line, cells))
+    except csv.Error:
+        return None
+    return rows or None
+
+
+def _has_quoted_cells(rows: list[tuple[int, list[str]]]) -> bool:
+    """Whether a cell still stands in quotes, so that they cannot be characters like others."""
+    return any(len(cell) > 1 and cell[0] == cell[-1] == '"' for _, cells in rows for cell in cells)
+
+
+def _table(name: str, rows: list[tuple[int, list[str]]], facts: str, guesses: list[str]) -> Table:
+    header = [cell or f"column {number}" for number, cell in enumerate(rows[0][1], start=1)]
+    twice = [column for column in header if header.count(column) > 1]
+    if twice:
+        raise InputError(f"{name} has {header.count(twice[0])} columns {twice[0]!r}; give each a name of its own")
+    if len(rows) < 2:
+        raise InputError(f"{name} has a header but no rows")
+    columns = {column: [cells[place] for _, cells in rows[1:]] for place, column in enumerate(header)}
+    return Table(name, columns, [line for line, _ in rows[1:]], "line", facts, tuple(guesses))
+
+
+def _fault(text: str, order: list[str], name: str) -> InputError:
+    """What is wrong with the file, read with the separator that gives its header most columns."""
+    if not text.strip():
+        return InputError(f"{name} is empty; allowed: a header and rows")
+    first = text.lstrip().splitlines()[0]
+    separator = max(order, key=first.count)
+    if separator not in first:
+        return InputError(
+            f"{name}: its first line has no separator; allowed: a header of two or more columns, separated by commas, "
+            "semicolons, tabs or bars"
+        )
+    begins = 1
+    try:
+        width = 0
+        for line, cells in _parse(text, separator, QUOTINGS[""]):
+            begins = line + 1
+            if width and len(cells) != width:
+                return InputError(
+                    f"{name}, line {line}: {len(cells)} cells, but the header has {width}; a cell with a {separator!r} "
+                    "in it needs double quotes around it, and each row as many cells"
+                )
+            width = len(cells)
+    except csv.Error as error:
+        open_quote = "unexpected end" in str(error)
+        fault = "a quote that is opened never closes" if open_quote else f"a quote is out of place ({error})"
+        return InputError(
+            f"{name}, line {begins} or below: {fault}; a cell with quotes in it stands in double quotes, each of its own "
+            "written twice"
+        )
+    return InputError(f"{name} cannot be read as a table")
