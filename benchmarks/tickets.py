@@ -2,8 +2,8 @@
 
     python3 benchmarks/tickets.py tickets.csv [--rows 200] [--seed 0]
 
-Three products, each with four categories in the ratio 20 : 10 : 4 : 1; "other" means something else in each. The rows are
-the same for the same arguments. Some repeat another, some lack their text or category, one text has two categories.
+Three products, each with four categories in the ratio 20 : 10 : 4 : 1; "other" means something else in each. The rows
+are the same for the same arguments. Some repeat another, some lack their text or category, one text has two categories.
 """
 
 from __future__ import annotations
@@ -38,8 +38,17 @@ MESSAGES: dict[str, dict[str, tuple[str, ...]]] = {
         "other": ("does it save power {}?", "can I hang it on a wall {}?", "how long is the warranty {}?"),
     },
 }
-WHERE = ("since monday", "every evening", "at home", "at work", "after the update", "on holiday", "again", "for my mother")
-ENDS = ("", "!", " 😡", " 🙏🙏", ' They told me "wait", so I wait.', "\nOrder {number}\nThanks", " (ticket {number})", ", please")
+WHERE = ("since monday", "every evening", "at home", "at work", "after the update", "on holiday", "again", "for my son")
+ENDS = (
+    "",
+    "!",
+    " 😡",
+    " 🙏🙏",
+    ' You told me "wait", so I wait',
+    "\nOrder {number}\nThanks",
+    " ({number})",
+    ", please",
+)
 
 
 def tickets(rows: int = 200, seed: int = 0) -> list[tuple[str, ...]]:

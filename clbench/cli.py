@@ -56,8 +56,8 @@ def run(
     scenario: Annotated[
         str | None,
         typer.Option(
-            help="name of a scenario, a .py file, or your data: a .csv, .tsv, .jsonl, .json or .parquet file, a folder, "
-            "hub:OWNER/NAME",
+            help="name of a scenario, a .py file, or your data: a file (.csv, .tsv, .jsonl, .json, .parquet), a folder "
+            "or hub:OWNER/NAME",
             autocompletion=complete_scenario,
         ),
     ] = None,
@@ -189,11 +189,14 @@ def describe(
     Of your data: tasks, sizes, labels, lengths, what is wrong with them, and what `run` would do.
     """
     from clbench.commands import describe
-    from clbench.commands.planning import key_values
 
+    arguments = {}
+    if scenario_arg:
+        from clbench.commands import planning  # not without need: it takes torch
+
+        arguments = planning.key_values(scenario_arg)
     options = {"setting": setting, "model": model, "max_length": max_length}
-    given = {key: value for key, value in options.items() if value is not None}
-    print(describe.page(name, key_values(scenario_arg or []), given))
+    print(describe.page(name, arguments, {key: value for key, value in options.items() if value is not None}))
     return 0
 
 

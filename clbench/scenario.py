@@ -69,7 +69,7 @@ class Scenario:
     ``settings`` are those it allows, the default first; ``refusals`` says why another cannot be had. ``defaults`` are
     training defaults that hold when the user gives none. ``sources`` names what `clbench data pull` fetches for it.
     The constructor's keywords, typed and with defaults, are what ``--scenario-arg`` sets; ``seed`` decides which
-    examples are drawn. ``notes`` is what a person should know of the data as a whole; a run says it before it trains.
+    examples are drawn.
     """
 
     kind: ClassVar[str] = "text"
@@ -77,7 +77,6 @@ class Scenario:
     refusals: ClassVar[dict[str, str]] = {}
     defaults: ClassVar[dict[str, Any]] = {}
     sources: ClassVar[tuple[str, ...]] = ()
-    notes: tuple[str, ...] = ()
 
     def __init__(self, *, seed: int = 0, setting: str = "") -> None:
         setting = setting or self.settings[0]
@@ -88,6 +87,10 @@ class Scenario:
             raise unknown("setting", setting, self.settings)
         self.seed = seed
         self.setting = setting
+
+    def notes(self) -> tuple[str, ...]:
+        """Lines on what a person should know of the data as a whole; a run says them before it trains."""
+        return ()
 
     def tasks(self) -> list[Task]:
         """The tasks in the order of training; the same for the same arguments, whatever the strategy."""

@@ -93,7 +93,7 @@ def _quantiles(lengths: Sequence[int]) -> str:
 
 
 def _setting_lines(scenario: type[OwnData], setting: str) -> list[str]:
-    proposed, *others = scenario.settings
+    proposed = scenario.settings[0]
     chosen = "as the data propose" if setting == proposed else f"as asked for; the data propose {proposed}"
     lines = [f"setting: {setting}, {chosen}: {scenario.examined.reason}"]
     also = [other for other in scenario.settings if other != setting]

@@ -30,7 +30,7 @@ def load(kind: str, name: str, arguments: Mapping[str, Any] | None = None) -> ty
         arguments: of a scenario that is a person's data, which are read with them.
     """
     if is_own_data(kind, name):
-        return data_scenario(name, construct(OwnData, name, dict(arguments or {})))
+        return data_scenario(name, construct(OwnData, name, dict(arguments or {})).wanted)
     if kind == "strategy" and is_foreign(name):
         module, member = module_of(name)
         return typing.cast(type[Any], module.load(member))

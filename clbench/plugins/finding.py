@@ -1,7 +1,7 @@
 """Finds scenarios and strategies: built-in files, entry points, a user's own .py file or data, other libraries'.
 
-A file is a plug-in: its stem is the name. A person's data are a scenario as they are (``clbench.tasks.own_data``). A dotted name whose first part is another library is that library's strategy
-(``clbench.integrations``).
+A file is a plug-in: its stem is the name. A dotted name whose first part is another library is that library's strategy
+(``clbench.integrations``). A person's data are a scenario as they are (``clbench.tasks.own_data``).
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from clbench.scenario import Scenario, Task
 from clbench.strategy import Stack, Strategy, check_own_labels, check_stack
 from clbench.tasks import check_tasks, data_hash, label_space, short_name
 
-
 # In place of a plug-in's hash: what tells data from others is their contents, whatever file they stand in.
 OWN_DATA = "own data"
 
@@ -162,7 +161,7 @@ def _make_tasks(name: str, scenario: type[Scenario], config: RunConfig, seed: in
         built = construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
         tasks = check_tasks(built.tasks(), config.setting)
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
-        made.tasks[key] = MadeTasks(tasks, digest.hexdigest(), tuple(built.notes))
+        made.tasks[key] = MadeTasks(tasks, digest.hexdigest(), built.notes())
     return made.tasks[key]
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from clbench.tasks.checks import check_tasks as check_tasks
     from clbench.tasks.content import data_hash as data_hash
     from clbench.tasks.csv_tasks import read_csv_tasks as read_csv_tasks
-    from clbench.tasks.data_rows import Problem as Problem, Row as Row
+    from clbench.tasks.data_rows import Row as Row
     from clbench.tasks.data_sources import (
         is_data as is_data,
         place_of as place_of,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         short_name as short_name,
     )
     from clbench.tasks.labels import label_space as label_space
-    from clbench.tasks.own_data import Examined as Examined, OwnData as OwnData, data_scenario as data_scenario
+    from clbench.tasks.own_data import OwnData as OwnData, data_scenario as data_scenario
     from clbench.tasks.rows import (
         image_dataset as image_dataset,
         task_from_rows as task_from_rows,

@@ -1,19 +1,14 @@
-"""The rows of a person's data, and what is wrong with them: counted, left out, or a reason to stop."""
+"""The rows of a person's data, in an order that no layout of the same rows changes."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from clbench.errors import unknown
-from clbench.tasks.apart import some_names
 from clbench.tasks.columns import Table, column_texts
 from clbench.tasks.csv_tasks import SPLITS
 from clbench.tasks.roles import Roles
-from clbench.tasks.rows import FEWEST_TEXTS
-from clbench.tasks.splits import same_text, words_only
 
 # Stands between a text and its pair: models read both as one text.
 BETWEEN = " || "
@@ -31,27 +26,6 @@ class Row(NamedTuple):
     time: str
     table: int
     place: int
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong with some rows.
-
-    Attributes:
-        what: a clause that begins with how many they are.
-        stops: whether a run stops here; otherwise they are left out, where ``done`` says so.
-        done: what becomes of them.
-    """
-
-    what: str
-    stops: bool = False
-    done: str = "left out"
-
-    def __str__(self) -> str:
-        return f"{self.what}: {'a run stops here' if self.stops else self.done}"
-
-
-Found = tuple[list[Row], list[Problem]]
 
 
 def make_rows(tables: Sequence[Table], roles: Roles) -> list[Row]:
@@ -80,115 +54,6 @@ def make_rows(tables: Sequence[Table], roles: Roles) -> list[Row]:
     return sorted(rows, key=lambda row: -RANK[row.split])
 
 
-def drop_incomplete(rows: Sequence[Row], fields: Iterable[str], where: Callable[[Iterable[Row]], str]) -> Found:
-    """Rows whose cells are all there, and a problem for each field that is empty somewhere."""
-    problems, left = [], list(rows)
-    for field in fields:
-        empty = [row for row in left if not getattr(row, field)]
-        left = [row for row in left if getattr(row, field)]
-        if empty:
-            problems.append(Problem(f"{_count(empty, 'row')} without a {field} ({where(empty)})"))
-    return left, problems
-
-
-def drop_repeated(scopes: Iterable[Sequence[Row]], where: Callable[[Iterable[Row]], str]) -> Found:
-    """The rows of each scope with every text once; a text with two labels not at all.
-
-    Of a text in several splits test keeps it, else dev.
-    """
-    kept: list[Row] = []
-    repeated: list[Row] = []
-    leaking: list[Row] = []
-    doubtful: list[Row] = []
-    for scope in scopes:
-        groups: dict[str, list[Row]] = {}
-        for row in scope:
-            groups.setdefault(same_text(row.text), []).append(row)
-        for own in groups.values():
-            first = min(own, key=lambda row: RANK[row.split])
-            if len({row.label for row in own}) > 1:
-                doubtful += own
-                continue
-            kept.append(first)
-            for row in own:
-                if row is not first:
-                    (repeated if row.split == first.split else leaking).append(row)
-    problems = []
-    if repeated:
-        problems.append(Problem(f"{_count(repeated, 'row')} that repeat another's text and label ({where(repeated)})"))
-    if leaking:
-        what = f"{_count(leaking, 'text')} of train or dev that stand in dev or test, too ({where(leaking)})"
-        problems.append(Problem(what, done="left out of train, or of dev"))
-    if doubtful:
-        problems.append(Problem(f"{_count(doubtful, 'row')} of texts with two labels ({where(doubtful)})"))
-    order = {(row.table, row.place): number for number, row in enumerate(_flat(scopes))}
-    return sorted(kept, key=lambda row: order[row.table, row.place]), problems
-
-
-def drop_rare(tasks: dict[str, list[Row]], *, stops: bool) -> tuple[dict[str, list[Row]], list[Problem]]:
-    """The tasks without the labels that have too few texts to stand in every split."""
-    rare = {}
-    official = any(row.split for row in _flat(tasks.values()))
-    for name, rows in tasks.items():
-        by_label: dict[str, list[Row]] = {}
-        for row in rows:
-            by_label.setdefault(row.label, []).append(row)
-        for label, own in by_label.items():
-            if official:
-                lacking = [s for s in ("train", "test") if all(row.split != s for row in own)]
-                if lacking:
-                    rare[name, label] = f"{label!r}{_of(name)} (none in {' nor '.join(lacking)})"
-            elif len(own) < FEWEST_TEXTS:
-                rare[name, label] = f"{label!r}{_of(name)} ({len(own)})"
-    if not rare:
-        return tasks, []
-    rows = sum((row.task, row.label) in rare for row in _flat(tasks.values()))
-    need = "a text in train and in test" if official else f"{FEWEST_TEXTS} texts"
-    noun = "labels have" if len(rare) > 1 else "label has"
-    what = f"{len(rare)} {noun} fewer than {need}, {_told(list(rare.values()))}"
-    left = {name: [row for row in own if (name, row.label) not in rare] for name, own in tasks.items()}
-    problem = Problem(what, stops, f"left out with {rows} rows")
-    return {name: own for name, own in left.items() if own}, [problem]
-
-
-def drop_single(tasks: dict[str, list[Row]], *, stops: bool) -> tuple[dict[str, list[Row]], list[Problem]]:
-    """The tasks without those that have one label, where every answer would be right."""
-    single = [name for name, rows in tasks.items() if len({row.label for row in rows}) == 1]
-    if not single:
-        return tasks, []
-    noun = "tasks have" if len(single) > 1 else "task has"
-    what = f"{len(single)} {noun} one label, so that every answer is right in setting 'task': {some_names(single)}"
-    rows = sum(len(tasks[name]) for name in single)
-    problem = Problem(what, stops, f"left out with {rows} rows")
-    return {name: own for name, own in tasks.items() if name not in single}, [problem]
-
-
-def spelled_alike(what: str, names: Iterable[str]) -> list[Problem]:
-    """A problem where names differ in case, blanks or the form of their characters only."""
-    first: dict[str, str] = {}
-    pairs = []
-    for name in names:
-        other = first.setdefault(same_text(unicodedata.normalize("NFKC", name)), name)
-        if other != name:
-            pairs.append(f"{other!r} and {name!r}")
-    if not pairs:
-        return []
-    return [Problem(f"{_count(pairs, what)} differ from another in case or blanks only, {_told(pairs)}", stops=True)]
-
-
-def suspected(rows: Iterable[Row]) -> list[Problem]:
-    """A problem for texts that differ from another in punctuation only: they may be one, in train and in test."""
-    seen: set[tuple[str, str]] = set()
-    count = 0
-    for row in rows:
-        key = row.task, words_only(row.text)
-        count += key in seen
-        seen.add(key)
-    if not count:
-        return []
-    return [Problem(f"{count} texts differ from another in punctuation only, suspected duplicates", done="kept")]
-
-
 def places_told(tables: Sequence[Table]) -> Callable[[Iterable[Row]], str]:
     """A function that says where rows stand."""
 
@@ -207,20 +72,3 @@ def places_told(tables: Sequence[Table]) -> Callable[[Iterable[Row]], str]:
 def with_task(rows: Iterable[Row], task: str) -> list[Row]:
     """The rows, of that task."""
     return [row._replace(task=task) for row in rows]
-
-
-def _flat(groups: Iterable[Sequence[Row]]) -> list[Row]:
-    return [row for group in groups for row in group]
-
-
-def _of(task: str) -> str:
-    return f" of {task!r}" if task else ""
-
-
-def _count(items: Sequence[object], noun: str) -> str:
-    return f"{len(items)} {noun if len(items) == 1 else noun + 's'}"
-
-
-def _told(names: Sequence[str]) -> str:
-    more = len(names) - PLACES_TOLD
-    return f"{', '.join(names[:PLACES_TOLD])}{f' and {more} more' if more > 0 else ''}"

@@ -75,7 +75,9 @@ def read_source(source: str) -> tuple[list[Table], list[str]]:
         files = sorted((f for f in path.iterdir() if f.suffix.lower() in READERS and f.is_file()), key=_natural)
         files = [file for file in files if not file.name.startswith(".")]
         if not files:
-            raise InputError(f"the folder {source} holds no data; allowed: files in {', '.join(READERS)}, or a data set")
+            raise InputError(
+                f"the folder {source} holds no data; allowed: files in {', '.join(READERS)}, or a data set"
+            )
         names = [PART.sub("", file.stem) for file in files]
         found = _named([(name, _read_file(file)) for name, file in zip(names, files, strict=True)], source)
     if _state(path) != before:
@@ -86,6 +88,9 @@ def read_source(source: str) -> tuple[list[Table], list[str]]:
 def _named(tables: Sequence[tuple[str, Table]], source: str) -> tuple[list[Table], list[str]]:
     """The tables with what their names say: splits where one is called train, otherwise tasks."""
     names = list(dict.fromkeys(name for name, _ in tables))
+    whole = [name for name, table in tables if not PART.search(Path(table.name).stem)]
+    if twice := [name for name in names if whole.count(name) > 1]:
+        raise InputError(f"{source} has two files called {twice[0]}; allowed: one file a split or a task")
     splits = {name: SPLITS[name.casefold()] for name in names if name.casefold() in SPLITS}
     if "train" in splits.values() or len(splits) == len(names):
         if len(names) == 1:
@@ -93,8 +98,8 @@ def _named(tables: Sequence[tuple[str, Table]], source: str) -> tuple[list[Table
         missing = [split for split in ("train", "test") if split not in splits.values()]
         if missing:
             raise InputError(
-                f"{source} has {' and '.join(names)} but nothing called {missing[0]}; allowed: train, dev and test, train "
-                "and test, or one table, from which the splits are drawn"
+                f"{source} has {' and '.join(names)} but nothing called {missing[0]}; allowed: train, dev and test, "
+                "train and test, or one table, from which the splits are drawn"
             )
         if len(set(splits.values())) < len(splits):
             raise InputError(f"{source} has two tables of one split: {', '.join(splits)}; allowed: one of each")
@@ -102,9 +107,6 @@ def _named(tables: Sequence[tuple[str, Table]], source: str) -> tuple[list[Table
         return [replace(table, split=splits[name]) for name, table in tables if name in splits], unread
     if len(names) == 1:
         return [table for _, table in tables], []
-    twice = next((n for n in names if sum(n == own and "-of-" not in t.name for own, t in tables) > 1), None)
-    if twice:
-        raise InputError(f"{source} has two files called {twice}; allowed: one file a task")
     return [replace(table, task=name) for name, table in tables], []
 
 
@@ -166,9 +168,7 @@ def _loaded(source: str, load: Callable[[Any], Any]) -> Any:
         raise InputError(f"{source} cannot be loaded with datasets: {type(error).__name__}: {reason}") from error
 
 
-def _tables(
-    data: datasets.Dataset | Mapping[str, datasets.Dataset], name: str, facts: str
-) -> list[tuple[str, Table]]:
+def _tables(data: datasets.Dataset | Mapping[str, datasets.Dataset], name: str, facts: str) -> list[tuple[str, Table]]:
     if not isinstance(data, Mapping):
         return [(name, from_dataset(data, name, facts))]
     return [(split, from_dataset(own, f"{name}/{split}", facts)) for split, own in data.items()]

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Literal
 
 from clbench.errors import InputError
 from clbench.tasks.columns import Table
 from clbench.tasks.tables import any_length
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-# How quotes inside cells are written, the standard first.
-QUOTINGS: dict[str, dict[str, Any]] = {
-    "": {"doublequote": True},
-    "backslashes before quotes": {"doublequote": False, "escapechar": "\\"},
-    "quotes as characters like others": {"quoting": csv.QUOTE_NONE},
-}
+Lines = list[tuple[int, list[str]]]
+"""The line in which each row begins, and its cells."""
+Quoting = Literal[0, 3]
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -38,16 +35,11 @@ def read_delimited(content: bytes, name: str, separator: str = ",") -> Table:
     """
     text, encoding, guesses = decode(content, name)
     order = [separator, *(other for other in SEPARATORS if other != separator)]
-    for quoting, dialect in QUOTINGS.items():
-        for candidate in order:
-            rows = _consistent(text, candidate, dialect)
-            if rows is None or (quoting and _has_quoted_cells(rows)):
-                continue
+    for candidate, (rows, quoting) in ((sep, _rows(text, sep)) for sep in order):
+        if rows is not None:
             if candidate != separator:
                 guesses.append(f"its cells are separated by {SEPARATORS[candidate]}")
-            if quoting:
-                guesses.append(f"its quotes read as {quoting}")
-            return _table(name, rows, f"{encoding}, separated by {SEPARATORS[candidate]}", guesses)
+            return _table(name, rows, f"{encoding}, separated by {SEPARATORS[candidate]}", [*guesses, *quoting])
     raise _fault(text, order, name)
 
 
@@ -75,9 +67,36 @@ def decode(content: bytes, name: str) -> tuple[str, str, list[str]]:
     return text, encoding.upper(), guesses
 
 
-def _parse(text: str, separator: str, dialect: Mapping[str, Any]) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: str, separator: str) -> tuple[Lines | None, list[str]]:
+    """The rows with what had to be guessed of their quotes; None where not all have as many cells."""
+    if (rows := _consistent(text, separator)) is not None:
+        return rows, []
+    if '\\"' in text and (rows := _consistent(text.replace('\\"', '""'), separator)) is not None:
+        return rows, ["a backslash stands before each quote inside a cell"]
+    # Many programs write tabs and never quote; in other files a cell that begins with a quote promises its end.
+    if separator == "\t" and (rows := _consistent(text, separator, csv.QUOTE_NONE)) is not None:
+        quoted = any(len(cell) > 1 and cell[0] == cell[-1] == '"' for _, cells in rows for cell in cells)
+        return (None, []) if quoted else (rows, ["its quotes are characters like others"])
+    return None, []
+
+
+def _consistent(text: str, separator: str, quoting: Quoting = csv.QUOTE_MINIMAL) -> Lines | None:
+    """The rows, where all have as many cells as the first, two or more; otherwise None."""
+    rows: Lines = []
+    try:
+        for line, cells in _parse(text, separator, quoting):
+            if len(cells) < 2 or (rows and len(cells) != len(rows[0][1])):
+                return None
+            rows.append((line, cells))
+    except csv.Error:
+        return None
+    return rows or None
+
+
+def _parse(text: str, separator: str, quoting: Quoting = csv.QUOTE_MINIMAL) -> Iterator[tuple[int, list[str]]]:
     """Each row with content: the line in which it begins, and its stripped cells; csv.Error where a quote is wrong."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True, **dialect)
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True, quoting=quoting)
     while True:
         begins = reader.line_num + 1
         with any_length():
@@ -89,25 +108,7 @@ def _parse(text: str, separator: str, dialect: Mapping[str, Any]) -> Iterator[tu
             yield begins, stripped
 
 
-def _consistent(text: str, separator: str, dialect: Mapping[str, Any]) -> list[tuple[int, list[str]]] | None:
-    """The rows, where all have as many cells as the first, two or more; otherwise None."""
-    rows: list[tuple[int, list[str]]] = []
-    try:
-        for line, cells in _parse(text, separator, dialect):
-            if len(cells) < 2 or (rows and len(cells) != len(rows[0][1])):
-                return None
-            rows.append((line, cells))
-    except csv.Error:
-        return None
-    return rows or None
-
-
-def _has_quoted_cells(rows: list[tuple[int, list[str]]]) -> bool:
-    """Whether a cell still stands in quotes, so that they cannot be characters like others."""
-    return any(len(cell) > 1 and cell[0] == cell[-1] == '"' for _, cells in rows for cell in cells)
-
-
-def _table(name: str, rows: list[tuple[int, list[str]]], facts: str, guesses: list[str]) -> Table:
+def _table(name: str, rows: Lines, facts: str, guesses: list[str]) -> Table:
     header = [cell or f"column {number}" for number, cell in enumerate(rows[0][1], start=1)]
     twice = [column for column in header if header.count(column) > 1]
     if twice:
@@ -132,7 +133,7 @@ def _fault(text: str, order: list[str], name: str) -> InputError:
     begins = 1
     try:
         width = 0
-        for line, cells in _parse(text, separator, QUOTINGS[""]):
+        for line, cells in _parse(text, separator):
             begins = line + 1
             if width and len(cells) != width:
                 return InputError(
@@ -144,7 +145,7 @@ def _fault(text: str, order: list[str], name: str) -> InputError:
         open_quote = "unexpected end" in str(error)
         fault = "a quote that is opened never closes" if open_quote else f"a quote is out of place ({error})"
         return InputError(
-            f"{name}, line {begins} or below: {fault}; a cell with quotes in it stands in double quotes, each of its own "
-            "written twice"
+            f"{name}, line {begins} or below: {fault}; a cell with quotes in it stands in double quotes, each of "
+            "its own written twice"
         )
     return InputError(f"{name} cannot be read as a table")

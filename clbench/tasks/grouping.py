@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clbench.errors import InputError, unknown
@@ -13,21 +14,30 @@ from clbench.tasks.data_rows import Row, with_task
 if TYPE_CHECKING:
     import pandas
 
-WAYS = ("label", "time", "file")
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person says of the data; see `OwnData`."""
+
+    columns: Mapping[str, str | None]
+    by: str | None
+    labels_per_task: int | None
+    tasks: int | None
+    order: tuple[str, ...]
+    dev: float
+    on_problem: str | None
 
 
-def check_ways(
-    source: str, tables: Sequence[Table], *, task: str | None, time: str | None, split: str | None, by: str | None,
-    labels_per_task: int | None, tasks: int | None,
-) -> str:  # fmt: skip
+def check_ways(source: str, tables: Sequence[Table], wanted: Wanted) -> str:
     """How the tasks are made: "column", "label", "time" or "file".
 
     Raises:
         InputError: arguments that do not fit together or the data.
     """
-    if by and by not in WAYS:
-        raise unknown("value of by", by, WAYS)
-    for name, value, way in (("labels_per_task", labels_per_task, "label"), ("tasks", tasks, "time"), ("time", time, "time")):
+    by, task, split = wanted.by, wanted.columns["task"], wanted.columns["split"]
+    labels_per_task, tasks = wanted.labels_per_task, wanted.tasks
+    needs = {"labels_per_task": (labels_per_task, "label"), "tasks": (tasks, "time")}
+    for name, (value, way) in {**needs, "time": (wanted.columns["time"], "time")}.items():
         if value is not None and by != way:
             raise InputError(f"{name}={value} is for by={way}; give --scenario-arg by={way}, or leave {name} out")
     if by == "label" and (labels_per_task is None or labels_per_task < 1):
@@ -36,6 +46,8 @@ def check_ways(
         raise InputError(f"tasks={tasks} is not allowed; by=time needs a number of 2 or more")
     if by and task:
         raise InputError(f"task={task} and by={by} both say what a task is; give one of them")
+    if by == "time" and wanted.order:
+        raise InputError("order and by=time both say what comes first; leave order out")
     if split and any(table.split for table in tables):
         raise InputError(f"split={split}, but the files of {source} are its splits; leave split out")
     if by == "file" and not any(table.task for table in tables):
@@ -81,8 +93,7 @@ def _moments(rows: Sequence[Row], where: Callable[[Iterable[Row]], str]) -> list
         pass
     cells = pandas.Series([row.time for row in rows])
     found = pandas.to_datetime(cells, utc=True, format="ISO8601", errors="coerce")
-    if found.isna().any():
-        found = _read_loosely(cells)
+    found = found.fillna(_read_loosely(cells[found.isna()]))
     if found.isna().any():
         row = rows[int(found.isna().to_numpy().argmax())]
         raise InputError(f"{where([row])}: the time {row.time!r} cannot be read; allowed: 2026-01-31, or a number")
@@ -102,9 +113,7 @@ def _read_loosely(cells: pandas.Series[Any]) -> pandas.Series[Any]:
     return month
 
 
-def deal_labels(
-    rows: Sequence[Row], labels_per_task: int, order: Sequence[str], seed: int
-) -> dict[str, list[Row]]:
+def deal_labels(rows: Sequence[Row], labels_per_task: int, order: Sequence[str], seed: int) -> dict[str, list[Row]]:
     """So many labels a task, in ``order`` or as the seed draws them; a task is called after its labels."""
     labels = sorted({row.label for row in rows})
     turn = in_order(labels, order, "label") if order else random.Random(f"{seed}/labels").sample(labels, len(labels))

@@ -60,7 +60,7 @@ def find_roles(
         if column:
             _check_there(tables, source, column, f"{role}={column}")
             columns[role], how[role] = column, "given"
-    first, second = next((pair for pair in map(lambda p: _pair(p, names), PAIRS) if all(pair)), ("", ""))
+    first, second = next((pair for pair in (_pair(p, names) for p in PAIRS) if all(pair)), ("", ""))
     for role in (*needed, *also):
         if given.get(role) is None:
             guess = _by_name(role, [name for name in names if name not in columns.values()])
