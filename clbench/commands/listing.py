@@ -39,7 +39,7 @@ def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
         if what == "strategies":
             rows += [{"name": name, "summary": summary} for name, summary in plugins.foreign_summaries().items()]
         if what == "scenarios":
-            rows += [{"name": "FILE, FOLDER or hub:OWNER/NAME", "summary": OWN_DATA}]
+            rows += [{"name": "FILE|FOLDER|hub:ID", "summary": OWN_DATA}]
         return "\n".join(_sentences([(clean(row["name"]), clean(row["summary"])) for row in rows], terminal_width()))
     return _run_table(rows, terminal_width())
 

@@ -86,6 +86,8 @@ def examine(source: str, wanted: Wanted) -> Examined:
     left, repeated = drop_repeated(scopes, where)
     tasks, rare = drop_rare(group(left), stops=wanted.on_problem != "drop")
     problems += [*repeated, *rare]
+    if not tasks:
+        raise InputError(f"{source}: no row is left; {'; '.join(problem.what for problem in problems)}")
     if wanted.on_problem == "stop":
         problems = [replace(problem, stops=True) for problem in problems]
     problems += suspected(left)

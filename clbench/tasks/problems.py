@@ -104,7 +104,7 @@ def drop_rare(tasks: dict[str, list[Row]], *, stops: bool) -> tuple[dict[str, li
     noun = "labels have" if len(rare) > 1 else "label has"
     what = f"{len(rare)} {noun} fewer than {need}, {_told(list(rare.values()))}"
     left = {name: [row for row in own if (name, row.label) not in rare] for name, own in tasks.items()}
-    problem = Problem(what, stops, f"left out with {count} rows")
+    problem = Problem(what, stops, f"left out with {_number(count, 'row')}")
     return {name: own for name, own in left.items() if own}, [problem]
 
 
@@ -116,7 +116,7 @@ def drop_single(tasks: dict[str, list[Row]], *, stops: bool) -> tuple[dict[str, 
     noun = "tasks have" if len(single) > 1 else "task has"
     what = f"{len(single)} {noun} one label, so that every answer is right in setting 'task': {some_names(single)}"
     rows = sum(len(tasks[name]) for name in single)
-    problem = Problem(what, stops, f"left out with {rows} rows")
+    problem = Problem(what, stops, f"left out with {_number(rows, 'row')}")
     return {name: own for name, own in tasks.items() if name not in single}, [problem]
 
 
@@ -144,8 +144,7 @@ def suspected(rows: Iterable[Row]) -> list[Problem]:
         seen.add(key)
     if not count:
         return []
-    plural = "s" if count > 1 else ""
-    return [Problem(f"{count} text{plural} like another but for punctuation, suspected to repeat it", done="kept")]
+    return [Problem(f"{_number(count, 'text')} like another but for punctuation, suspected to repeat it", done="kept")]
 
 
 def _flat(groups: Iterable[Sequence[Row]]) -> list[Row]:
@@ -157,7 +156,11 @@ def _of(task: str) -> str:
 
 
 def _count(items: Sequence[object], noun: str) -> str:
-    return f"{len(items)} {noun if len(items) == 1 else noun + 's'}"
+    return _number(len(items), noun)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun if count == 1 else noun + 's'}"
 
 
 def _told(names: Sequence[str]) -> str:

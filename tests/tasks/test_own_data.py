@@ -107,7 +107,7 @@ OTHERS: dict[str, Callable[[Frame, Path], Path]] = {
 
 def plan_of(path: Path | str, output: Path, **options: Any) -> Plan:
     given = {"scenario": str(path), "strategy": "naive", "model": "tiny", "device": "cpu", "output_dir": str(output)}
-    return make_plan({**given, "scenario_args": TASK, "epochs": 6, "batch_size": 8, "lr": 5e-3, **options})
+    return make_plan({**given, "scenario_args": TASK, "epochs": 6, "limit": 16, "lr": 5e-3, **options})
 
 
 @pytest.fixture(scope="module")
