@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -159,6 +160,7 @@ def _hub_id(source: str) -> tuple[str, str | None]:
 def _loaded(source: str, load: Callable[[Any], Any]) -> Any:
     import datasets
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what came of them is told
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from clbench.errors import InputError
 from clbench.tasks.apart import some_names
 from clbench.tasks.columns import Table
-from clbench.tasks.data_rows import Row, make_rows, places_told
+from clbench.tasks.data_rows import Row, make_rows, places_told, with_task
 from clbench.tasks.data_sources import read_source, told_name
 from clbench.tasks.grouping import Wanted, check_ways, cut_by_time, group, in_order
 from clbench.tasks.problems import (
@@ -69,20 +70,7 @@ def examine(source: str, wanted: Wanted) -> Examined:
     left, problems = drop_incomplete(rows, fields, where)
     problems += spelled_alike("task", dict.fromkeys(row.task for row in left))
     problems += spelled_alike("label", dict.fromkeys(row.label for row in left))
-    told: list[str] = []
-    if way == "label":
-        scopes: list[Sequence[Row]] = [[row._replace(task="") for row in left]]
-    elif way == "time":
-        assert wanted.tasks is not None
-        cut, told = cut_by_time(left, wanted.tasks, where)
-        scopes = list(cut.values())
-    else:
-        grouped = group(left)
-        if wanted.order:
-            chosen = in_order(list(grouped), wanted.order, "task")
-            told = [f"task {name!r} is left out: order does not name it" for name in grouped if name not in chosen]
-            grouped = {name: grouped[name] for name in chosen}
-        scopes = list(grouped.values())
+    scopes, told = _scopes(left, way, wanted, where)
     left, repeated = drop_repeated(scopes, where)
     tasks, rare = drop_rare(group(left), stops=wanted.on_problem != "drop")
     problems += [*repeated, *rare]
@@ -94,6 +82,27 @@ def examine(source: str, wanted: Wanted) -> Examined:
     settings, reason, refusals = propose(tasks, way, wanted)
     facts = (*_facts(source, tables, roles, len(rows), tasks, wanted), *unread, *told)
     return Examined(source, tables, roles, len(rows), tasks, tuple(problems), facts, settings, reason, refusals)
+
+
+def _scopes(
+    rows: Sequence[Row], way: str, wanted: Wanted, where: Callable[[Iterable[Row]], str]
+) -> tuple[list[list[Row]], list[str]]:
+    """The rows within each of which a text stands once, task by task, and lines on how they were chosen.
+
+    Where labels are dealt out to tasks that is all rows: a text of two labels would be right for one task only.
+    """
+    if way == "label":
+        return [with_task(rows, "")], []
+    if way == "time":
+        assert wanted.tasks is not None
+        cut, told = cut_by_time(rows, wanted.tasks, where)
+        return list(cut.values()), told
+    grouped = group(rows)
+    if not wanted.order:
+        return list(grouped.values()), []
+    chosen = in_order(list(grouped), wanted.order, "task")
+    told = [f"task {name!r} is left out: order does not name it" for name in grouped if name not in chosen]
+    return [grouped[name] for name in chosen], told
 
 
 def propose(tasks: Tasks, way: str, wanted: Wanted) -> tuple[tuple[str, ...], str, dict[str, str]]:
@@ -137,6 +146,7 @@ def _facts(
     yield f"columns: {roles}{f'; not used: {some_names(unused)}' if unused else ''}"
     if any(table.task for table in tables) and "task" not in roles.columns and not wanted.by:
         yield "a task is a file, called as the file is"
-    splits = {row.split for own in tasks.values() for row in own}
-    if "train" in splits and "dev" not in splits:
-        yield f"there is no dev split: {wanted.dev:.0%} of train are drawn for it"
+    lacking = [name for name, own in tasks.items() if {row.split for row in own} in ({"train"}, {"train", "test"})]
+    if lacking:
+        of = "" if len(lacking) == len(tasks) else f" of {some_names(lacking)}"
+        yield f"there is no dev split{of}: {wanted.dev:.0%} of train are drawn for it"

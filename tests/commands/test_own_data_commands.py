@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from clbench import sources
 from clbench.cli import complete_scenario, main
-from clbench.commands import data
 from clbench.commands.describe import page
 from clbench.errors import InputError
 
@@ -60,7 +60,9 @@ def test_a_page_tells_why_a_run_would_not_start(tmp_path: Path, capsys: pytest.C
     assert main(["describe", str(path)]) == 0
     told = capsys.readouterr().out
     assert "- 1 label has fewer than 3 texts, 'rare' of 'fax' (1): a run stops here" in told
-    assert f"a run would not start: {path}: 1 label has fewer than 3 texts, 'rare' of 'fax' (1); mend the data, or" in told
+    assert (
+        f"a run would not start: {path}: 1 label has fewer than 3 texts, 'rare' of 'fax' (1); mend the data, or" in told
+    )
     assert "lengths in words: half up to 3, 95 % up to 3, the longest 3" in told
     assert main(["describe", str(path), "--scenario-arg", "on_problem=drop", "--model", "tiny"]) == 0
     told = capsys.readouterr().out
@@ -96,7 +98,7 @@ def test_what_is_pulled_for_data_is_the_default_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pulled: list[str] = []
-    monkeypatch.setattr(data.sources, "pull", pulled.extend)
+    monkeypatch.setattr(sources, "pull", pulled.extend)
     assert main(["data", "pull", str(table(tmp_path))]) == 0
     assert pulled == ["minilm"]
     assert main(["data", "pull", str(tmp_path / "nosuch.csv")]) == 2

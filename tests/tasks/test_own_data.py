@@ -448,6 +448,11 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], str]] = {
         {"by": "label", "labels_per_task": 1, "order": "x,zz"},
         "unknown label in order: 'zz'; did you mean 'z'",
     ),
+    "no row left": (
+        lambda f: table(f, "a||x", "b|y|"),
+        {},
+        r"t.csv: no row is left; 1 row without a text \(line 2\); 1 row without a label \(line 3\)",
+    ),
     "one task": (
         lambda f: table(f, *plenty("a", "x", "y")),
         {},
