@@ -14,11 +14,14 @@ from typing import Literal
 from clbench.errors import InputError
 from clbench.tasks.columns import Table
 from clbench.tasks.tables import any_length
+from clbench.text import shorten
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 Lines = list[tuple[int, list[str]]]
 """The line in which each row begins, and its cells."""
 Quoting = Literal[0, 3]
+LINE = 60  # characters of a line that is shown
+NAMES = {"utf-8-sig": "UTF-8", "cp1252": "Windows-1252"}
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -47,24 +50,30 @@ def decode(content: bytes, name: str) -> tuple[str, str, list[str]]:
     """A file's text, its encoding, and what of it had to be guessed.
 
     Raises:
-        InputError: it holds NUL characters, as binary files and UTF-16 without its mark do.
+        InputError: it is no text in UTF-8 or Windows-1252, or holds NUL characters, as UTF-16 without its mark does.
     """
-    marked = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
+    marked = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "")
     guesses = []
+    encoding = marked or "utf-8"
     try:
-        text, encoding = content.decode(marked or "utf-8"), (marked or "utf-8").removesuffix("-sig")
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        if marked:
-            raise InputError(f"cannot read {name}: it begins as {marked}, but is not; save it as UTF-8") from error
-        encoding = "cp1252"
-        text = content.decode(encoding, errors="replace")
         line = content[: error.start].count(b"\n") + 1
-        shown = text.splitlines()[line - 1][:60] if len(text.splitlines()) >= line else ""
+        encoding = "cp1252"
+        try:
+            text = "" if marked else content.decode(encoding)
+        except UnicodeDecodeError:
+            text = ""
+        if not text:
+            raise InputError(
+                f"cannot read {name}: line {line} is no {(marked or 'utf-8').upper()}; save it as UTF-8"
+            ) from error
+        shown = shorten(text.split("\n")[line - 1].strip(), LINE)
         guesses.append(f"it is not UTF-8: read as Windows-1252, where line {line} says {shown!r}")
     if (place := text.find("\0")) >= 0:
         line = text[:place].count("\n") + 1
         raise InputError(f"cannot read {name}: line {line} holds a NUL character; save the file as plain UTF-8 text")
-    return text, encoding.upper(), guesses
+    return text, NAMES.get(encoding, encoding.upper()), guesses
 
 
 def _rows(text: str, separator: str) -> tuple[Lines | None, list[str]]:

@@ -413,6 +413,12 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], str]] = {
         "line 2 or below: a quote is out of place",
     ),
     "a column twice": (lambda f: write(f, "text,label,text\na,b,c\n"), {}, "t.csv has 2 columns 'text'; give each"),
+    "bytes of no encoding": (
+        lambda f: write(f, b"task,text\na,\x81\xe9\n"),
+        {},
+        "line 2 is no UTF-8; save the file as UTF",
+    ),
+    "UTF-16 that breaks off": (lambda f: write(f, b"\xff\xfea\0\n"), {}, "line 1 is no UTF-8; save the file as UTF-8"),
     "a NUL": (lambda f: write(f, b"task,text,label\na,\0,c\n"), {}, "t.csv: line 2 holds a NUL character"),
     "JSON that is none": (lambda f: write(f, '{"a": 1}\n{"a"', "t.jsonl"), {}, "t.jsonl, line 2: no JSON"),
     "a line that is no object": (lambda f: write(f, "{}\n[1]\n", "t.jsonl"), {}, "t.jsonl, line 2: a list; allowed"),
