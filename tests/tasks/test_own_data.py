@@ -216,6 +216,20 @@ def test_a_text_of_test_is_left_out_of_train(tmp_path: Path) -> None:
     assert "x of a, test 1" not in [*train, *scenario.tasks()[0].dev["text"]]
 
 
+def test_the_tasks_come_in_the_order_of_train_whatever_file_is_read_first(tmp_path: Path) -> None:
+    """`test.csv` is read before `train.csv`; a table may have them in any order."""
+    parts = {
+        "test": [*plenty("b", "x", "y"), *plenty("a", "x", "y")],
+        "train": [line.replace("number", "train") for line in [*plenty("a", "x", "y"), *plenty("b", "x", "y")]],
+    }
+    for split, lines in parts.items():
+        table(tmp_path, *lines, name=f"{split}.csv")
+    assert list(scenario_of(tmp_path).rows()) == ["a", "b"]
+    lines = [f"{line}|{split}" for split, own in parts.items() for line in own]
+    together = table(tmp_path.parent, *lines, header="task|text|label|split", name=f"{tmp_path.name}.csv")
+    assert list(scenario_of(together).rows()) == ["a", "b"]
+
+
 def test_rare_labels_and_tasks_of_one_label_stop_a_run_or_are_dropped(tmp_path: Path) -> None:
     lines = [*GOOD, *plenty("c", "x"), "a|only one|rare", "b|one|few", "b|two|few"]
     path = table(tmp_path, *lines)
@@ -416,9 +430,9 @@ BAD: dict[str, tuple[Callable[[Path], Path | str], dict[str, Any], str]] = {
     "bytes of no encoding": (
         lambda f: write(f, b"task,text\na,\x81\xe9\n"),
         {},
-        "line 2 is no UTF-8; save the file as UTF",
+        "line 2 is no UTF-8; save the file as",
     ),
-    "UTF-16 that breaks off": (lambda f: write(f, b"\xff\xfea\0\n"), {}, "line 1 is no UTF-8; save the file as UTF-8"),
+    "UTF-16 that breaks off": (lambda f: write(f, b"\xff\xfea\0\n"), {}, "line 1 is no UTF-16; save the file"),
     "a NUL": (lambda f: write(f, b"task,text,label\na,\0,c\n"), {}, "t.csv: line 2 holds a NUL character"),
     "JSON that is none": (lambda f: write(f, '{"a": 1}\n{"a"', "t.jsonl"), {}, "t.jsonl, line 2: no JSON"),
     "a line that is no object": (lambda f: write(f, "{}\n[1]\n", "t.jsonl"), {}, "t.jsonl, line 2: a list; allowed"),
