@@ -140,10 +140,10 @@ def test_your_own_data_as_printed(
 
 
 def without_numbers(printed: str) -> list[list[str]]:
-    """The words of each line but numbers, units, hashes and the marks of columns' widths."""
-    plain = re.sub(
-        r"\*|minilm-s0-\w+|tiny-s0-\w+|comparison-\w+|minilm|tiny|-?\d[\d.,]*|[KMG]iB|\bB\b|–|-{2,}", " ", printed
-    )
+    """The words of each line but numbers, units, names of files, marks of columns, and that there were warnings."""
+    quiet = re.sub(r", \d+ warnings?", "", printed)
+    names = r"(minilm|tiny)-s0-\w+|comparison-\w+|minilm|tiny"
+    plain = re.sub(rf"{names}|-?\d[\d.,]*|[KMG]iB|\bB\b|–|-{{2,}}|\*", " ", quiet)
     return [line.split() for line in plain.splitlines()]
 
 

@@ -138,7 +138,7 @@ def test_one_set_of_rows_is_one_scenario_however_it_is_stored(
 def test_the_matrix_of_those_rows_is_one_that_moves(expected: tuple[Plan, dict[str, Any]]) -> None:
     """Otherwise equal matrices would say nothing."""
     plan, result = expected
-    assert [task.name for task in plan.tasks] == ["shop", "router", "app"]
+    assert [task.name for task in plan.tasks] == ["app", "shop", "router"]
     assert len({value for row in result["accuracy_matrix"] for value in row}) > 6
 
 
@@ -287,7 +287,9 @@ def test_labels_are_dealt_out_by_the_seed_or_in_order(tmp_path: Path) -> None:
     assert all(len(task.train) == 4 for task in tasks)  # of 8, two for dev and two for test
 
 
-@pytest.mark.parametrize("spell", [str, "2026-01-{:0>2}".format, "2026-01-{:0>2}T07:00:00+02:00".format])
+@pytest.mark.parametrize(
+    "spell", [str, "2026-01-{:0>2}".format, "2026-01-{:0>2}T07:00:00+02:00".format, "{} January 2026".format]
+)
 def test_tasks_by_time_are_equal_chunks_in_order(spell: Callable[[int], str], tmp_path: Path) -> None:
     lines = [f"text {day} of {label}|{label}|{spell(day)}" for label in "xy" for day in (9, 3, 12, 5, 7, 1, 11, 2)]
     path = table(tmp_path, *lines, header="text|label|created")
