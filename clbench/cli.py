@@ -27,15 +27,20 @@ ScenarioArguments = Annotated[
 Paths = Annotated[list[Path] | None, typer.Argument(metavar="[PATH ...]", help="results or run folders [results]")]
 
 
-def complete_scenario(incomplete: str) -> list[str]:
-    """What ``incomplete`` may become: a built-in plug-in's name, or a path."""
+def complete_scenario(incomplete: str, kinds: tuple[str, ...] = ("scenario",)) -> list[str]:
+    """What ``incomplete`` may become: the name of a plug-in of these kinds, or a path."""
     from glob import escape, glob
 
     from clbench import plugins
 
-    names = [name for kind in plugins.KINDS for name in plugins.available(kind) if name.startswith(incomplete)]
+    names = [name for kind in kinds for name in plugins.available(kind) if name.startswith(incomplete)]
     paths = sorted(glob(f"{escape(os.path.expanduser(incomplete))}*"))
     return names + [path + os.sep if os.path.isdir(path) else path for path in paths]
+
+
+def complete_plugin(incomplete: str) -> list[str]:
+    """What ``incomplete`` may become: the name of a scenario or strategy, or a path."""
+    return complete_scenario(incomplete, ("scenario", "strategy"))
 
 
 @app.callback(invoke_without_command=True)
@@ -178,7 +183,7 @@ def list_(
 
 @app.command()
 def describe(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE|DATA", autocompletion=complete_scenario)],
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE|DATA", autocompletion=complete_plugin)],
     scenario_arg: ScenarioArguments = None,
     setting: Annotated[str | None, typer.Option(help="of data: task, domain or class")] = None,
     model: Annotated[str | None, typer.Option(help="of data: whose tokens are counted")] = None,
@@ -214,7 +219,7 @@ def metrics(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE|DATA", autocompletion=complete_scenario)],
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE|DATA", autocompletion=complete_plugin)],
     scenario_arg: ScenarioArguments = None,
 ) -> int:
     """Check that a scenario or strategy does what clbench relies on: resumes exactly, leaks no test data, and so on."""

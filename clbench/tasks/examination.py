@@ -92,7 +92,10 @@ def _scopes(
     Where labels are dealt out to tasks that is all rows: a text of two labels would be right for one task only.
     """
     if way == "label":
-        return [with_task(rows, "")], []
+        labels = sorted({row.label for row in rows})
+        chosen = in_order(labels, wanted.order, "label") if wanted.order else labels
+        told = [f"label {label!r} is left out: order does not name it" for label in labels if label not in chosen]
+        return [with_task([row for row in rows if row.label in chosen], "")], told
     if way == "time":
         assert wanted.tasks is not None
         cut, told = cut_by_time(rows, wanted.tasks, where)

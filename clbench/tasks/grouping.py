@@ -116,12 +116,13 @@ def _read_loosely(cells: pandas.Series[Any]) -> pandas.Series[Any]:
 def deal_labels(rows: Sequence[Row], labels_per_task: int, order: Sequence[str], seed: int) -> dict[str, list[Row]]:
     """So many labels a task, in ``order`` or as the seed draws them; a task is called after its labels."""
     labels = sorted({row.label for row in rows})
-    turn = in_order(labels, order, "label") if order else random.Random(f"{seed}/labels").sample(labels, len(labels))
-    tasks = {}
-    for start in range(0, len(turn), labels_per_task):
-        own = turn[start : start + labels_per_task]
-        name = "/".join(own)
-        tasks[name] = with_task([row for row in rows if row.label in own], name)
+    drawn = random.Random(f"{seed}/labels").sample(labels, len(labels))
+    turn = [label for label in order if label in labels] if order else drawn
+    parts = [turn[start : start + labels_per_task] for start in range(0, len(turn), labels_per_task)]
+    task_of = {label: "/".join(part) for part in parts for label in part}
+    tasks: dict[str, list[Row]] = {name: [] for name in task_of.values()}
+    for row in rows:
+        tasks[task_of[row.label]].append(row._replace(task=task_of[row.label]))
     return tasks
 
 

@@ -17,6 +17,7 @@ from clbench.tasks.rows import task_from_rows, task_from_splits
 # Ways out where a run stops at problems; on_problem=stop asks for clean data.
 DROP = ", or say --scenario-arg on_problem=drop to leave them out"
 CLEAN = ", or leave on_problem=stop out"
+SPLITS = ("train", "dev", "test", "")  # of rows; none where they are drawn
 
 
 class OwnData(Scenario):
@@ -104,14 +105,11 @@ class OwnData(Scenario):
 
     def _task(self, name: str, rows: Sequence[Row]) -> Task:
         shared = self.setting == "domain"
-        pairs = {split: [(row.text, row.label) for row in rows if row.split == split] for split in _SPLITS}
+        pairs = {split: [(row.text, row.label) for row in rows if row.split == split] for split in SPLITS}
         if pairs[""]:
             return task_from_rows(name, pairs[""], self.seed, dev=self.wanted.dev, test=self.test, shared_labels=shared)
         dev = pairs["dev"] or self.wanted.dev
         return task_from_splits(name, pairs["train"], pairs["test"], self.seed, dev=dev, shared_labels=shared)
-
-
-_SPLITS = ("train", "dev", "test", "")
 
 
 def data_scenario(source: str, wanted: Wanted) -> type[OwnData]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 from clbench.tasks.apart import some_names
@@ -100,9 +100,8 @@ def drop_rare(tasks: dict[str, list[Row]], *, stops: bool) -> tuple[dict[str, li
     if not rare:
         return tasks, []
     count = sum((row.task, row.label) in rare for row in _flat(tasks.values()))
-    need = "a text in train and in test" if official else f"{FEWEST_TEXTS} texts"
-    noun = "labels have" if len(rare) > 1 else "label has"
-    what = f"{len(rare)} {noun} fewer than {need}, {_told(list(rare.values()))}"
+    need = "without a text in train or in test" if official else f"with fewer than {FEWEST_TEXTS} texts"
+    what = f"{_count(rare, 'label')} {need}, {_told(list(rare.values()))}"
     left = {name: [row for row in own if (name, row.label) not in rare] for name, own in tasks.items()}
     problem = Problem(what, stops, f"left out with {_number(count, 'row')}")
     return {name: own for name, own in left.items() if own}, [problem]
@@ -113,8 +112,7 @@ def drop_single(tasks: dict[str, list[Row]], *, stops: bool) -> tuple[dict[str, 
     single = [name for name, rows in tasks.items() if len({row.label for row in rows}) == 1]
     if not single:
         return tasks, []
-    noun = "tasks have" if len(single) > 1 else "task has"
-    what = f"{len(single)} {noun} one label, so that every answer is right in setting 'task': {some_names(single)}"
+    what = f"{_count(single, 'task')} of one label, where every answer is right in setting 'task': {some_names(single)}"
     rows = sum(len(tasks[name]) for name in single)
     problem = Problem(what, stops, f"left out with {_number(rows, 'row')}")
     return {name: own for name, own in tasks.items() if name not in single}, [problem]
@@ -155,7 +153,7 @@ def _of(task: str) -> str:
     return f" of {task!r}" if task else ""
 
 
-def _count(items: Sequence[object], noun: str) -> str:
+def _count(items: Sized, noun: str) -> str:
     return _number(len(items), noun)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clbench import sources
-from clbench.cli import complete_scenario, main
+from clbench.cli import complete_plugin, complete_scenario, main
 from clbench.commands.describe import page
 from clbench.errors import InputError
 
@@ -59,10 +59,11 @@ def test_a_page_tells_why_a_run_would_not_start(tmp_path: Path, capsys: pytest.C
     path = table(tmp_path, "fax,alone,rare")
     assert main(["describe", str(path)]) == 0
     told = capsys.readouterr().out
-    assert "- 1 label has fewer than 3 texts, 'rare' of 'fax' (1): a run stops here" in told
-    assert (
-        f"a run would not start: {path}: 1 label has fewer than 3 texts, 'rare' of 'fax' (1); mend the data, or" in told
+    assert "- 1 label with fewer than 3 texts, 'rare' of 'fax' (1): a run stops here" in told
+    reason = (
+        "1 label with fewer than 3 texts, 'rare' of 'fax' (1); mend the data, or say --scenario-arg on_problem=drop"
     )
+    assert f"a run would not start: {path}: {reason}" in told
     assert "lengths in words: half up to 3, 95 % up to 3, the longest 3" in told
     assert main(["describe", str(path), "--scenario-arg", "on_problem=drop", "--model", "tiny"]) == 0
     told = capsys.readouterr().out
@@ -128,3 +129,5 @@ def test_names_and_paths_are_completed(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     assert complete_scenario("t") == ["text_seq", "toy", "t.csv", f"tables{os.sep}"]
     assert complete_scenario("./t.") == ["./t.csv"]
+    assert complete_plugin("nai") == ["naive"]
+    assert complete_scenario("nai") == []

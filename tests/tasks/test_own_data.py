@@ -236,13 +236,13 @@ def test_rare_labels_and_tasks_of_one_label_stop_a_run_or_are_dropped(tmp_path: 
     with pytest.raises(InputError) as caught:
         scenario_of(path, setting="task").tasks()
     line = str(caught.value)
-    assert "2 labels have fewer than 3 texts, 'rare' of 'a' (1), 'few' of 'b' (2)" in line
-    assert "1 task has one label, so that every answer is right in setting 'task': 'c'" in line
+    assert "2 labels with fewer than 3 texts, 'rare' of 'a' (1), 'few' of 'b' (2)" in line
+    assert "1 task of one label, where every answer is right in setting 'task': 'c'" in line
     assert "say --scenario-arg on_problem=drop to leave them out" in line
     dropped = scenario_of(path, setting="task", on_problem="drop")
     assert problems(dropped)[-2:] == [
-        "2 labels have fewer than 3 texts, 'rare' of 'a' (1), 'few' of 'b' (2): left out with 3 rows",
-        "1 task has one label, so that every answer is right in setting 'task': 'c': left out with 4 rows",
+        "2 labels with fewer than 3 texts, 'rare' of 'a' (1), 'few' of 'b' (2): left out with 3 rows",
+        "1 task of one label, where every answer is right in setting 'task': 'c': left out with 4 rows",
     ]
     assert [(task.name, task.labels) for task in dropped.tasks()] == [("a", ("x", "y")), ("b", ("x", "z"))]
 
@@ -282,7 +282,9 @@ def test_labels_are_dealt_out_by_the_seed_or_in_order(tmp_path: Path) -> None:
     orders = {tuple(scenario_of(path, seed=seed, **arguments).rows()) for seed in range(6)}
     assert len(orders) > 3
     assert scenario_of(path, seed=1, **arguments).rows() == scenario_of(path, seed=1, **arguments).rows()
-    tasks = scenario_of(path, order="z,x,y,w", **arguments).tasks()
+    ordered = scenario_of(path, order="z,x,y,w", **arguments)
+    assert "label 'v' is left out: order does not name it" in ordered.notes()
+    tasks = ordered.tasks()
     assert [(task.name, task.labels) for task in tasks] == [("z/x", ("x", "z")), ("y/w", ("w", "y"))]
     assert all(len(task.train) == 4 for task in tasks)  # of 8, two for dev and two for test
 
