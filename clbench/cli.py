@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,17 @@ ScenarioArguments = Annotated[
 Paths = Annotated[list[Path] | None, typer.Argument(metavar="[PATH ...]", help="results or run folders [results]")]
 
 
-def complete_scenario(incomplete: str, kinds: tuple[str, ...] = ("scenario",)) -> list[str]:
-    """What ``incomplete`` may become: the name of a plug-in of these kinds, or a path."""
+def complete_scenario(incomplete: str) -> list[str]:
+    """What ``incomplete`` may become: a scenario's name, or a path."""
+    return _completed(incomplete, ("scenario",))
+
+
+def complete_plugin(incomplete: str) -> list[str]:
+    """What ``incomplete`` may become: the name of a scenario or strategy, or a path."""
+    return _completed(incomplete, ("scenario", "strategy"))
+
+
+def _completed(incomplete: str, kinds: Sequence[str]) -> list[str]:
     from glob import escape, glob
 
     from clbench import plugins
@@ -36,11 +46,6 @@ def complete_scenario(incomplete: str, kinds: tuple[str, ...] = ("scenario",)) -
     names = [name for kind in kinds for name in plugins.available(kind) if name.startswith(incomplete)]
     paths = sorted(glob(f"{escape(os.path.expanduser(incomplete))}*"))
     return names + [path + os.sep if os.path.isdir(path) else path for path in paths]
-
-
-def complete_plugin(incomplete: str) -> list[str]:
-    """What ``incomplete`` may become: the name of a scenario or strategy, or a path."""
-    return complete_scenario(incomplete, ("scenario", "strategy"))
 
 
 @app.callback(invoke_without_command=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from clbench import sources
 from clbench.cli import complete_plugin, complete_scenario, main
 from clbench.commands.describe import page
 from clbench.errors import InputError
+from tests.helpers import ROOT
 
 # Two tasks of two labels; the words of a text are its number of tokens less two for the model tiny.
 ROWS = [f"{task},{label} {task} {n},{label}" for task in ("fax", "web") for label in ("bad", "good") for n in range(8)]
@@ -60,9 +63,7 @@ def test_a_page_tells_why_a_run_would_not_start(tmp_path: Path, capsys: pytest.C
     assert main(["describe", str(path)]) == 0
     told = capsys.readouterr().out
     assert "- 1 label with fewer than 3 texts, 'rare' of 'fax' (1): a run stops here" in told
-    reason = (
-        "1 label with fewer than 3 texts, 'rare' of 'fax' (1); mend the data, or say --scenario-arg on_problem=drop"
-    )
+    reason = "1 label with fewer than 3 texts, 'rare' of 'fax' (1); mend the data, or say --scenario-arg"
     assert f"a run would not start: {path}: {reason}" in told
     assert "lengths in words: half up to 3, 95 % up to 3, the longest 3" in told
     assert main(["describe", str(path), "--scenario-arg", "on_problem=drop", "--model", "tiny"]) == 0
@@ -131,3 +132,17 @@ def test_names_and_paths_are_completed(tmp_path: Path, monkeypatch: pytest.Monke
     assert complete_scenario("./t.") == ["./t.csv"]
     assert complete_plugin("nai") == ["naive"]
     assert complete_scenario("nai") == []
+
+
+def test_the_shell_completes_them(tmp_path: Path) -> None:
+    table(tmp_path)
+    words = {"_CLBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "clbench run --scenario t", "COMP_CWORD": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from clbench.cli import main; main()"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **words},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["text_seq", "toy", "t.csv"], done.stderr
