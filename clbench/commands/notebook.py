@@ -50,7 +50,7 @@ def run(
     if isinstance(scenario, Scenario) and settings.get("setting") is None:
         settings = {**settings, "setting": scenario.setting}
     expressions = [_expression(strategy, objects) for strategy in strategies]
-    made = Made()
+    made: Made = {}
     plans = [
         make_plan({**settings, "scenario": name, "strategy": expression, "seed": seed}, objects, made)
         for expression in dict.fromkeys(expressions)

@@ -51,7 +51,7 @@ def plan_runs(
         base["scenario_args"] = {**in_file, **arguments}
     expressions = list(strategies) or _listed(base.get("strategy", ""))
     numbers = [seed for given in (list(seeds) or _listed(base.get("seed", 0))) for seed in _seeds(given)]
-    made = Made()
+    made: Made = {}
     return [
         make_plan({**base, "strategy": expression, "seed": seed}, made=made)
         for expression in _once(expressions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor
 from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData, encode
+from clbench.engine.lengths import warn_of_cuts
 from clbench.learner import Learner
 from clbench.models import LoadedModel, choose_device, load_model, use_onednn
 from clbench.plugins import Plan
 from clbench.rng import generator
 from clbench.scenario import Task
 from clbench.strategy import Stack
-from clbench.tasks import count_cut, data_hash, label_space, tokenise, whole_lengths
+from clbench.tasks import data_hash, label_space, tokenise
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     )
 
     splits = ("train", "dev", config.eval_split)
-    texts = [] if loaded.tokenizer is None else _texts(tasks, splits)
-    token_ids = _token_ids(texts, loaded, longest)
-    ids = iter(token_ids)
+    ids = _token_ids(tasks, splits, loaded, longest)
     data, tests = [], []
     for position, task in enumerate(tasks):
         train, dev, test = (encode(task, split, position, labels, ids) for split in splits)
@@ -80,8 +79,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
     warnings = loaded.warnings(config.max_length)
-    if plan.notes and (lengths := whole_lengths(texts, token_ids, loaded.tokenizer, longest)):
-        warnings += [count_cut(lengths, longest)] if max(lengths) > longest else []
+    if plan.notes:  # a scenario that tells of its data
+        warnings += warn_of_cuts(tasks, splits, data, tests, loaded.tokenizer, longest)
     return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings)
 
 
@@ -90,18 +89,14 @@ def parameter_bytes(model: torch.nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in model.parameters())
 
 
-def _texts(tasks: Sequence[Task], splits: Sequence[str]) -> list[str]:
-    """Every text, task after task and split after split."""
-    return [text for task in tasks for split in splits for text in getattr(task, split)["text"][:]]
-
-
-def _token_ids(texts: Sequence[str], loaded: LoadedModel, max_length: int) -> list[Tensor]:
-    """The token ids of every text; none for images."""
+def _token_ids(tasks: Sequence[Task], splits: Sequence[str], loaded: LoadedModel, max_length: int) -> Iterator[Tensor]:
+    """The token ids of every text, task after task and split after split; none for images."""
     if loaded.tokenizer is None:
-        return []
+        return iter(())
+    texts = [text for task in tasks for split in splits for text in getattr(task, split)["text"][:]]
     ids = tokenise(texts, loaded.tokenizer, max_length)
     loaded.check_tokens(ids)
-    return ids
+    return iter(ids)
 
 
 def _limited(task: Task, config: RunConfig) -> Task:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,12 +46,8 @@ class MadeTasks(NamedTuple):
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Made:
-    """What plans of one command share: scenarios, and the tasks that were made, by what they were made from."""
-
-    scenarios: dict[str, type[Scenario]] = field(default_factory=dict)
-    tasks: dict[str, MadeTasks] = field(default_factory=dict)
+Made = dict[str, MadeTasks | type[Scenario]]
+"""What plans of one command share, by what it was made from: the scenario's class, and the tasks of each seed."""
 
 
 def make_plan(
@@ -70,7 +66,7 @@ def make_plan(
     Raises:
         InputError: anything unknown, of a wrong type or that does not fit together; one line.
     """
-    objects, made = objects or {}, made or Made()
+    objects, made = objects or {}, {} if made is None else made
     options = {key: value for key, value in options.items() if key not in WORKED_OUT}
     files: dict[str, str] = dict(options.get("plugin_files", {}))
     hashes: dict[str, str] = {}
@@ -146,9 +142,10 @@ def _load_scenario(file: str, arguments: object, made: Made) -> type[Scenario]:
     """The scenario's class; a person's data are read with ``arguments``, and once for all plans."""
     given = arguments if isinstance(arguments, dict) else {}  # what else it is, make_config refuses
     key = f"{file} {given!r}"
-    if key not in made.scenarios:
-        made.scenarios[key] = load("scenario", file, given)
-    return made.scenarios[key]
+    found = made.get(key)
+    if not isinstance(found, type):
+        found = made[key] = load("scenario", file, given)
+    return found
 
 
 def _make_tasks(name: str, scenario: type[Scenario], config: RunConfig, seed: int, made: Made) -> MadeTasks:
@@ -157,12 +154,13 @@ def _make_tasks(name: str, scenario: type[Scenario], config: RunConfig, seed: in
     Whatever the seed draws, what seed 0 draws tells whether the data behind it are the same.
     """
     key = canonical_json([config.plugin_hashes[f"scenario:{name}"], config.scenario_args, config.setting, seed])
-    if key not in made.tasks:
+    found = made.get(key)
+    if not isinstance(found, MadeTasks):
         built = construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
         tasks = check_tasks(built.tasks(), config.setting)
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
-        made.tasks[key] = MadeTasks(tasks, digest.hexdigest(), built.notes())
-    return made.tasks[key]
+        found = made[key] = MadeTasks(tasks, digest.hexdigest(), built.notes())
+    return found
 
 
 def _build(name: str, file: str, arguments: dict[str, Any], given: type[Any] | None) -> Strategy:
