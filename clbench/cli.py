@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,30 @@ app = typer.Typer(
     ),
 )  # fmt: skip
 
+ScenarioArguments = Annotated[
+    list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
+]
 Paths = Annotated[list[Path] | None, typer.Argument(metavar="[PATH ...]", help="results or run folders [results]")]
+
+
+def complete_scenario(incomplete: str) -> list[str]:
+    """What ``incomplete`` may become: a scenario's name, or a path."""
+    return _completed(incomplete, ("scenario",))
+
+
+def complete_plugin(incomplete: str) -> list[str]:
+    """What ``incomplete`` may become: the name of a scenario or strategy, or a path."""
+    return _completed(incomplete, ("scenario", "strategy"))
+
+
+def _completed(incomplete: str, kinds: Sequence[str]) -> list[str]:
+    from glob import escape, glob
+
+    from clbench import plugins
+
+    names = [name for kind in kinds for name in plugins.available(kind) if name.startswith(incomplete)]
+    paths = sorted(glob(f"{escape(os.path.expanduser(incomplete))}*"))
+    return names + [path + os.sep if os.path.isdir(path) else path for path in paths]
 
 
 @app.callback(invoke_without_command=True)
@@ -40,7 +64,14 @@ def top(
 
 @app.command()
 def run(
-    scenario: Annotated[str | None, typer.Option(help="name of a scenario, or the path of a .py file")] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            help="name of a scenario, a .py file, or your data: a file (.csv, .tsv, .jsonl, .json, .parquet), a folder "
+            "or hub:OWNER/NAME",
+            autocompletion=complete_scenario,
+        ),
+    ] = None,
     strategy: Annotated[
         list[str] | None, typer.Option(help='expression such as "replay(memory_size=0.05)+ewc"; may be repeated')
     ] = None,
@@ -52,9 +83,7 @@ def run(
     head_lr: Annotated[float | None, typer.Option(help="peak learning rate of the output layer")] = None,
     batch_size: Annotated[int | None, typer.Option(help="new examples a step")] = None,
     max_length: Annotated[int | None, typer.Option(help="tokens after which a text is cut")] = None,
-    scenario_arg: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
-    ] = None,
+    scenario_arg: ScenarioArguments = None,
     limit: Annotated[int | None, typer.Option(help="use at most so many train and test examples a task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:n")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16")] = None,
@@ -222,11 +251,26 @@ def list_(
 
 
 @app.command()
-def describe(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> int:
-    """Tell what a strategy or scenario does, its arguments and published figures, or what a model is."""
+def describe(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE|DATA", autocompletion=complete_plugin)],
+    scenario_arg: ScenarioArguments = None,
+    setting: Annotated[str | None, typer.Option(help="of data: task, domain or class")] = None,
+    model: Annotated[str | None, typer.Option(help="of data: whose tokens are counted")] = None,
+    max_length: Annotated[int | None, typer.Option(help="of data: tokens after which a text is cut")] = None,
+) -> int:
+    """Tell what a strategy or scenario does, its arguments and published figures, or what a model is.
+
+    Of your data: tasks, sizes, labels, lengths, what is wrong with them, and what `run` would do.
+    """
     from clbench.commands import describe
 
-    print(describe.page(name))
+    arguments = {}
+    if scenario_arg:
+        from clbench.commands import planning  # not without need: it takes torch
+
+        arguments = planning.key_values(scenario_arg)
+    options = {"setting": setting, "model": model, "max_length": max_length}
+    print(describe.page(name, arguments, {key: value for key, value in options.items() if value is not None}))
     return 0
 
 
@@ -244,10 +288,8 @@ def metrics(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE")],
-    scenario_arg: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
-    ] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE|DATA", autocompletion=complete_plugin)],
+    scenario_arg: ScenarioArguments = None,
 ) -> int:
     """Check that a scenario or strategy does what clbench relies on: resumes exactly, leaks no test data, and so on."""
     from clbench import testing

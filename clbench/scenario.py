@@ -88,6 +88,10 @@ class Scenario:
         self.seed = seed
         self.setting = setting
 
+    def notes(self) -> tuple[str, ...]:
+        """Lines on what a person should know of the data as a whole; a run says them before it trains."""
+        return ()
+
     def tasks(self) -> list[Task]:
         """The tasks in the order of training; the same for the same arguments, whatever the strategy."""
         raise NotImplementedError(f"{type(self).__name__} does not define tasks()")

@@ -16,6 +16,7 @@ import pytest
 import torch
 import typer.main
 
+from benchmarks import tickets
 from clbench.cli import app, main
 from clbench.clock import Clock
 from clbench.engine import engine
@@ -52,11 +53,26 @@ def write_files(page: str, folder: Path) -> dict[str, Path]:
     return found
 
 
+def steps(bodies: list[str]) -> list[list[str]]:
+    """The words of each command in shell blocks."""
+    lines = [line for body in bodies for line in body.replace("\\\n", " ").splitlines()]
+    return [shlex.split(step, comments=True) for line in lines for step in line.split("&&")]
+
+
 def commands(page: str) -> list[list[str]]:
     """The arguments of each clbench command in a page's shell blocks."""
-    lines = [line for body in blocks(page, "bash") for line in body.replace("\\\n", " ").splitlines()]
-    steps = [shlex.split(step, comments=True) for line in lines for step in line.split("&&")]
-    return [step[step.index("clbench") + 1 :] for step in steps if "clbench" in step[:3]]
+    return [step[step.index("clbench") + 1 :] for step in steps(blocks(page, "bash")) if "clbench" in step[:3]]
+
+
+OUTPUT = re.compile(r"^```bash\n([^\n]*)\n```\n\n```text\n(.*?)^```", re.DOTALL | re.MULTILINE)
+"""A command alone in its block, and the block of what it prints."""
+
+
+def make_tickets(page: str, folder: Path) -> None:
+    """Run a page's commands that make a file for its examples."""
+    for step in steps(blocks(page, "bash")):
+        if "benchmarks/tickets.py" in step:
+            tickets.main([str(folder / step[2]), *step[3:]])
 
 
 def anchor(heading: str) -> str:
@@ -89,6 +105,7 @@ def test_commands_are_those_of_the_command_line(
 ) -> None:
     """All are parsed; those that answer at once, and a --dry-run that needs no download, are run."""
     write_files(page, tmp_path)
+    make_tickets(page, tmp_path)
     monkeypatch.chdir(tmp_path)
     group: Any = typer.main.get_command(app)
     for arguments in commands(page):
@@ -100,6 +117,36 @@ def test_commands_are_those_of_the_command_line(
         answers = name in QUICK and not {"pull", "runs", "theirs.csv"} & set(arguments)
         if ours and (answers or "--dry-run" in arguments):
             assert main(list(arguments)) == 0, (arguments, capsys.readouterr().err)
+
+
+def test_your_own_data_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every line of `describe`, but of the model's tokens; of the runs, with a small model, what is no number."""
+    page = "docs/own_data.md"
+    make_tickets(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    alone = [(steps([command])[0][3:], output) for command, output in OUTPUT.findall(text(page))]
+    printed = {arguments[0]: (arguments, output) for arguments, output in alone}
+    assert set(printed) >= {"describe", "run"}
+    arguments, output = printed["describe"]
+    assert main([*arguments, "--model", "tiny"]) == 0
+    found = capsys.readouterr().out.replace("trains tiny", "trains minilm")
+    assert [line for line in found.splitlines() if "tiny" not in line] == [
+        line for line in output.splitlines() if "of minilm" not in line
+    ]
+    arguments, output = printed["run"]
+    assert main([*arguments, "--model", "tiny", "--epochs", "1"]) == 0
+    assert without_numbers(capsys.readouterr().out) == without_numbers(output)
+
+
+def without_numbers(printed: str) -> list[list[str]]:
+    """The words of each line but numbers, units, names of files, marks of columns, and that there were warnings."""
+    quiet = re.sub(r", \d+ warnings?", "", printed)
+    names = r"(minilm|tiny)-s0-\w+|comparison-\w+|minilm|tiny"
+    plain = re.sub(rf"{names}|-?\d[\d.,]*|[KMG]iB|\bB\b|–|-{{2,}}|\*", " ", quiet)
+    return [line.split() for line in plain.splitlines()]
 
 
 @pytest.mark.parametrize("page", [name for name in NAMES if blocks(name, "python")])

@@ -63,6 +63,8 @@ def give_advice(
     runner = Runner({**options}, folder, budget, reporter)
     runner = Runner({**options, "setting": _setting(runner, constraints)}, folder, budget, reporter, runner.made)
     plan = make_plan({**runner.options, "strategy": "naive"}, made=runner.made)
+    for note in plan.notes:
+        say(note)
     say(describe_tasks(plan.tasks, plan.config.setting))
     entrants = choose_field(runner.options, constraints, runner.made, strategies)
     race = hold_race(runner, entrants, constraints, metric, seeds)
@@ -81,9 +83,9 @@ def describe_tasks(tasks: list[Task] | Any, setting: str) -> str:
 
 def _setting(runner: Runner, constraints: Constraints) -> str:
     """The setting that was asked for or that ``task_known`` means, checked against each other."""
-    from clbench.plugins import find, load
+    from clbench.plugins import load
 
-    scenario = load("scenario", str(find("scenario", str(runner.options["scenario"]))))
+    scenario = load("scenario", str(runner.options["scenario"]), runner.options.get("scenario_args"))
     asked, known = runner.options.get("setting"), constraints.task_known
     if asked is not None:
         if known is not None and known != (asked == "task"):

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from clbench import plugins, sources
+from clbench.config import RunConfig
 from clbench.errors import unknown
 from clbench.sources import SOURCES
+from clbench.tasks import read_source
 from clbench.text import byte_unit, text_table
 
 
@@ -15,7 +17,7 @@ def pull(names: Sequence[str]) -> None:
     """Fetch what ``names`` need, everything if there are none.
 
     Args:
-        names: scenarios (their data and their default model), sources or models.
+        names: scenarios (their data and their default model), a person's data, sources or models.
     """
     sources.pull(_needed(names) if names else SOURCES)
 
@@ -38,6 +40,9 @@ def _needed(names: Iterable[str]) -> list[str]:
     for name in names:
         if name in SOURCES:
             wanted[name] = None
+        elif plugins.is_own_data("scenario", name):
+            read_source(name)  # a hub id is fetched, and what cannot be read is told here
+            wanted[RunConfig.model_fields["model"].default] = None
         elif name in plugins.available("scenario") or name.endswith(".py"):
             attributes = plugins.describe("scenario", name).attributes  # read without importing its file
             model = attributes.get("defaults", {}).get("model")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import clbench
 from clbench import plugins
+from clbench.errors import InputError
 from clbench.plugins import Component, Description
 from clbench.report import figures_table
 from clbench.results import Run, find_runs
@@ -19,12 +22,29 @@ PUBLISHED = Path(clbench.__file__).parents[1] / "results" / "published"
 GIVEN = ("seed", "setting")  # arguments of scenarios that are options of their own
 
 
-def page(name: str) -> str:
-    """What there is to tell of a strategy, scenario or model given by name or path."""
-    if name in BUILT_IN:
+def page(name: str, arguments: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None) -> str:
+    """What there is to tell of a strategy, scenario or model given by name or path, or of a person's data.
+
+    Args:
+        name: what is asked for.
+        arguments: of the scenario, where it is a person's data.
+        options: settings of a run on them: ``setting``, ``model``, ``max_length``.
+
+    Raises:
+        InputError: there is no such thing, or it takes no arguments and options here.
+    """
+    kind = "model" if name in BUILT_IN else plugins.kind_of(name, others=BUILT_IN)
+    own_data = kind == "scenario" and plugins.is_own_data(kind, name)
+    if (arguments or options) and not own_data:
+        given = ", ".join([*(arguments or {}), *(options or {})])
+        raise InputError(f"{given}: only for data (a file, a folder, hub:OWNER/NAME), which {name!r} is not")
+    if own_data:
+        from clbench.commands.describe_data import data_page  # not for plug-ins: it takes torch
+
+        lines = data_page(name, arguments or {}, options or {})
+    elif kind == "model":
         lines = _model_page(name)
     else:
-        kind = plugins.kind_of(name, others=BUILT_IN)
         description = plugins.describe(kind, name)
         lines = _plugin_page(kind, description)
         if plugins.available(kind).get(description.name) == description.path and kind == "strategy":

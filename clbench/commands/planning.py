@@ -12,6 +12,7 @@ from typing import Any
 import clbench
 from clbench import engine
 from clbench.clock import Clock
+from clbench.commands.progress import TerminalReporter
 from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
 from clbench.errors import InputError
 from clbench.plugins import Made, Plan, literal, make_plan
@@ -90,9 +91,22 @@ def plan_again(folder: Path) -> Plan:
 
 
 def print_plans(plans: Sequence[Plan]) -> int:
-    """Check what can be checked without training, and say what would be run, with every resolved value."""
+    """Check what can be checked without training, and say what would be run, with every resolved value.
+
+    What there is to know of the data goes to stderr.
+    """
+    reporter = TerminalReporter(-1)
+    told: set[str] = set()
+    for plan in plans:
+        for line in plan.notes:
+            reporter.note(line)
+        engine.tell_notes(plan.tasks, reporter)
     for plan in {plan.config.strategy: plan for plan in reversed(plans)}.values():
-        engine.prepare(plan, Clock())  # loads the model and sets the strategy up
+        prepared = engine.prepare(plan, Clock())  # loads the model and sets the strategy up
+        for line in prepared.warnings:
+            if line not in told:
+                told.add(line)
+                reporter.warn(line)
     for plan in plans:
         values = {k: v for k, v in plan.config.model_dump().items() if k not in NOT_SCIENCE and k not in WORKED_OUT}
         print(f"{engine.run_folder(plan.config).path}\n{json.dumps(values, indent=2, default=list)}")

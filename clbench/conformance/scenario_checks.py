@@ -60,7 +60,7 @@ class ScenarioChecks:
     @cached_property
     def settings(self) -> tuple[str, ...]:
         """Those that the scenario says it allows."""
-        return tuple(plugins.load("scenario", self.name).settings)
+        return tuple(plugins.load("scenario", self.name, self.arguments).settings)
 
     @cached_property
     def made(self) -> dict[str, list[Task]]:
@@ -122,7 +122,7 @@ class ScenarioChecks:
 
     def names(self) -> str:
         """The scenario's name is a folder's; the tasks' and labels' names are one printable line."""
-        if safe_name(self.file.stem) != self.file.stem:
+        if safe_name(self.file.stem) != self.file.stem and not plugins.is_own_data("scenario", self.name):
             return f"the scenario's name {self.file.stem!r} is no name for a folder"
         for tasks in self.made.values():
             for name in (name for task in tasks for name in (task.name, *task.labels)):

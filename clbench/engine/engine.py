@@ -97,6 +97,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
     import_libraries()
     clock = Clock(config.profile)  # from here on: imports are no part of what a strategy costs
     reset_peak_memory(device)
+    for line in plan.notes:
+        report.note(line)
     with clock.measure("prepare"):
         prepared = prepare(plan, clock)
         for line in prepared.warnings:
@@ -109,8 +111,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         hardware = describe_hardware(device, config.precision)
         begin_part(state, int(hardware["threads"]), report)
         environment = describe_environment(prepared.data_sha256, config.model_sha256, hardware)
-        notes = tell_notes(plan.tasks, report)
-        folder.write_environment({**environment, "data_notes": notes, "parts": state.parts})
+        notes = {"data_notes": tell_notes(plan.tasks, report), "scenario_notes": list(plan.notes)}
+        folder.write_environment({**environment, **notes, "parts": state.parts})
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)
         for row in range(state.rows, len(prepared.tasks) + 1):

@@ -11,6 +11,7 @@ from torch import Tensor
 from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData, encode
+from clbench.engine.lengths import warn_of_cuts
 from clbench.learner import Learner
 from clbench.models import LoadedModel, choose_device, load_model, use_onednn
 from clbench.plugins import Plan
@@ -77,6 +78,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
     warnings = loaded.warnings(config.max_length)
+    if plan.notes:  # a scenario that tells of its data
+        warnings += warn_of_cuts(tasks, splits, data, tests, loaded.tokenizer, longest)
     return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.models.at_hand import tokenizer_at_hand as tokenizer_at_hand
     from clbench.models.hardware import (
         choose_device as choose_device,
         choose_precision as choose_precision,

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
         literal as literal,
         parse_expression as parse_expression,
     )
-    from clbench.plugins.finding import KINDS as KINDS, available as available, find as find
+    from clbench.plugins.finding import (
+        KINDS as KINDS,
+        available as available,
+        find as find,
+        is_own_data as is_own_data,
+    )
     from clbench.plugins.foreign import foreign_summaries as foreign_summaries, is_foreign as is_foreign
     from clbench.plugins.hashing import (
         code_hash as code_hash,

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,13 +15,22 @@ from typing import Any
 from clbench.errors import ClbenchError, InputError
 from clbench.plugins.arguments import check_arguments
 from clbench.plugins.description import parse_file, plugin_class
-from clbench.plugins.finding import KINDS, find
+from clbench.plugins.finding import KINDS, find, is_own_data
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import source_hash
+from clbench.tasks import OwnData, data_scenario
 
 
-def load(kind: str, name: str) -> type[Any]:
-    """Import the plug-in's file and return its class."""
+def load(kind: str, name: str, arguments: Mapping[str, Any] | None = None) -> type[Any]:
+    """Import the plug-in's file and return its class.
+
+    Args:
+        kind: "scenario" or "strategy".
+        name: its name or path.
+        arguments: of a scenario that is a person's data, which are read with them.
+    """
+    if is_own_data(kind, name):
+        return data_scenario(name, construct(OwnData, name, dict(arguments or {})).wanted)
     if kind == "strategy" and is_foreign(name):
         module, member = module_of(name)
         return typing.cast(type[Any], module.load(member))
@@ -59,7 +68,7 @@ def build(kind: str, name: str, arguments: dict[str, Any], *, label: str = "", *
     if kind == "strategy" and is_foreign(name):
         module, member = module_of(name)
         return module.build(member, arguments)
-    return construct(load(kind, name), label or name, arguments, **context)
+    return construct(load(kind, name, arguments), label or name, arguments, **context)
 
 
 def construct(cls: type[Any], label: str, arguments: dict[str, Any], **context: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.errors import InputError, unknown
-from clbench.plugins.finding import KINDS, available, find
+from clbench.plugins.finding import KINDS, available, find, is_own_data
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import reached_files
 
@@ -60,13 +60,13 @@ def describe(kind: str, name: str) -> Description:
 
 
 def kind_of(name: str, others: Collection[str] = ()) -> str:
-    """Whether ``name`` (or the file at that path) is a "scenario" or a "strategy".
+    """Whether ``name`` (or the file at that path) is a "scenario", as data are, or a "strategy".
 
     Args:
         name: what is asked for.
         others: names of models, which the error line offers as well.
     """
-    if name.endswith(".py") or "/" in name:
+    if name.endswith(".py") or ("/" in name and not is_own_data("scenario", name)):
         return "scenario" if defines(find("plug-in", name), "tasks") else "strategy"
     if is_foreign(name):
         return "strategy"
@@ -74,6 +74,8 @@ def kind_of(name: str, others: Collection[str] = ()) -> str:
     for kind, known in names.items():
         if name in known:
             return kind
+    if is_own_data("scenario", name):
+        return "scenario"
     what = "scenario, strategy or model" if others else "scenario or strategy"
     raise unknown(what, name, [*names["scenario"], *names["strategy"], *others])
 

@@ -6,33 +6,48 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.models import choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
-from clbench.plugins.finding import available, find
+from clbench.plugins.finding import available, find, is_own_data
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import source_hash
 from clbench.plugins.objects import class_hash
 from clbench.scenario import Scenario, Task
 from clbench.strategy import Stack, Strategy, check_own_labels, check_stack
-from clbench.tasks import check_tasks, data_hash, label_space
+from clbench.tasks import check_tasks, data_hash, label_space, short_name
+
+# In place of a plug-in's hash: what tells data from others is their contents, whatever file they stand in.
+OWN_DATA = "own data"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is ready to start."""
+    """A run that is ready to start.
+
+    ``notes`` is what the scenario says of its data as a whole.
+    """
 
     config: RunConfig
     tasks: Sequence[Task]
     strategy: Stack
+    notes: tuple[str, ...] = ()
 
 
-Made = dict[str, tuple[Sequence[Task], str]]
-"""Tasks that were made and checked, and the hash of their data, by what they were made from."""
+class MadeTasks(NamedTuple):
+    """Tasks that were made and checked, the hash of their data, and what the scenario says of them."""
+
+    tasks: Sequence[Task]
+    data_sha256: str
+    notes: tuple[str, ...]
+
+
+Made = dict[str, MadeTasks | type[Scenario]]
+"""What plans of one command share, by what it was made from: the scenario's class, and the tasks of each seed."""
 
 
 def make_plan(
@@ -46,12 +61,12 @@ def make_plan(
     Args:
         options: settings by name.
         objects: classes that are no files, under "scenario:NAME" and "strategy:NAME"; they hide plug-ins of that name.
-        made: tasks of earlier plans, which those of later ones are added to; every plan makes its own without.
+        made: what earlier plans made, which later ones add to; every plan makes its own without.
 
     Raises:
         InputError: anything unknown, of a wrong type or that does not fit together; one line.
     """
-    objects = objects or {}
+    objects, made = objects or {}, {} if made is None else made
     options = {key: value for key, value in options.items() if key not in WORKED_OUT}
     files: dict[str, str] = dict(options.get("plugin_files", {}))
     hashes: dict[str, str] = {}
@@ -66,6 +81,11 @@ def make_plan(
             return name, name
         path = find(kind, files.get(f"{kind}:{name}", name))
         built_in = available(kind)
+        if is_own_data(kind, str(path)):
+            short = short_name(str(path))
+            short = f"{short} (data)" if short in built_in else short
+            files[f"{kind}:{short}"], hashes[f"{kind}:{short}"] = str(path), OWN_DATA
+            return short, str(path)
         short = name if built_in.get(name) == path else path.name if path.stem in built_in else path.stem
         if built_in.get(short) != path:
             files[f"{kind}:{short}"] = str(path)
@@ -79,7 +99,9 @@ def make_plan(
             names = {"scenario": "scenarios", "strategy": "strategies"}[needed]
             raise InputError(f"{fault}; `clbench list {names}` shows what there is")
     scenario_name, scenario_file = locate("scenario", options["scenario"])
-    scenario_class = objects.get(f"scenario:{scenario_name}") or load("scenario", scenario_file)
+    scenario_class = objects.get(f"scenario:{scenario_name}") or _load_scenario(
+        scenario_file, options.get("scenario_args"), made
+    )
     resolved = {**scenario_class.defaults, **{key: value for key, value in options.items() if value is not None}}
     resolved.setdefault("setting", scenario_class.settings[0])
     if options.get("epochs") is not None:
@@ -104,32 +126,41 @@ def make_plan(
     config = config.model_copy(update={"precision": precision})
     _check_setting(config.setting, scenario_class)
     check_stack(members, config.setting, scenario_class.kind, config.accumulation)
-    tasks, data = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
+    tasks, data, notes = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
     if label_space(tasks, config.setting).shares_columns:
         check_own_labels(members)
     contents = {
         "data_sha256": data,
-        "source_sha256": _make_tasks(scenario_name, scenario_class, config, 0, made)[1],
+        "source_sha256": _make_tasks(scenario_name, scenario_class, config, 0, made).data_sha256,
         "model_sha256": model_identity(config.model),
     }
-    return Plan(config.model_copy(update=contents), tasks, Stack(sorted(members, key=lambda member: member[0])))
+    stack = Stack(sorted(members, key=lambda member: member[0]))
+    return Plan(config.model_copy(update=contents), tasks, stack, notes)
 
 
-def _make_tasks(
-    name: str, scenario: type[Scenario], config: RunConfig, seed: int, made: Made | None
-) -> tuple[Sequence[Task], str]:
+def _load_scenario(file: str, arguments: object, made: Made) -> type[Scenario]:
+    """The scenario's class; a person's data are read with ``arguments``, and once for all plans."""
+    given = arguments if isinstance(arguments, dict) else {}  # what else it is, make_config refuses
+    key = f"{file} {given!r}"
+    found = made.get(key)
+    if not isinstance(found, type):
+        found = made[key] = load("scenario", file, given)
+    return found
+
+
+def _make_tasks(name: str, scenario: type[Scenario], config: RunConfig, seed: int, made: Made) -> MadeTasks:
     """The scenario's tasks for ``seed``, checked, and the hash of their data.
 
     Whatever the seed draws, what seed 0 draws tells whether the data behind it are the same.
     """
     key = canonical_json([config.plugin_hashes[f"scenario:{name}"], config.scenario_args, config.setting, seed])
-    made = {} if made is None else made
-    if key not in made:
+    found = made.get(key)
+    if not isinstance(found, MadeTasks):
         built = construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
         tasks = check_tasks(built.tasks(), config.setting)
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
-        made[key] = tasks, digest.hexdigest()
-    return made[key]
+        found = made[key] = MadeTasks(tasks, digest.hexdigest(), built.notes())
+    return found
 
 
 def _build(name: str, file: str, arguments: dict[str, Any], given: type[Any] | None) -> Strategy:

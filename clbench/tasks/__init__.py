@@ -9,8 +9,16 @@ if TYPE_CHECKING:
     from clbench.tasks.checks import check_tasks as check_tasks
     from clbench.tasks.content import data_hash as data_hash
     from clbench.tasks.csv_tasks import read_csv_tasks as read_csv_tasks
+    from clbench.tasks.data_rows import Row as Row
+    from clbench.tasks.data_sources import (
+        is_data as is_data,
+        place_of as place_of,
+        read_source as read_source,
+        short_name as short_name,
+    )
     from clbench.tasks.labels import label_space as label_space
     from clbench.tasks.limiting import limit_task as limit_task
+    from clbench.tasks.own_data import OwnData as OwnData, data_scenario as data_scenario
     from clbench.tasks.rows import (
         image_dataset as image_dataset,
         task_from_rows as task_from_rows,
@@ -18,6 +26,6 @@ if TYPE_CHECKING:
         text_dataset as text_dataset,
     )
     from clbench.tasks.splits import balanced_counts as balanced_counts, draw as draw, same_text as same_text
-    from clbench.tasks.tokens import tokenise as tokenise
+    from clbench.tasks.tokens import count_cut as count_cut, tokenise as tokenise, whole_lengths as whole_lengths
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

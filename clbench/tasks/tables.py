@@ -111,7 +111,7 @@ def _parse(text: str, separator: str, path: str | Path) -> Iterator[tuple[int, l
     while True:
         begins = reader.line_num + 1
         try:
-            with _any_length():
+            with any_length():
                 cells = next(reader, None)
         except csv.Error as error:
             open_quote = "unexpected end" in str(error)
@@ -128,7 +128,7 @@ def _parse(text: str, separator: str, path: str | Path) -> Iterator[tuple[int, l
 
 
 @contextmanager
-def _any_length() -> Iterator[None]:
+def any_length() -> Iterator[None]:
     """Let a cell be longer than csv's limit for all readers, which is put back."""
     before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:

@@ -40,6 +40,37 @@ def tokenise(texts: Sequence[str], tokenizer: Any, max_length: int) -> list[Tens
     return _without_gaps(list(flat.long().split(lengths.tolist())), tokenizer)
 
 
+def count_cut(lengths: Sequence[int], max_length: int) -> str:
+    """How many texts are cut at ``max_length`` tokens, in words, and the length that would cut one in twenty.
+
+    >>> count_cut([5] * 10 + [9] * 8 + [20] * 2, max_length=8)
+    '10 of 20 texts (50 %) are cut at 8 tokens; --max-length 20 would cut 5 % or fewer'
+
+    Args:
+        lengths: tokens of each text, uncut.
+        max_length: tokens.
+    """
+    cut = sum(length > max_length for length in lengths)
+    if not cut:
+        return f"no text is longer than {max_length} tokens"
+    told = f"{cut} of {len(lengths)} texts ({cut / len(lengths):.0%}) are cut at {max_length} tokens".replace("%", " %")
+    allowed = len(lengths) // 20
+    if cut <= allowed:
+        return told
+    return f"{told}; --max-length {sorted(lengths, reverse=True)[allowed]} would cut 5 % or fewer"
+
+
+def whole_lengths(texts: Sequence[str], ids: Sequence[Tensor], tokenizer: Any, max_length: int) -> list[int]:
+    """The tokens of each text before it was cut to ``ids``; only those that may have been are read again."""
+    lengths = [len(own) for own in ids]
+    full = [number for number, length in enumerate(lengths) if length >= max_length]
+    if full:
+        whole = tokenizer([texts[number] for number in full], truncation=False, verbose=False)["input_ids"]
+        for number, own in zip(full, whole, strict=True):
+            lengths[number] = len(own)
+    return lengths
+
+
 def _without_gaps(found: list[Tensor], tokenizer: Any) -> list[Tensor]:
     if all(len(ids) for ids in found):
         return found

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from clbench.tasks.tokens import FEWEST_CACHED, tokenise
+from clbench.tasks.tokens import FEWEST_CACHED, count_cut, tokenise, whole_lengths
 
 
 class Words:
@@ -92,3 +92,26 @@ def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path, monkeypa
     words = Words(["a", "b"])
     check(words, TEXTS, 3, asked=1)
     check(words, TEXTS, 3, asked=2)
+
+
+def test_texts_that_are_cut_are_counted_with_the_length_that_would_cut_one_in_twenty() -> None:
+    lengths = [5] * 30 + [9] * 7 + [20, 30, 40]  # of 40 two may be cut
+    assert count_cut(lengths, 40) == "no text is longer than 40 tokens"
+    assert count_cut(lengths, 20) == "2 of 40 texts (5 %) are cut at 20 tokens"
+    assert count_cut(lengths, 8) == "10 of 40 texts (25 %) are cut at 8 tokens; --max-length 20 would cut 5 % or fewer"
+
+
+def test_only_texts_that_may_be_cut_are_read_again() -> None:
+    asked: list[list[str]] = []
+
+    def tokenizer(texts: list[str], **how: bool) -> dict[str, Any]:
+        assert how == {"truncation": False, "verbose": False}
+        asked.append(texts)
+        return {"input_ids": [[0] * len(text.split()) for text in texts]}
+
+    texts = ["a b", "a b c d e", "a b c"]
+    ids = [torch.zeros(min(3, len(text.split()))) for text in texts]
+    assert whole_lengths(texts, ids, tokenizer, 3) == [2, 5, 3]
+    assert asked == [texts[1:]]
+    assert whole_lengths(texts[:1], ids[:1], tokenizer, 3) == [2]
+    assert len(asked) == 1
