@@ -19,7 +19,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 # What is worked out from the other settings, the files and the installed version; nobody sets it.
 WORKED_OUT = ("plugin_hashes", "source_sha256", "data_sha256", "model_sha256")
 # What a run does with its time and files, not what it finds out.
-NOT_SCIENCE = {"device", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "profile", "plugin_files"}
+NOT_SCIENCE = {"device", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "profile", "plugin_files", "save_model"}
 
 
 class RunConfig(BaseModel):
@@ -36,7 +36,8 @@ class RunConfig(BaseModel):
     "test" except when hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that
     are still to come, half of a long sequence's evaluations, and with them forward transfer; ``compile`` trains with
     torch.compile. ``trust_remote_code`` runs code that a hub model brings, ``allow_pickle`` loads weights that are not
-    safetensors: both only for models you trust. The hashes are of the plug-ins' code, of the data that the scenario
+    safetensors: both only for models you trust. ``save_model`` keeps the model
+    in the run's folder: the "final" one, or also what it was after "each" task. The hashes are of the plug-ins' code, of the data that the scenario
     makes with seed 0 and with this seed, and of the model's files.
     """
 
@@ -78,6 +79,7 @@ class RunConfig(BaseModel):
     checkpoint_every: int | None = Field(None, ge=1)
     keep_checkpoints: bool = False
     profile: bool = False
+    save_model: Literal["", "final", "each"] = ""
 
     @property
     def sha256(self) -> str:

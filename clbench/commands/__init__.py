@@ -1,4 +1,4 @@
-"""What each command does: run, resume, compare, plot, list, describe, metrics, data; and progress at the terminal."""
+"""What each command does: run, resume, compare, plot, list, describe, metrics, data, export, predict; and progress at the terminal."""
 
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,12 @@ if TYPE_CHECKING:
         compare as compare,
         data as data,
         describe as describe,
+        export as export,
         listing as listing,
         metrics as metrics,
         notebook as notebook,
         planning as planning,
+        predict as predict,
         run as run,
     )
 

@@ -15,13 +15,15 @@ from clbench.engine import interrupts
 from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.interrupts import Interrupted, Interrupts
+from clbench.engine.model_out import Keeping, keep_model
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter, tell_notes
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
+from clbench.files import safe_name
 from clbench.models import choose_device, describe_hardware, import_libraries, peak_memory, reset_peak_memory
 from clbench.plugins import Plan
-from clbench.results import RunFolder, check_belonging, describe_environment
+from clbench.results import RunFolder, check_belonging, compute_metrics, describe_environment
 from clbench.toolkit import Training, evaluate_all
 
 # The loss is read from the device every so many steps: for progress, and to find NaN.
@@ -68,6 +70,11 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
             return finished
         if plan.config.overwrite and not folder.is_being_overwritten():
             folder.remove_result()
+            folder.remove_models()
+            remove_checkpoint(folder.checkpoint)
+        elif folder.read_result() is not None:
+            report.say(f"{folder.path} was finished without its model: training again, with the same numbers")
+            folder.remove_models()
             remove_checkpoint(folder.checkpoint)
         try:
             result = _run(plan, folder, signals, report)
@@ -85,10 +92,18 @@ def _finished(plan: Plan, folder: RunFolder, report: Reporter) -> dict[str, Any]
     if result is not None:
         config = folder.read_config()
         check_belonging(folder.path, config, result, plan.config.sha256)
+        if _lacks_model(plan.config, folder):
+            return None
         report.say(f"finished before, read from {folder.path}")
         if folder.checkpoint.exists() and not config.get("keep_checkpoints"):
             remove_checkpoint(folder.checkpoint)  # the process ended between the result and this
     return result
+
+
+def _lacks_model(config: RunConfig, folder: RunFolder) -> bool:
+    """Whether a model is asked for that is not there."""
+    each = config.save_model == "each" and not folder.models.exists()
+    return bool(config.save_model) and (each or not folder.model.exists())
 
 
 def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -> dict[str, Any]:
@@ -116,8 +131,11 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         for row in range(state.rows, len(prepared.tasks) + 1):
             trained = row == 0 or _train(job, row - 1)
             _record(job, row, trained)
+            if row and trained:
+                _keep_model(job, row)
             if row < len(prepared.tasks) or config.keep_checkpoints:
                 _save_and_stop_if_asked(job)
+    folder.remove_result()  # an earlier one, where the model was asked for later
     with clock.measure("results"):
         predictions_sha256 = folder.write_predictions(prediction_columns(prepared, state))
     result = make_result(prepared, state, peak_memory(device))
@@ -199,6 +217,27 @@ def _record(job: Job, row: int, trained: bool) -> None:
             folder.append_log(warning)
     seconds = learner.clock.read()
     folder.append_log({"event": "row", "after_task": row, "accuracy": state.accuracy[row], "seconds": seconds})
+
+
+def _keep_model(job: Job, row: int) -> None:
+    """Keep the model as it is after task ``row``, counted from 1, where that is asked for.
+
+    Before the checkpoint: what goes on from there need not be able to.
+    """
+    prepared, state, folder, tasks = job.prepared, job.state, job.folder, job.prepared.tasks
+    last, wanted = row == len(tasks), prepared.config.save_model
+    if not wanted or (wanted == "final" and not last):
+        return
+    names = [task.name for task in tasks]
+    measured = {name: value for name, value in zip(names, state.accuracy[row], strict=True) if value is not None}
+    results = {"tasks": measured, "metrics": compute_metrics(state.accuracy) if last else {}}
+    keeping = Keeping(prepared, state, job.report, results)
+    with prepared.learner.clock.measure("model"):
+        if wanted == "each":
+            number = f"{row:0{len(str(len(tasks)))}}"
+            keep_model(keeping, folder.models / f"{number}-{safe_name(names[row - 1])}")
+        if last:
+            keep_model(keeping, folder.model)
 
 
 def _save_and_stop_if_asked(job: Job) -> None:

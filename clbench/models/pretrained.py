@@ -92,6 +92,11 @@ def load_pretrained(config: RunConfig, labels: int, device: torch.device) -> Loa
         raise cannot_load(config.model, error) from error
 
 
+def attention_for(device: torch.device) -> str | None:
+    """Which of transformers' attentions; None for its own choice. On CPUs sdpa's bf16 backward pass is slower."""
+    return "eager" if device.type == "cpu" else None
+
+
 def _settings(path: str, config: RunConfig, labels: int) -> Any:
     from transformers import AutoConfig
 
@@ -146,7 +151,6 @@ def _model(path: str, config: RunConfig, settings: Any, device: torch.device) ->
         ignore_mismatched_sizes=True,
         output_loading_info=True,
         dtype=torch.float32,
-        # Measured on CPUs: the bf16 backward pass of sdpa is slower than eager attention's.
-        attn_implementation="eager" if device.type == "cpu" else None,
+        attn_implementation=attention_for(device),
     )
     return model, loading
