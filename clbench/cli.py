@@ -84,6 +84,9 @@ def run(
     auto_batch: Annotated[
         bool, typer.Option("--auto-batch", help="when memory runs out, halve the micro-batch, same effective batch")
     ] = False,
+    keep_head: Annotated[
+        bool, typer.Option("--keep-head", help="of the model's own output layer keep the rows of labels of equal names")
+    ] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="run the code that a hub model brings with it")
     ] = False,
@@ -110,7 +113,8 @@ def run(
         "precision": precision, "output_dir": output_dir, "overwrite": overwrite or None,
         "checkpoint_every": checkpoint_every, "keep_checkpoints": keep_checkpoints or None,
         "auto_batch": auto_batch or None, "evaluate": evaluate, "compile": compile or None, "profile": profile or None,
-        "save_model": save_model, "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
+        "save_model": save_model, "keep_head": keep_head or None,
+        "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
     plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config)
@@ -234,7 +238,9 @@ def data(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run made with --save-model, or a folder with its model")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="a run made with --save-model, or a folder with its model")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="a new folder")] = ...,  # type: ignore[assignment]
     task: Annotated[str | None, typer.Option(help="only this task, and its labels")] = None,
     merge: Annotated[bool, typer.Option("--merge", help="merge an adapter into its base model")] = False,
@@ -249,7 +255,9 @@ def export(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="DIR|RUN", help="what export wrote, or a run made with --save-model")],
+    model: Annotated[
+        Path, typer.Argument(metavar="DIR|RUN", help="what export wrote, or a run made with --save-model")
+    ],
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT ...]")] = None,
     task: Annotated[str | None, typer.Option(help="whose texts they are, where that is known")] = None,
     input: Annotated[

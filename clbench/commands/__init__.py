@@ -1,4 +1,4 @@
-"""What each command does: run, resume, compare, plot, list, describe, metrics, data, export, predict; and progress at the terminal."""
+"""What each command does: run, compare, plot, list, describe, metrics, data, export, predict; and progress."""
 
 from typing import TYPE_CHECKING
 

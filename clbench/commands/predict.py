@@ -33,22 +33,24 @@ def answer(
     asked = list(texts) if input is None else read_texts(input)
     if not asked:
         raise InputError("no text was given; allowed: TEXT ..., or --input FILE with a text a line or a table")
+    if output is not None and not os.path.isdir(output.parent):
+        raise InputError(f"--output {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
     kept = KeptModel(folder, choose_device(device))
     lines = [json.dumps(asdict(found), ensure_ascii=False) for found in kept.answer(asked, task)]
+    content = "\n".join(lines) + "\n"
+    if output is None:
+        sys.stdout.write(content)
+    else:
+        try:
+            write_atomic(output, content)
+        except OSError as error:
+            raise InputError(f"--output {str(output)!r} cannot be written: {error.strerror}") from error
     if kept.deployment.setting == "task" and kept.deployment.task is None and task is None:
         names = ", ".join(each.name for each in kept.deployment.tasks)
         print(
             f"note: the run knew each text's task; how often it is right without was not measured: --task {names}",
             file=sys.stderr,
         )
-    content = "\n".join(lines) + "\n"
-    if output is None:
-        sys.stdout.write(content)
-        return
-    try:
-        write_atomic(output, content.encode("utf-8", "surrogatepass"))
-    except OSError as error:
-        raise InputError(f"--output {str(output)!r} cannot be written: {error.strerror}") from error
 
 
 def read_texts(path: Path) -> list[str]:
@@ -71,7 +73,7 @@ def read_texts(path: Path) -> list[str]:
         if kind in (".csv", ".tsv"):  # what stands in a cell, also where it is empty or looks like a number
             options = {"dtype": str, "keep_default_na": False, "sep": "\t" if kind == ".tsv" else ","}
         elif kind != ".parquet":
-            options = {"dtype": False, "convert_dates": False, "lines": kind == ".jsonl"}
+            options = {"dtype": False, "lines": kind == ".jsonl"}
         table = getattr(pandas, readers[kind])(path, **options)
     except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are of these
         raise InputError(f"--input {str(path)!r} cannot be read: {' '.join(str(error).split())[:300]}") from error
@@ -81,7 +83,7 @@ def read_texts(path: Path) -> list[str]:
         close = next((name for wanted in TEXT_COLUMNS if (name := nearest(wanted, names))), None)
         hint = f" rename {close!r} to 'text'?" if close else ""
         raise InputError(f"--input {str(path)!r} has no column 'text';{hint} its columns: {', '.join(names) or 'none'}")
-    texts = table[column].tolist()
+    texts: list[str] = table[column].tolist()
     for number, text in enumerate(texts, 1):
         if not isinstance(text, str):
             raise InputError(f"--input {str(path)!r}: row {number} of {column!r} holds no text but {text!r}")

@@ -14,8 +14,8 @@ from clbench import plugins
 from clbench.clock import Clock
 from clbench.conformance.checks import Check, NotApplicable, seed_everything
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
-from clbench.conformance.probes import Cut, Cuts, Trace
 from clbench.conformance.kept import kept_difference
+from clbench.conformance.probes import Cut, Cuts, Trace
 from clbench.conformance.trials import SCENARIOS, Record, Trials, difference, finish, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
 from clbench.engine import prepare
@@ -176,7 +176,9 @@ class StrategyChecks:
         """A model that is kept answers the test texts as the run did."""
         texts = [ground for ground in self.trials.grounds if ground[0] == SCENARIOS["text"]]
         if not texts or not self.trials.strategy.resumable:
-            raise NotApplicable("it reads no texts" if not texts else "resumable is False, so its state is no part of it")
+            raise NotApplicable(
+                "it reads no texts" if not texts else "resumable is False, so its state is no part of it"
+            )
         for ground in dict.fromkeys((texts[0], texts[-1])):
             plan = self.trials.plan(ground, tasks=2, epochs=1, save_model="final")
             if found := kept_difference(plan):

@@ -15,15 +15,14 @@ from clbench.engine import interrupts
 from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.interrupts import Interrupted, Interrupts
-from clbench.engine.model_out import Keeping, keep_model
+from clbench.engine.model_out import keep_models
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter, tell_notes
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
-from clbench.files import safe_name
 from clbench.models import choose_device, describe_hardware, import_libraries, peak_memory, reset_peak_memory
 from clbench.plugins import Plan
-from clbench.results import RunFolder, check_belonging, compute_metrics, describe_environment
+from clbench.results import RunFolder, check_belonging, describe_environment
 from clbench.toolkit import Training, evaluate_all
 
 # The loss is read from the device every so many steps: for progress, and to find NaN.
@@ -116,6 +115,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         prepared = prepare(plan, clock)
         for line in prepared.warnings:
             report.warn(line)
+        for line in prepared.loaded.notes:
+            report.note(line)
         settings = {**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8}
         folder.write_config(settings)
         state = restore(prepared, folder, report)
@@ -131,8 +132,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         for row in range(state.rows, len(prepared.tasks) + 1):
             trained = row == 0 or _train(job, row - 1)
             _record(job, row, trained)
-            if row and trained:
-                _keep_model(job, row)
+            if row and trained:  # before the checkpoint: what goes on from there has not always what answers
+                keep_models(prepared, state, folder, report)
             if row < len(prepared.tasks) or config.keep_checkpoints:
                 _save_and_stop_if_asked(job)
     folder.remove_result()  # an earlier one, where the model was asked for later
@@ -217,27 +218,6 @@ def _record(job: Job, row: int, trained: bool) -> None:
             folder.append_log(warning)
     seconds = learner.clock.read()
     folder.append_log({"event": "row", "after_task": row, "accuracy": state.accuracy[row], "seconds": seconds})
-
-
-def _keep_model(job: Job, row: int) -> None:
-    """Keep the model as it is after task ``row``, counted from 1, where that is asked for.
-
-    Before the checkpoint: what goes on from there need not be able to.
-    """
-    prepared, state, folder, tasks = job.prepared, job.state, job.folder, job.prepared.tasks
-    last, wanted = row == len(tasks), prepared.config.save_model
-    if not wanted or (wanted == "final" and not last):
-        return
-    names = [task.name for task in tasks]
-    measured = {name: value for name, value in zip(names, state.accuracy[row], strict=True) if value is not None}
-    results = {"tasks": measured, "metrics": compute_metrics(state.accuracy) if last else {}}
-    keeping = Keeping(prepared, state, job.report, results)
-    with prepared.learner.clock.measure("model"):
-        if wanted == "each":
-            number = f"{row:0{len(str(len(tasks)))}}"
-            keep_model(keeping, folder.models / f"{number}-{safe_name(names[row - 1])}")
-        if last:
-            keep_model(keeping, folder.model)
 
 
 def _save_and_stop_if_asked(job: Job) -> None:

@@ -86,9 +86,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     hashes = {task.name: data_hash(task) for task in tasks}
     warnings = loaded.warnings(config.max_length)
     load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
-    return Prepared(
-        config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again
-    )
+    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again)
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         STATE as STATE,
         DeployedTask as DeployedTask,
         Deployment as Deployment,
+        Form as Form,
         read_deployment as read_deployment,
     )
     from clbench.models.exporting import export_model as export_model

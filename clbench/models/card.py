@@ -19,7 +19,7 @@ def write_card(folder: Path, deployment: Deployment) -> None:
 
     run = deployment.run
     name = HUB_IDS.get(run["model"], run["model"])
-    on_hub = run["model"] not in BUILT_IN and not Path(name).expanduser().exists() or run["model"] in HUB_IDS
+    on_hub = (run["model"] not in BUILT_IN and not Path(name).expanduser().exists()) or run["model"] in HUB_IDS
     library = "peft" if deployment.form == "adapter" else "transformers"
     data = ModelCardData(
         library_name=library,
@@ -65,8 +65,8 @@ def _use(deployment: Deployment) -> list[str]:
     command = ["```bash", 'python -m clbench predict FOLDER "a text"', "```"]
     if deployment.form == "strategy":
         return [
-            f"{deployment.why[:1].upper()}{deployment.why[1:]}. So `base/` is the model as the run began and `state/` what "
-            "the strategy has made of it, remembered training examples included where it keeps any:",
+            f"{deployment.why[:1].upper()}{deployment.why[1:]}. So `base/` is the model as the run began and `state/` "
+            "what the strategy has made of it, remembered training examples included where it keeps any:",
             "",
             *command,
         ]
@@ -115,7 +115,7 @@ def _reading(deployment: Deployment) -> list[str]:
     if len(deployment.tasks) > 1 and deployment.setting == "task":
         rows = [f"- {escape_markdown(task.name)}: {_span(task.columns)}" for task in deployment.tasks]
         if deployment.task:
-            rows = [f"- {escape_markdown(t.name)}: {_span(t.columns)}" for t in deployment.tasks if t.name == deployment.task]
+            rows = [row for row, task in zip(rows, deployment.tasks, strict=True) if task.name == deployment.task]
         return ["The task is known: of a text's logits those of its task's labels compete, by number", "", *rows]
     if len(deployment.candidates) < len(deployment.labels):
         return [f"The labels learned so far compete: {_span(deployment.candidates)}."]

@@ -12,8 +12,8 @@ from clbench.errors import InputError, unknown
 from clbench.files import write_atomic
 
 FILE = "clbench.json"
-# In a folder: a classifier of transformers'; PEFT's adapter of one; an encoder with a linear layer; a folder a task, each
-# one of these; or a strategy with its state and the model that it began with.
+# In a folder: a classifier of transformers'; PEFT's adapter of one; an encoder with a linear layer; for each task a
+# folder with one of these; or a strategy with its state and the model that it began with.
 Form = Literal["model", "adapter", "linear", "tasks", "strategy"]
 BASE, STATE, LINEAR = "base", "state", "linear.safetensors"
 ALLOWED = "allowed: the folder of a run that was made with --save-model, its model/, or what `clbench export` wrote"

@@ -37,7 +37,8 @@ def export_model(source: Path, target: Path, task: str | None = None, *, merge: 
         raise InputError(f"{str(source)!r} was kept for the task {deployment.task!r} alone, not for {task!r}")
     place = None if task is None else deployment.tasks[deployment.position(task)]
     if place is not None and place.folder:
-        return export_model(source / place.folder, target, task, merge=merge)
+        export_model(source / place.folder, target, task, merge=merge)
+        return
     if merge and deployment.form != "adapter":
         raise InputError(f"{str(source)!r} cannot be merged: {_no_adapter(deployment)}")
     if merge:

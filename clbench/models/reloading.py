@@ -121,7 +121,11 @@ def load_adapter(folder: Path, deployment: Deployment, device: torch.device) -> 
     base = str(folder / BASE) if deployment.base == BASE else model_path(deployment.base)
     settings = AutoConfig.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(
-        base, config=settings, ignore_mismatched_sizes=True, attn_implementation=attention_for(device), dtype=torch.float32
+        base,
+        config=settings,
+        ignore_mismatched_sizes=True,
+        attn_implementation=attention_for(device),
+        dtype=torch.float32,
     )
     model.config.pad_token_id = settings.pad_token_id
     return PeftModel.from_pretrained(model, folder)

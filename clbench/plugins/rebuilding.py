@@ -29,10 +29,7 @@ def rebuild_strategy(expression: str, files: Mapping[str, str], hashes: Mapping[
     for component in parse_expression(expression):
         key = f"strategy:{component.name}"
         name = files.get(key, component.name)
-        if is_foreign(name):
-            found = module_of(name)[0].source_hash()
-        else:
-            found = source_hash(find("strategy", name))
+        found = module_of(name)[0].source_hash() if is_foreign(name) else source_hash(find("strategy", name))
         if hashes.get(key, found) != found:
             raise InputError(
                 f"the code of strategy {component.name!r} changed since this model was kept, so that it may answer "

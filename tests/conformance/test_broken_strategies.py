@@ -293,7 +293,7 @@ BROKEN_STRATEGIES = {
     ),
     "answers by what its state does not say": (
         "kept model",
-        "no model is kept: what transformers loads gives other answers than the strategy, and broken.py answers "
+        "no model is kept: what transformers loads gives other answers than the strategy, and broken answers "
         "otherwise once its state is loaded",
         """
         begun = False
