@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from clbench.engine.checkpoint import save_checkpoint
 from clbench.engine.comparing import answers_alike, exact_answers, log_probabilities, why_unusable
 from clbench.engine.model_facts import base_of, describe, longest_text, names_of, task_folder
@@ -79,9 +81,9 @@ def keep_model(keeping: Keeping, folder: Path) -> None:
         with exact_answers(keeping.prepared):
             why = _write(keeping, new)
         replace_folder(new, folder)
-    except Unfit as unfit:
+    except (Unfit, torch.OutOfMemoryError) as error:  # the run's numbers are worth more than its model
         shutil.rmtree(new, ignore_errors=True)
-        keeping.report.warn(f"no model is kept: {unfit}")
+        keeping.report.warn(f"no model is kept: {' '.join(str(error).split())}")
         return
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
