@@ -73,7 +73,7 @@ class KeptModel:
         own = self.deployment
         if own.task is not None and task not in (None, own.task):
             raise InputError(f"this model was kept for the task {own.task!r} alone, not for {task!r}")
-        name = task or own.task
+        name = own.task if task is None else task
         position = None if name is None else own.position(name)
         given = position if position is not None and self._takes_task else 0
         examples = [{"input_ids": ids, "label": 0, "task_id": given} for ids in self._tokens(texts)]

@@ -72,9 +72,7 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
             folder.remove_models()
             remove_checkpoint(folder.checkpoint)
         elif folder.read_result() is not None:
-            report.say(f"{folder.path} was finished without its model: training again, with the same numbers")
-            folder.remove_models()
-            remove_checkpoint(folder.checkpoint)
+            _begin_again_for_model(plan.config, folder, report)
         try:
             result = _run(plan, folder, signals, report)
         finally:
@@ -91,8 +89,10 @@ def _finished(plan: Plan, folder: RunFolder, report: Reporter) -> dict[str, Any]
     if result is not None:
         config = folder.read_config()
         check_belonging(folder.path, config, result, plan.config.sha256)
-        if _lacks_model(plan.config, folder):
+        if _lacks_model(plan.config, folder) and not result.get("model_warnings"):
             return None
+        for line in result.get("model_warnings", ()) if plan.config.save_model else ():
+            report.warn(line)
         report.say(f"finished before, read from {folder.path}")
         if folder.checkpoint.exists() and not config.get("keep_checkpoints"):
             remove_checkpoint(folder.checkpoint)  # the process ended between the result and this
@@ -103,6 +103,15 @@ def _lacks_model(config: RunConfig, folder: RunFolder) -> bool:
     """Whether a model is asked for that is not there."""
     each = config.save_model == "each" and not folder.models.exists()
     return bool(config.save_model) and (each or not folder.model.exists())
+
+
+def _begin_again_for_model(config: RunConfig, folder: RunFolder, report: Reporter) -> None:
+    """Train a finished run once more, or go on with that; its result stays until there is the new one."""
+    report.say(f"{folder.path} was finished without its model: training again, with the same numbers")
+    before = folder.read_config()
+    if before.get("keep_checkpoints") or before.get("save_model") != config.save_model:
+        folder.remove_models()
+        remove_checkpoint(folder.checkpoint)  # the finished run's, from which nothing would be trained
 
 
 def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -> dict[str, Any]:

@@ -83,7 +83,9 @@ def keep_model(keeping: Keeping, folder: Path) -> None:
         replace_folder(new, folder)
     except (Unfit, torch.OutOfMemoryError) as error:  # the run's numbers are worth more than its model
         shutil.rmtree(new, ignore_errors=True)
-        keeping.report.warn(f"no model is kept: {' '.join(str(error).split())}")
+        text = f"no model is kept: {' '.join(str(error).split())}"
+        keeping.report.warn(text)
+        keeping.state.warnings.append({"event": "no_model", "after_task": keeping.state.rows - 1, "text": text})
         return
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)

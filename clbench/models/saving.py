@@ -40,11 +40,11 @@ def label_names(labels: Sequence[str], tasks: Sequence[tuple[str, Sequence[int]]
 def save_tokenizer(tokenizer: Any, folder: Path, max_length: int, padding_side: str) -> None:
     """A copy of ``tokenizer`` that cuts and pads by itself as the run did, and gives the model nothing but tokens."""
     own = copy.deepcopy(tokenizer)
-    own.model_max_length, own.padding_side, own.truncation_side = max_length, padding_side, "right"
+    own.model_max_length, own.padding_side = max_length, padding_side
     own.model_input_names = ["input_ids", "attention_mask"]
-    own.init_kwargs["model_input_names"] = own.model_input_names
-    if getattr(own, "split_special_tokens", False):
-        own.init_kwargs["split_special_tokens"] = True
+    # save_pretrained writes what it was made with, not what it was set to since.
+    for name in ("padding_side", "truncation_side", "model_input_names", "split_special_tokens"):
+        own.init_kwargs[name] = getattr(own, name)
     own.save_pretrained(folder)
 
 

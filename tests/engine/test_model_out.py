@@ -238,6 +238,44 @@ def test_killed_while_the_model_is_written_nothing_half_is_there(
     assert all(torch.equal(one[name], other[name]) for name in other)
 
 
+def test_training_again_for_the_model_goes_on_where_it_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = run("naive", tmp_path, save_model="")
+    before = folder.read_result()
+    with monkeypatch.context() as patched:
+        patched.setattr(model_out, "replace_folder", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run("naive", tmp_path)
+    assert folder.read_result() == before  # it stays until there is a new one
+    assert folder.checkpoint.exists()
+    run("naive", tmp_path, report := Said())
+    assert any(f"resuming {folder.path} after 1 of 2 tasks" in line for line in report.lines)
+    assert folder.model.exists()
+
+
+def test_what_cannot_be_kept_is_said_and_not_tried_again(tmp_path: Path) -> None:
+    """A strategy that answers by what its state does not say; the run's numbers are there all the same."""
+    file = tmp_path / "forgetful.py"
+    file.write_text(
+        '"""Answers otherwise once a task has begun."""\nfrom clbench import Strategy\n\n\n'
+        "class Forgetful(Strategy):\n    begun = False\n\n"
+        "    def before_task(self, learner, task):\n        self.begun = True\n\n"
+        "    def predict(self, learner, batch, task_id):\n"
+        "        return 2 * learner.logits(batch) if self.begun else None\n"
+    )
+    for _ in range(2):
+        _, folder = run(str(file), tmp_path / "out", report := Said())
+        (line,) = [line for line in report.lines if line.startswith("no model is kept")]
+        assert line == (
+            "no model is kept: what transformers loads gives other answers than the strategy, and forgetful answers "
+            "otherwise once its state is loaded"
+        )
+        assert folder.read_result() is not None
+        assert not folder.model.exists()
+    assert report.lines[-1] == f"finished before, read from {folder.path}"
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> Iterator[None]:
         raise OSError(28, "No space left on device")
