@@ -45,7 +45,7 @@ def answer(
             write_atomic(output, content)
         except OSError as error:
             raise InputError(f"--output {str(output)!r} cannot be written: {error.strerror}") from error
-    if kept.deployment.setting == "task" and kept.deployment.task is None and task is None:
+    if kept.deployment.run.setting == "task" and kept.deployment.task is None and task is None:
         names = ", ".join(each.name for each in kept.deployment.tasks)
         print(
             f"note: the run knew each text's task; how often it is right without was not measured: --task {names}",

@@ -93,7 +93,7 @@ class KeptModel:
         own = self.deployment
         if task is not None:
             found, columns = self._logits(batch, task), own.tasks[task].columns
-        elif own.setting != "task" or own.form in ("model", "adapter", "linear"):
+        elif own.run.setting != "task" or own.form in ("model", "adapter", "linear"):
             found, columns = self._logits(batch, None), own.candidates
         else:  # each task has a model of its own
             found, columns = self._all_labels(batch), own.candidates
@@ -121,7 +121,7 @@ class KeptModel:
     def _takes_task(self) -> bool:
         """Whether the strategy is told the task, as it was in the run."""
         routes = self._strategy is not None and bool(self._strategy.routing)
-        return self.deployment.setting == "task" or routes
+        return self.deployment.run.setting == "task" or routes
 
     def _folder_of(self, task: int) -> str:
         return self.deployment.tasks[task].folder if self.deployment.form == "tasks" else ""
@@ -152,24 +152,24 @@ def load_strategy(folder: Path, deployment: Deployment, device: torch.device) ->
         InputError: a file is missing or damaged, or the strategy's code is another's.
     """
     run = deployment.run
-    strategy = rebuild_strategy(run["strategy"], run["plugin_files"], run["plugin_hashes"])
+    strategy = rebuild_strategy(run.strategy, deployment.plugin_files, deployment.plugin_hashes)
     model, tokenizer = load_base(folder, device)
     use_onednn(model)
     columns = tuple(tuple(task.columns) for task in deployment.tasks)
-    later = tuple(tuple(each) for each in run["later_columns"])  # of tasks that were still to come
+    later = tuple(map(tuple, deployment.later_columns))
     learner = Learner(
         model,
-        LabelSpace(deployment.setting, tuple(deployment.labels), columns + later),
-        seed=run["seed"],
+        LabelSpace(deployment.run.setting, tuple(deployment.labels), columns + later),
+        seed=run.seed,
         padding_id=tokenizer.pad_token_id,
         precision=deployment.precision,
         head=make_head(model, deployment.output_layer or None, deployment.head),
         padding_side=deployment.padding_side,
         longest_text=deployment.max_length,
-        positions=run["positions"],
+        positions=deployment.positions,
     )
     strategy.setup(learner)
-    state = load_checkpoint(folder / STATE, run["config_sha256"], f"keep the model of {folder} again")
+    state = load_checkpoint(folder / STATE, run.config_sha256, f"keep the model of {folder} again")
     if state is None:
         raise InputError(f"{str(folder)!r}: {STATE}/ is missing; keep the model again")
     learner.tasks_seen = state["tasks_seen"]

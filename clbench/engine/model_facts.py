@@ -8,7 +8,7 @@ from typing import Any
 import clbench
 from clbench.engine.preparation import Prepared
 from clbench.files import safe_name
-from clbench.models import BASE, DeployedTask, Deployment, Form, label_names
+from clbench.models import BASE, DeployedTask, Deployment, Form, Origin, label_names
 
 
 def describe(
@@ -33,17 +33,24 @@ def describe(
     config = prepared.config
     labels, seen = prepared.learner.labels, prepared.learner.tasks_seen
     tasks = prepared.tasks[:seen]
-    run = {key: getattr(config, key) for key in ("scenario", "strategy", "model", "setting", "seed")}
-    run["config_sha256"] = config.sha256
+    whole: dict[str, Any] = {}
     if form == "strategy":
-        run |= {"plugin_files": config.plugin_files, "plugin_hashes": config.plugin_hashes}
-        run |= {"positions": prepared.loaded.positions, "later_columns": labels.columns[seen:]}
+        whole |= {"head": sorted(prepared.loaded.head.parameters), "positions": prepared.loaded.positions}
+        whole |= {"later_columns": [list(columns) for columns in labels.columns[seen:]]}
+        whole |= {"plugin_files": config.plugin_files, "plugin_hashes": config.plugin_hashes}
     base = base_of(prepared) if form == "adapter" else ""
     return Deployment(
         clbench=clbench.__version__,
         form=form,
         why=why,
-        run=run,
+        run=Origin(
+            scenario=config.scenario,
+            strategy=config.strategy,
+            model=config.model,
+            setting=config.setting,
+            seed=config.seed,
+            config_sha256=config.sha256,
+        ),
         results=results,
         labels=list(labels.names),
         tasks=[
@@ -55,17 +62,16 @@ def describe(
             for task in tasks
         ],
         task=None if only is None else prepared.tasks[only].name,
-        setting=config.setting,
         candidates=candidates(prepared, None),
         routing="" if config.setting == "task" else prepared.strategy.routing,
         max_length=longest_text(prepared),
         padding_side=prepared.learner.padding_side,  # type: ignore[arg-type] # "left" or "right"
         precision=config.precision,  # type: ignore[arg-type] # resolved, no longer "auto"
         output_layer=prepared.loaded.head.output_layer or "",
-        head=sorted(prepared.loaded.head.parameters) if form == "strategy" else [],
         base=base,
         base_sha256=config.model_sha256 if base not in ("", BASE) else "",
         features="mean" if form == "linear" else "",
+        **whole,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         DeployedTask as DeployedTask,
         Deployment as Deployment,
         Form as Form,
+        Origin as Origin,
         read_deployment as read_deployment,
     )
     from clbench.models.exporting import export_model as export_model

@@ -17,9 +17,9 @@ def write_card(folder: Path, deployment: Deployment) -> None:
     # The hub reads the block between the dashes; the library's class knows how its fields are spelt.
     from huggingface_hub import ModelCardData
 
-    run = deployment.run
-    name = HUB_IDS.get(run["model"], run["model"])
-    on_hub = (run["model"] not in BUILT_IN and not Path(name).expanduser().exists()) or run["model"] in HUB_IDS
+    model = deployment.run.model
+    name = HUB_IDS.get(model, model)
+    on_hub = model in HUB_IDS or not (model in BUILT_IN or Path(name).expanduser().exists())
     library = "peft" if deployment.form == "adapter" else "transformers"
     data = ModelCardData(
         library_name=library,
@@ -33,16 +33,15 @@ def write_card(folder: Path, deployment: Deployment) -> None:
 
 
 def _about(deployment: Deployment) -> list[str]:
-    run = {key: escape_markdown(str(value)) for key, value in deployment.run.items()}
+    run = deployment.run
     only = f", cut to the task {escape_markdown(deployment.task)}" if deployment.task else ""
     tasks = ", ".join(escape_markdown(task.name) for task in deployment.tasks)
     return [
-        f"# {run['strategy']} on {run['scenario']}",
+        f"# {escape_markdown(run.strategy)} on {escape_markdown(run.scenario)}",
         "",
-        f"`{deployment.run['model']}`, fine-tuned on {tasks} one after the other with the strategy `"
-        f"{deployment.run['strategy']}` (setting {run['setting']}, seed {run['seed']}) by clbench "
-        f"{deployment.clbench}{only}. Texts are cut at {deployment.max_length} tokens; the run computed in "
-        f"{deployment.precision}.",
+        f"`{run.model}`, fine-tuned on {tasks} one after the other with the strategy `{run.strategy}` (setting "
+        f"{run.setting}, seed {run.seed}) by clbench {deployment.clbench}{only}. Texts are cut at "
+        f"{deployment.max_length} tokens; the run computed in {deployment.precision}.",
     ]
 
 
@@ -112,7 +111,7 @@ def _code(deployment: Deployment) -> list[str]:
 
 def _reading(deployment: Deployment) -> list[str]:
     """Which of the logits answer."""
-    if len(deployment.tasks) > 1 and deployment.setting == "task":
+    if len(deployment.tasks) > 1 and deployment.run.setting == "task":
         rows = [f"- {escape_markdown(task.name)}: {_span(task.columns)}" for task in deployment.tasks]
         if deployment.task:
             rows = [row for row, task in zip(rows, deployment.tasks, strict=True) if task.name == deployment.task]

@@ -19,6 +19,19 @@ BASE, STATE, LINEAR = "base", "state", "linear.safetensors"
 ALLOWED = "allowed: the folder of a run that was made with --save-model, its model/, or what `clbench export` wrote"
 
 
+class Origin(BaseModel):
+    """The run that made it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scenario: str
+    strategy: str
+    model: str
+    setting: Literal["task", "domain", "class"]
+    seed: int
+    config_sha256: str
+
+
 class DeployedTask(BaseModel):
     """A task, the columns of its labels, and the folder below that answers for it alone (empty where there is none)."""
 
@@ -36,19 +49,21 @@ class Deployment(BaseModel):
         format: of this file; 1.
         form: what lies beside it.
         why: why no plain model answers, where none does.
-        run: what made it: scenario, strategy, model, setting, seed, config_sha256; for a strategy its plug-ins' files.
+        run: what made it.
         results: accuracy of each task, and the metrics, of that run.
         labels: of each column.
         tasks: those that were learned; all labels of theirs may be answered.
         task: the only one that it answers, where it was cut to one.
-        setting: "task" where the run gave the task with each text.
         candidates: columns among which an answer is looked for where no task is given.
         routing: by which rule a task is found where none is given; empty where none is looked for.
         max_length: tokens after which a text is cut.
         padding_side: where the model reads padding.
         precision: the run's, "fp32", "bf16" or "fp16".
         output_layer: its name in the model.
-        head: names of the parameters that the pretrained model lacked, for a strategy.
+        head: for a strategy: names of the parameters that the pretrained model lacked,
+        positions: how many the model has, where that is limited,
+        later_columns: of the labels of tasks that were still to come, and
+        plugin_files, plugin_hashes: where its code lies, where that is not built in, and what it was.
         base: of an adapter: "base" beside it, a hub id or a folder.
         base_sha256: what that model was when the adapter was made; empty where it lies beside it.
         features: of a linear layer: the "mean" of the last token states.
@@ -60,12 +75,11 @@ class Deployment(BaseModel):
     clbench: str
     form: Form
     why: str = ""
-    run: dict[str, Any]
+    run: Origin
     results: dict[str, Any] = Field(default_factory=dict)
     labels: list[str]
     tasks: list[DeployedTask]
     task: str | None = None
-    setting: Literal["task", "domain", "class"]
     candidates: list[int]
     routing: str = ""
     max_length: int = Field(ge=1)
@@ -73,6 +87,10 @@ class Deployment(BaseModel):
     precision: Literal["fp32", "bf16", "fp16"]
     output_layer: str
     head: list[str] = Field(default_factory=list)
+    positions: int | None = None
+    later_columns: list[list[int]] = Field(default_factory=list)
+    plugin_files: dict[str, str] = Field(default_factory=dict)
+    plugin_hashes: dict[str, str] = Field(default_factory=dict)
     base: str = ""
     base_sha256: str = ""
     features: Literal["", "mean"] = ""

@@ -29,9 +29,7 @@ class PlainModel:
 
     def __init__(self, folder: Path, deployment: Deployment, device: torch.device) -> None:
         import_libraries()
-        from transformers import AutoTokenizer
-
-        self.tokenizer = load_tokenizer(AutoTokenizer, folder)
+        self.tokenizer = load_tokenizer(folder)
         try:
             model, self.linear = _load(folder, deployment, device)
         except InputError:
@@ -42,7 +40,7 @@ class PlainModel:
         columns = tuple(tuple(task.columns) for task in deployment.tasks)
         self.learner = Learner(
             model.to(device).eval(),
-            LabelSpace(deployment.setting, tuple(deployment.labels), columns),
+            LabelSpace(deployment.run.setting, tuple(deployment.labels), columns),
             padding_id=self.tokenizer.pad_token_id,
             precision=deployment.precision,
             padding_side=deployment.padding_side,
@@ -67,9 +65,9 @@ def load_base(folder: Path, device: torch.device) -> tuple[Any, Any]:
         InputError: they are missing or damaged.
     """
     import_libraries()
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
-    tokenizer = load_tokenizer(AutoTokenizer, folder)
+    tokenizer = load_tokenizer(folder)
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
             folder / BASE, attn_implementation=attention_for(device)
@@ -80,14 +78,16 @@ def load_base(folder: Path, device: torch.device) -> tuple[Any, Any]:
     return model.to(device), tokenizer
 
 
-def load_tokenizer(kind: Any, folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
     """The tokenizer in ``folder``.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
+    from transformers import AutoTokenizer
+
     try:
-        return kind.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # tokenizers raise plain Exceptions for damaged files
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"the tokenizer in {str(folder)!r} cannot be loaded: {reason}") from error
