@@ -76,6 +76,7 @@ def _cut(folder: Path, deployment: Deployment, task: DeployedTask) -> Deployment
     labels = [deployment.labels[column] for column in task.columns]
     if deployment.form == "linear":
         held = load_file(folder / LINEAR)
+        _discard(folder, LINEAR)
         save_file({name: value[task.columns].contiguous() for name, value in held.items()}, folder / LINEAR)
     elif deployment.form == "adapter":
         _cut_adapter(folder, deployment, task.columns, labels)
@@ -98,6 +99,7 @@ def _cut_adapter(folder: Path, deployment: Deployment, columns: list[int], label
     for name in ("weight", "bias"):
         if (key := f"{WRAPPED}{deployment.output_layer}.{name}") in weights:
             weights[key] = weights[key][columns].contiguous()
+    _discard(folder, ADAPTER)
     save_file(weights, folder / ADAPTER, metadata={"format": "pt"})
     settings = AutoConfig.from_pretrained(folder)
     name_labels(settings, label_names(labels, []))
@@ -109,4 +111,11 @@ def _cut_classifier(folder: Path, deployment: Deployment, columns: list[int], la
 
     model: Any = AutoModelForSequenceClassification.from_pretrained(folder)
     model.set_submodule(deployment.output_layer, cut_rows(model.get_submodule(deployment.output_layer), columns))
+    _discard(folder, "*.safetensors*")
     save_classifier(model, folder, label_names(labels, []), {})
+
+
+def _discard(folder: Path, names: str) -> None:
+    """Delete files of weights that may still be mapped into memory: written over they would change, or end, there."""
+    for path in folder.glob(names):
+        path.unlink()
