@@ -141,7 +141,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         for row in range(state.rows, len(prepared.tasks) + 1):
             trained = row == 0 or _train(job, row - 1)
             _record(job, row, trained)
-            if row and trained:  # before the checkpoint: what goes on from there has not always what answers
+            # Before the checkpoint: what goes on from there has not always what answers.
+            if row and (trained or row == len(prepared.tasks)):
                 keep_models(prepared, state, folder, report)
             if row < len(prepared.tasks) or config.keep_checkpoints:
                 _save_and_stop_if_asked(job)
