@@ -7,6 +7,8 @@ import shlex
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from clbench.errors import InputError
 from clbench.files import replace_folder
 from clbench.models import ALLOWED, FILE, export_model
@@ -30,8 +32,9 @@ def write(run: Path, output: Path, task: str | None, *, merge: bool, push: str |
         new.parent.mkdir(parents=True, exist_ok=True)
         export_model(source, new, task, merge=merge)
         replace_folder(new, output)
-    except OSError as error:
-        raise InputError(f"{str(output)!r} cannot be written: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{str(output)!r} cannot be written: {reason}") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return str(output) if push is None else f"{output}\n{push_folder(output, push)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from clbench.engine.checkpoint import save_checkpoint
 from clbench.engine.comparing import answers_alike, exact_answers, log_probabilities, why_unusable
@@ -87,9 +88,9 @@ def keep_model(keeping: Keeping, folder: Path) -> None:
         keeping.report.warn(text)
         keeping.state.warnings.append({"event": "no_model", "after_task": keeping.state.rows - 1, "text": text})
         return
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(new, ignore_errors=True)
-        raise RunError(f"model {folder} cannot be written: {error.strerror or error}") from error
+        raise RunError(f"model {folder} cannot be written: {getattr(error, 'strerror', None) or error}") from error
     keeping.report.say(f"model: {folder}{f' ({why})' if why else ''}")
 
 

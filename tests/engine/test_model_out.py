@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -276,9 +277,10 @@ def test_what_cannot_be_kept_is_said_and_not_tried_again(tmp_path: Path) -> None
     assert report.lines[-1] == f"finished before, read from {folder.path}"
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_a_full_disk_is_one_line(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> Iterator[None]:
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(model_out, "save_tokenizer", full)
     with pytest.raises(RunError, match="No space left on device"):
