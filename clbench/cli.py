@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from clbench import __version__
 from clbench.errors import ClbenchError
@@ -62,7 +63,20 @@ def top(
         print(context.get_help())
 
 
-@app.command()
+class _SavingCommand(TyperCommand):
+    """``run`` or ``resume``, where ``--save-model`` may stand alone."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give the option its default value where ``each`` does not follow."""
+        spelled = []
+        for place, word in enumerate(args):
+            spelled.append(word)
+            if word == "--save-model" and args[place + 1 : place + 2] != ["each"]:
+                spelled.append("final")
+        return super().parse_args(ctx, spelled)
+
+
+@app.command(cls=_SavingCommand)
 def run(
     scenario: Annotated[
         str | None,
@@ -100,12 +114,19 @@ def run(
     auto_batch: Annotated[
         bool, typer.Option("--auto-batch", help="when memory runs out, halve the micro-batch, same effective batch")
     ] = False,
+    keep_head: Annotated[
+        bool, typer.Option("--keep-head", help="of the model's own output layer keep the rows of labels of equal names")
+    ] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="run the code that a hub model brings with it")
     ] = False,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="load a model's weights also where they are not safetensors")
     ] = False,
+    save_model: Annotated[
+        str | None,
+        typer.Option(metavar="[each]", help="keep the trained model in the run's folder; each: also after each task"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
@@ -122,6 +143,7 @@ def run(
         "precision": precision, "output_dir": output_dir, "overwrite": overwrite or None,
         "checkpoint_every": checkpoint_every, "keep_checkpoints": keep_checkpoints or None,
         "auto_batch": auto_batch or None, "evaluate": evaluate, "compile": compile or None, "profile": profile or None,
+        "save_model": save_model, "keep_head": keep_head or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
@@ -131,15 +153,19 @@ def run(
     return runner.run_plans(plans, verbosity=-1 if quiet else int(verbose))
 
 
-@app.command()
+@app.command(cls=_SavingCommand)
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="the folder of an unfinished run")],
+    save_model: Annotated[
+        str | None,
+        typer.Option(metavar="[each]", help="keep the trained model; a finished run without one is trained again"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
     """Go on with an unfinished run."""
     from clbench.commands import planning, run as runner
 
-    return runner.run_plans([planning.plan_again(run)], verbosity=-1 if quiet else 0)
+    return runner.run_plans([planning.plan_again(run, save_model)], verbosity=-1 if quiet else 0)
 
 
 @app.command()
@@ -313,6 +339,43 @@ def data(
         print(data.table(names or []))
     else:
         raise unknown("data command", action, ("pull", "list"))
+    return 0
+
+
+@app.command()
+def export(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="a run made with --save-model, or a folder with its model")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="a new folder")] = ...,  # type: ignore[assignment]
+    task: Annotated[str | None, typer.Option(help="only this task, and its labels")] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="merge an adapter into its base model")] = False,
+    push: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="also push it to the hub, private")] = None,
+) -> int:
+    """Write a run's model to a folder that transformers or PEFT loads."""
+    from clbench.commands import export
+
+    print(export.write(run, output, task, merge=merge, push=push))
+    return 0
+
+
+@app.command()
+def predict(
+    model: Annotated[
+        Path, typer.Argument(metavar="DIR|RUN", help="what export wrote, or a run made with --save-model")
+    ],
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT ...]")] = None,
+    task: Annotated[str | None, typer.Option(help="whose texts they are, where that is known")] = None,
+    input: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="texts: a line each, or the column text of a table")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="where the answers go [stdout]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")] = "auto",
+) -> int:
+    """Answer texts: a JSON line each, with label, probability, task and how the task was found."""
+    from clbench.commands import predict
+
+    predict.answer(model, texts or [], task=task, input=input, output=output, device=device)
     return 0
 
 

@@ -19,7 +19,20 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 # What is worked out from the other settings, the files and the installed version; nobody sets it.
 WORKED_OUT = ("plugin_hashes", "source_sha256", "data_sha256", "model_sha256")
 # What a run does with its time and files, not what it finds out.
-NOT_SCIENCE = {"device", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "profile", "plugin_files"}
+NOT_SCIENCE = {
+    "device",
+    "output_dir",
+    "overwrite",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "profile",
+    "plugin_files",
+    "save_model",
+}
+
+
+# Settings that came later than runs that are kept: at these values the run is the one that it was without them.
+LATER = {"keep_head": False}
 
 
 class RunConfig(BaseModel):
@@ -35,9 +48,11 @@ class RunConfig(BaseModel):
     ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
     "test" except when hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that
     are still to come, half of a long sequence's evaluations, and with them forward transfer; ``compile`` trains with
-    torch.compile. ``trust_remote_code`` runs code that a hub model brings, ``allow_pickle`` loads weights that are not
-    safetensors: both only for models you trust. The hashes are of the plug-ins' code, of the data that the scenario
-    makes with seed 0 and with this seed, and of the model's files.
+    torch.compile. ``keep_head`` keeps, of an output layer that the model brings, the rows of labels with the same
+    names. ``trust_remote_code`` runs code that a hub model brings, ``allow_pickle`` loads weights that are not
+    safetensors: both only for models you trust. ``save_model`` keeps the model in the run's folder: the "final" one, or
+    also what it was after "each" task. The hashes are of the plug-ins' code, of the data that the scenario makes with
+    seed 0 and with this seed, and of the model's files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -59,6 +74,7 @@ class RunConfig(BaseModel):
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
+    keep_head: bool = False
     trust_remote_code: bool = False
     allow_pickle: bool = False
     scenario_args: dict[str, Any] = Field(default_factory=dict)
@@ -78,6 +94,7 @@ class RunConfig(BaseModel):
     checkpoint_every: int | None = Field(None, ge=1)
     keep_checkpoints: bool = False
     profile: bool = False
+    save_model: Literal["", "final", "each"] = ""
 
     @property
     def sha256(self) -> str:
@@ -105,6 +122,7 @@ class RunConfig(BaseModel):
 def identity(stored: Mapping[str, Any]) -> str:
     """SHA-256 over what can change a result in the values of a config.json: its settings and clbench's version."""
     science = {key: value for key, value in stored.items() if key not in NOT_SCIENCE and key != "hash8"}
+    science = {key: value for key, value in science.items() if key not in LATER or value != LATER[key]}
     return hashlib.sha256(canonical_json(science).encode()).hexdigest()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from clbench.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from clbench.config import RunConfig
     from clbench.data import Batch, TaskData
@@ -28,6 +29,21 @@ PHASES: dict[str, tuple[str, ...]] = {
     # "move" puts the weights that answer into the model; anchors, teachers, Fishers and memories read those.
     "after_task": ("move", "other"),
 }
+
+
+@dataclass(frozen=True)
+class Deployable:
+    """A model that gives a strategy's answers without the strategy.
+
+    Attributes:
+        model: transformers' own, or PEFT's wrapper of it with the modules active that answer.
+        linear: weights (labels, features) and biases (labels,) of a layer that answers in the output layer's place.
+        features: what it reads: the "mean" of the last token states, or what the "output_layer" reads.
+    """
+
+    model: nn.Module
+    linear: tuple[Tensor, Tensor] | None = None
+    features: Literal["mean", "output_layer"] = "output_layer"
 
 
 class Strategy:
@@ -63,6 +79,14 @@ class Strategy:
     def answers(self) -> bool:
         """Whether it has a :meth:`predict` of its own."""
         return type(self).predict is not Strategy.predict
+
+    @property
+    def routing(self) -> str:
+        """By which rule :meth:`predict` finds the task where none is given; empty where it looks for none.
+
+        A strategy with a rule takes a ``task_id`` in every setting.
+        """
+        return ""
 
     def setup(self, learner: Learner) -> None:
         """Once, before any task; also before a checkpoint's state is loaded."""
@@ -108,6 +132,17 @@ class Strategy:
         """
         return None
 
+    def deployable(self, learner: Learner, task_id: int | None) -> Deployable | None:
+        """A model that gives by itself what :meth:`predict` gives for ``task_id``; None where there is none.
+
+        Asked when a model is kept, right after ``predict`` answered for the same task; training may go on afterwards,
+        so that the learner's model must stay as it is. The default is that model, as ``predict`` left it: right
+        where the strategy does nothing but switch modules or load weights. What is returned is not taken on trust: it
+        is saved, loaded by transformers and PEFT alone, and compared with ``predict``; where the answers differ the
+        strategy is kept with its state instead, for ``clbench predict``.
+        """
+        return Deployable(learner.model)
+
     def state_dict(self) -> dict[str, Any]:
         """All that later steps depend on: nested dicts of tensors and JSON values, nothing else.
 
@@ -140,6 +175,11 @@ class Stack(Strategy):
     def answers(self) -> bool:
         """Whether a member does."""
         return any(member.answers for _, member in self.members)
+
+    @property
+    def routing(self) -> str:
+        """The first member's that has a rule."""
+        return next((member.routing for _, member in self.members if member.routing), "")
 
     def setup(self, learner: Learner) -> None:
         """Set up each member."""
@@ -208,6 +248,13 @@ class Stack(Strategy):
             if (logits := member.predict(learner, batch, task_id)) is not None:
                 return logits
         return None
+
+    def deployable(self, learner: Learner, task_id: int | None) -> Deployable | None:
+        """The first member's that does not leave it at the default."""
+        for _, member in self.members:
+            if type(member).deployable is not Strategy.deployable:
+                return member.deployable(learner, task_id)
+        return super().deployable(learner, task_id)
 
     def state_dict(self) -> dict[str, Any]:
         """Each member's state under its name."""

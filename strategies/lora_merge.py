@@ -6,6 +6,7 @@ largest ``density`` of the whole vector, signs elected by sum, mean of those tha
 magnitude. PEFT merges A and B apart or cuts to the rank again; here the products are merged, without loss.
 """
 
+import copy
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
 from clbench.toolkit import (
+    Deployable,
     add_task_modules,
     check_arguments,
     learn_on_top,
@@ -91,6 +93,10 @@ class LoraMerge(Strategy):
             self._load(self._merged(), self.learned)
         with self.model.disable_adapter():
             return learner.logits(batch)
+
+    def deployable(self, learner: Learner, task_id: int | None) -> Deployable | None:
+        """The merged weights, without the modules that they are made of."""
+        return Deployable(copy.deepcopy(self.model).unload())
 
     def state_dict(self) -> dict[str, Any]:
         """How many tasks have been learned, and each one's output layer where they share it."""

@@ -50,6 +50,11 @@ class LoraPerTask(Strategy):
         self.rank, self.alpha, self.target_modules, self.learning_rate = rank, alpha, target_modules, learning_rate
         self.quantization, self.adaptive_rank, self.router = quantization, adaptive_rank, Router(router)
 
+    @property
+    def routing(self) -> str:
+        """The router's rule; the oracle is none."""
+        return "" if self.router.rule == "oracle" else self.router.rule
+
     def setup(self, learner: Learner) -> None:
         """Wrap the model and make every task's module, so that the structure is the same from the first step on."""
         self.router.check("lora_per_task", learner.labels.setting)

@@ -30,6 +30,11 @@ class NearestClassMean(FrozenFeatures):
             raise unknown("metric of ncm", metric, ("euclidean", "cosine"))
         self.metric = metric
 
+    @property
+    def linear(self) -> bool:
+        """Of the features themselves; the cosine is so of their direction."""
+        return self.metric == "euclidean"
+
     def transform(self, features: Tensor) -> Tensor:
         """For the cosine, features of unit length."""
         return nn.functional.normalize(features) if self.metric == "cosine" else features

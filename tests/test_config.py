@@ -39,6 +39,7 @@ SCIENCE: dict[str, Any] = {
     "eval_split": "dev",
     "evaluate": "seen",
     "compile": True,
+    "keep_head": True,
     "precision": "bf16",
     "trust_remote_code": True,
     "allow_pickle": True,
@@ -55,6 +56,7 @@ OTHER: dict[str, Any] = {
     "checkpoint_every": 5,
     "keep_checkpoints": True,
     "profile": True,
+    "save_model": "each",
 }
 
 

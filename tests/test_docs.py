@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -162,6 +163,38 @@ def test_python_blocks_run_one_after_another(page: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def shown(page: str) -> list[tuple[str, str]]:
+    """The shell blocks and files of a page whose output stands right below, and that output."""
+    pattern = r"^```(?:bash|python)\n((?:(?!^```).)*)^```\n\n^```(?:text|json)\n(.*?)^```"
+    return re.findall(pattern, text(page), re.DOTALL | re.MULTILINE)
+
+
+def unmeasured(output: str) -> str:
+    """``output`` with every decimal number rounded to one digit: the rest depends on the processor."""
+    return re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.1f}", output)
+
+
+def test_the_page_of_the_model_shows_what_its_commands_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = "docs/model_out.md"
+    files = write_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    outputs = dict(shown(page))
+    for body in [*blocks(page, "bash"), files["load.py"].read_text(encoding="utf-8")]:
+        capsys.readouterr()
+        if body.startswith("from"):
+            exec(body, {})
+        for line in body.splitlines() if "clbench" in body else ():
+            words = shlex.split(line, comments=True)[3:]
+            places = [sorted(glob.glob(word)) if "*" in word else [word] for word in words]
+            assert main([word for place in places for word in place]) == 0, (line, capsys.readouterr().err)
+        said = capsys.readouterr().out
+        if body in outputs:
+            assert unmeasured(said) == unmeasured(outputs.pop(body))
+    assert outputs == {}
 
 
 def test_every_python_block_is_a_file_or_is_run() -> None:

@@ -1,4 +1,4 @@
-"""What each command does: run, resume, advise, compare, errors, plot, list, describe, metrics, data; and progress."""
+"""What each command does: run, advise, compare, errors, plot, list, describe, data, export, predict and more; progress."""
 
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,12 @@ if TYPE_CHECKING:
         data as data,
         describe as describe,
         errors as errors,
+        export as export,
         listing as listing,
         metrics as metrics,
         notebook as notebook,
         planning as planning,
+        predict as predict,
         run as run,
     )
 

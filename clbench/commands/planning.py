@@ -59,8 +59,12 @@ def plan_runs(
     ]
 
 
-def plan_again(folder: Path) -> Plan:
+def plan_again(folder: Path, save_model: str | None = None) -> Plan:
     """The plan of the run in ``folder``, from its config.json.
+
+    Args:
+        folder: a run's.
+        save_model: which models to keep; what the run was begun with where it is None.
 
     Raises:
         InputError: the folder holds no run, or its plug-ins, its data, its model or clbench changed since it was begun.
@@ -71,6 +75,8 @@ def plan_again(folder: Path) -> Plan:
         )
     stored = RunFolder(folder).read_config()
     config = {key: value for key, value in stored.items() if key not in ("hash8", "clbench", *WORKED_OUT)}
+    if save_model is not None:
+        config["save_model"] = save_model
     place = folder.resolve()
     if len(place.parents) < 3:
         raise InputError(f"{str(folder)!r} lies in no results folder; allowed: RESULTS/SCENARIO/STRATEGY/RUN")

@@ -14,8 +14,9 @@ from clbench import plugins
 from clbench.clock import Clock
 from clbench.conformance.checks import Check, NotApplicable, seed_everything
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
+from clbench.conformance.kept import kept_difference
 from clbench.conformance.probes import Cut, Cuts, Trace
-from clbench.conformance.trials import Record, Trials, difference, finish, weights_difference
+from clbench.conformance.trials import SCENARIOS, Record, Trials, difference, finish, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
 from clbench.engine import prepare
 from clbench.plugins import Plan
@@ -52,6 +53,7 @@ class StrategyChecks:
             Check("test examples", self.test_examples, twice),
             Check("test labels", self.test_labels, twice),
             Check("resume", self.resume, (*twice, *others)),
+            Check("kept model", self.kept_model, (*twice, *others, "test labels", "resume")),
         ]
 
     @cached_property
@@ -169,6 +171,19 @@ class StrategyChecks:
                     return f"the weights differ {found}, before the cut {place}"
         found = difference(self.reference, record)
         return f"{found} from the uninterrupted run's" if found else ""
+
+    def kept_model(self) -> str:
+        """A model that is kept answers the test texts as the run did."""
+        texts = [ground for ground in self.trials.grounds if ground[0] == SCENARIOS["text"]]
+        if not texts or not self.trials.strategy.resumable:
+            raise NotApplicable(
+                "it reads no texts" if not texts else "resumable is False, so its state is no part of it"
+            )
+        for ground in dict.fromkeys((texts[0], texts[-1])):
+            plan = self.trials.plan(ground, tasks=2, epochs=1, save_model="final")
+            if found := kept_difference(plan):
+                return f"{found}, in setting {ground[1]!r}"
+        return ""
 
     def _departed(self, record: Record) -> str:
         return next((p for p, weights in record.weights.items() if weights != self.reference.weights.get(p)), "")

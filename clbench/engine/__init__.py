@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.engine.answering import Answer as Answer, KeptModel as KeptModel
     from clbench.engine.checkpoint import (
         load_checkpoint as load_checkpoint,
         save_checkpoint as save_checkpoint,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from xxhash import xxh3_128
 import clbench
 from clbench.engine.tensor_file import DTYPES, as_bytes, write_tensors
 from clbench.errors import InputError, RunError
+from clbench.files import replace_folder
 
 TENSORS, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 REFERENCE = "__tensor__"
@@ -68,25 +68,23 @@ def write_snapshot(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
 
 
 def _write(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
-    new, old = folder.with_suffix(".new"), folder.with_suffix(".old")
+    new = folder.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     (new / VALUES).write_text(snapshot.values, encoding="utf-8")
     checksums = {TENSORS: write_tensors(new / TENSORS, snapshot.tensors), VALUES: _checksum(new / VALUES)}
     manifest = {"clbench": clbench.__version__, "run_hash": run_hash, "xxh3_128": checksums}
     (new / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-    for name in (VALUES, MANIFEST, "."):
-        _sync(new / name)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    new.rename(folder)
-    _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(new, folder)
 
 
-def load_checkpoint(folder: Path, run_hash: str) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path, run_hash: str, advice: str = "") -> dict[str, Any] | None:
     """The state in ``folder`` (or in the one kept beside it), None when there is none.
+
+    Args:
+        folder: the checkpoint's.
+        run_hash: the configuration that it must belong to.
+        advice: what an error line says to do; to delete it and start again where nothing else is given.
 
     Raises:
         InputError: a file is missing, was changed or cut, or the state is of another version or configuration.
@@ -97,7 +95,7 @@ def load_checkpoint(folder: Path, run_hash: str) -> dict[str, Any] | None:
             return None
         # The process ended between the two renames: the previous checkpoint is whole.
         folder = old
-    advice = f"delete {folder} to start this run again"
+    advice = advice or f"delete {folder} to start this run again"
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         sums = {name: _checksum(folder / name) for name in (TENSORS, VALUES)}
@@ -173,11 +171,3 @@ def _put_tensors(value: Any, tensors: dict[str, Tensor], given: set[str]) -> Any
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, xxh3_128).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from clbench.engine import interrupts
 from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.interrupts import Interrupted, Interrupts
+from clbench.engine.model_out import keep_models
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter, tell_notes
@@ -68,7 +69,10 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
             return finished
         if plan.config.overwrite and not folder.is_being_overwritten():
             folder.remove_result()
+            folder.remove_models()
             remove_checkpoint(folder.checkpoint)
+        elif folder.read_result() is not None:
+            _begin_again_for_model(plan.config, folder, report)
         try:
             result = _run(plan, folder, signals, report)
         finally:
@@ -85,10 +89,29 @@ def _finished(plan: Plan, folder: RunFolder, report: Reporter) -> dict[str, Any]
     if result is not None:
         config = folder.read_config()
         check_belonging(folder.path, config, result, plan.config.sha256)
+        if _lacks_model(plan.config, folder) and not result.get("model_warnings"):
+            return None
+        for line in result.get("model_warnings", ()) if plan.config.save_model else ():
+            report.warn(line)
         report.say(f"finished before, read from {folder.path}")
         if folder.checkpoint.exists() and not config.get("keep_checkpoints"):
             remove_checkpoint(folder.checkpoint)  # the process ended between the result and this
     return result
+
+
+def _lacks_model(config: RunConfig, folder: RunFolder) -> bool:
+    """Whether a model is asked for that is not there."""
+    each = config.save_model == "each" and not folder.models.exists()
+    return bool(config.save_model) and (each or not folder.model.exists())
+
+
+def _begin_again_for_model(config: RunConfig, folder: RunFolder, report: Reporter) -> None:
+    """Train a finished run once more, or go on with that; its result stays until there is the new one."""
+    report.say(f"{folder.path} was finished without its model: training again, with the same numbers")
+    before = folder.read_config()
+    if before.get("keep_checkpoints") or before.get("save_model") != config.save_model:
+        folder.remove_models()
+        remove_checkpoint(folder.checkpoint)  # the finished run's, from which nothing would be trained
 
 
 def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -> dict[str, Any]:
@@ -103,6 +126,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         prepared = prepare(plan, clock)
         for line in prepared.warnings:
             report.warn(line)
+        for line in prepared.loaded.notes:
+            report.note(line)
         settings = {**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8}
         folder.write_config(settings)
         state = restore(prepared, folder, report)
@@ -118,8 +143,12 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         for row in range(state.rows, len(prepared.tasks) + 1):
             trained = row == 0 or _train(job, row - 1)
             _record(job, row, trained)
+            # Before the checkpoint: what goes on from there has not always what answers.
+            if row and (trained or row == len(prepared.tasks)):
+                keep_models(prepared, state, folder, report)
             if row < len(prepared.tasks) or config.keep_checkpoints:
                 _save_and_stop_if_asked(job)
+    folder.remove_result()  # an earlier one, where the model was asked for later
     with clock.measure("results"):
         predictions_sha256 = folder.write_predictions(prediction_columns(prepared, state))
     result = make_result(prepared, state, peak_memory(device))

@@ -43,8 +43,15 @@ def make_result(prepared: Prepared, state: State, peak_memory: int) -> dict[str,
         "metrics_f1": compute_metrics(state.macro_f1),
         "forgetting_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "forgetting"],
         "learning_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "not_learned"],
+        **_model_warnings(state),
         "cost": _cost(prepared, state, peak_memory),
     }
+
+
+def _model_warnings(state: State) -> dict[str, list[str]]:
+    """Why a model that was asked for is not there."""
+    texts = [warning["text"] for warning in state.warnings if warning["event"] == "no_model"]
+    return {"model_warnings": texts} if texts else {}
 
 
 def _cost(prepared: Prepared, state: State, peak_memory: int) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData, encode
 from clbench.engine.lengths import warn_of_cuts
+from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.models import LoadedModel, choose_device, load_model, use_onednn
 from clbench.plugins import Plan
@@ -25,6 +27,7 @@ class Prepared:
     """What stays the same from the first task to the last.
 
     ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
+    ``loaded`` is the model as it came, which the strategy may have changed since; ``load_again`` gives it anew.
     ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data.
     """
 
@@ -36,6 +39,8 @@ class Prepared:
     model_bytes: int
     data_sha256: dict[str, str]
     warnings: list[str]
+    loaded: LoadedModel
+    load_again: Callable[[], LoadedModel]
 
 
 def prepare(plan: Plan, clock: Clock) -> Prepared:
@@ -49,6 +54,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     labels = label_space(tasks, config.setting)
     loaded = load_model(config, tasks, len(labels.names), choose_device(config.device))
     model, tokenizer, longest = loaded.model, loaded.tokenizer, loaded.longest_text(config.max_length)
+    if config.save_model and tokenizer is None:
+        raise InputError("--save-model keeps models that read texts; this scenario has images: leave it away")
     use_onednn(model)
     learner = Learner(
         model,
@@ -80,7 +87,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     warnings = loaded.warnings(config.max_length)
     if plan.notes:  # a scenario that tells of its data
         warnings += warn_of_cuts(tasks, splits, data, tests, loaded.tokenizer, longest)
-    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings)
+    load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
+    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again)
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:

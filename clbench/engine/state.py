@@ -116,19 +116,24 @@ def prediction_columns(prepared: Prepared, state: State) -> dict[str, list[Any]]
     return columns
 
 
-def save(prepared: Prepared, state: State, writer: CheckpointWriter) -> None:
-    """Begin to write a checkpoint of everything that the rest of the run depends on."""
+def learned_state(prepared: Prepared, state: State) -> dict[str, Any]:
+    """All that the run has made of the model and the strategy that it began with."""
     model = prepared.learner.model
-    state.seconds = prepared.learner.clock.read()
     # Frozen weights come back from the pretrained model; what learned and the buffers are saved.
     frozen = {name for name, _ in model.named_parameters()} - set(state.learned)
-    content = {
-        # Not asdict: it would copy every tensor of a training in progress.
-        "state": {key: getattr(state, key) for key in State.__dataclass_fields__},
+    return {
         "tasks_seen": prepared.learner.tasks_seen,
         "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
         "strategy": prepared.strategy.state_dict(),
     }
+
+
+def save(prepared: Prepared, state: State, writer: CheckpointWriter) -> None:
+    """Begin to write a checkpoint of everything that the rest of the run depends on."""
+    state.seconds = prepared.learner.clock.read()
+    # Not asdict: it would copy every tensor of a training in progress.
+    progress = {key: getattr(state, key) for key in State.__dataclass_fields__}
+    content = {"state": progress, **learned_state(prepared, state)}
     with prepared.learner.clock.measure("checkpoint"):
         writer.save(content)
 

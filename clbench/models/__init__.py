@@ -6,6 +6,20 @@ from clbench.doors import open_door
 
 if TYPE_CHECKING:
     from clbench.models.at_hand import tokenizer_at_hand as tokenizer_at_hand
+    from clbench.models.card import write_card as write_card
+    from clbench.models.deployment import (
+        ALLOWED as ALLOWED,
+        BASE as BASE,
+        FILE as FILE,
+        LINEAR as LINEAR,
+        STATE as STATE,
+        DeployedTask as DeployedTask,
+        Deployment as Deployment,
+        Form as Form,
+        Origin as Origin,
+        read_deployment as read_deployment,
+    )
+    from clbench.models.exporting import export_model as export_model
     from clbench.models.hardware import (
         choose_device as choose_device,
         choose_precision as choose_precision,
@@ -25,5 +39,15 @@ if TYPE_CHECKING:
     from clbench.models.loading import load_model as load_model
     from clbench.models.pretrained import LoadedModel as LoadedModel
     from clbench.models.probe import Lookups as Lookups, same_logits as same_logits
+    from clbench.models.reloading import PlainModel as PlainModel, load_base as load_base
+    from clbench.models.saving import (
+        Unfit as Unfit,
+        label_names as label_names,
+        save_adapter as save_adapter,
+        save_base as save_base,
+        save_classifier as save_classifier,
+        save_encoder as save_encoder,
+        save_tokenizer as save_tokenizer,
+    )
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -13,6 +13,7 @@ from clbench.models.libraries import import_libraries
 from clbench.models.pretrained import LoadedModel, load_pretrained
 from clbench.models.tiny import tiny_image_model, tiny_text_model
 from clbench.rng import stream_seed
+from clbench.tasks import label_space
 
 if TYPE_CHECKING:
     from clbench.config import RunConfig
@@ -28,6 +29,8 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
         InputError: the model is unknown, cannot be loaded, or does not fit the scenario's kind of task.
     """
     import_libraries()
+    if config.keep_head and config.model == "tiny":
+        raise InputError("--keep-head: model 'tiny' is made on the spot and has no output layer yet; leave it away")
     with torch.random.fork_rng():
         torch.manual_seed(stream_seed(config.seed, "model"))
         if tasks[0].kind == "image":
@@ -39,6 +42,15 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
             model, tokenizer = tiny_text_model(tasks, labels, config)
             loaded = LoadedModel(model, tokenizer, guess_head(model, labels))
         else:
-            loaded = load_pretrained(config, labels, device)
+            loaded = load_pretrained(config, labels, device, _spellings(config, tasks)[:labels])
     loaded.model.to(device)
     return loaded
+
+
+def _spellings(config: RunConfig, tasks: Sequence[Task]) -> list[tuple[str, ...]]:
+    """What each label may be called in a model's own output layer: TASK/LABEL, as kept models have it, or LABEL."""
+    space = label_space(tasks, config.setting)
+    owner = {
+        column: task.name for task, own in reversed(list(zip(tasks, space.columns, strict=True))) for column in own
+    }
+    return [(f"{owner[column]}/{name}", name) for column, name in enumerate(space.names)]

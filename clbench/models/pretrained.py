@@ -33,6 +33,7 @@ class LoadedModel:
         head: the output layer, and what else starts from nothing.
         padding_side: where the model must read padding, so that it changes no logit.
         positions: how many tokens the model has positions for; None where there is no such limit.
+        notes: what a person should know of it.
     """
 
     model: Any
@@ -40,6 +41,7 @@ class LoadedModel:
     head: Head
     padding_side: str = "right"
     positions: int | None = None
+    notes: tuple[str, ...] = ()
 
     def longest_text(self, max_length: int) -> int:
         """``max_length``, or less where the model has not so many positions."""
@@ -68,8 +70,16 @@ class LoadedModel:
             )
 
 
-def load_pretrained(config: RunConfig, labels: int, device: torch.device) -> LoadedModel:
+def load_pretrained(
+    config: RunConfig, labels: int, device: torch.device, names: Sequence[Sequence[str]]
+) -> LoadedModel:
     """The model ``config.model``, on the CPU.
+
+    Args:
+        config: the run's.
+        labels: columns of its output layer.
+        device: where the model will be.
+        names: what each label may be called in an output layer that the model brings.
 
     Raises:
         InputError: it cannot be had, its files are damaged, or it does not do what a text classifier must.
@@ -84,12 +94,50 @@ def load_pretrained(config: RunConfig, labels: int, device: torch.device) -> Loa
         output_layer = find_output_layer(model, labels, texts)
         new = new_parameters(model, loading, output_layer, texts)
         own = {name for name, _ in model.get_submodule(output_layer).named_parameters(prefix=output_layer)}
-        if own - set(loading["missing_keys"]) - {name for name, *_ in loading["mismatched_keys"]}:
+        brought = own - set(loading["missing_keys"])
+        if brought - {name for name, *_ in loading["mismatched_keys"]}:
             renew(model, output_layer)
+        note = _keep_rows(model, output_layer, path, config, names) if brought else ""
         side = find_padding_side(model, texts, tokenizer.pad_token_id)
-        return LoadedModel(model, tokenizer, make_head(model, output_layer, new), side, count_positions(model, texts))
+        head, positions = make_head(model, output_layer, new), count_positions(model, texts)
+        if config.keep_head and not brought:
+            raise InputError(f"--keep-head: model {config.model!r} brings no output layer; leave the option away")
+        return LoadedModel(model, tokenizer, head, side, positions, (note,) if note else ())
+    except InputError:
+        raise
     except Exception as error:  # tokenizers and safetensors raise plain Exceptions for damaged files
         raise cannot_load(config.model, error) from error
+
+
+def _keep_rows(model: Any, layer: str, path: str, config: RunConfig, names: Sequence[Sequence[str]]) -> str:
+    """Copy, with ``keep_head``, the rows of labels that the model knew by the same names; the line that says what was.
+
+    Raises:
+        InputError: rows are to be kept and no label has the name of one.
+    """
+    from transformers import AutoConfig
+
+    settings = AutoConfig.from_pretrained(path, trust_remote_code=config.trust_remote_code)
+    known = {str(name): row for row, name in settings.id2label.items()}
+    rows = {column: known[name] for column, own in enumerate(names) for name in own if name in known}
+    had = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
+    if not config.keep_head:
+        more = f"; --keep-head keeps the rows of {len(rows)} labels with the same names" if rows else ""
+        return f"the output layer that {config.model} brings ({had}) is made anew{more}"
+    if not rows:
+        allowed = ", ".join(own[-1] for own in names[:10])
+        raise InputError(f"--keep-head: no label has a row in {config.model!r}, which knows {had}; labels: {allowed}")
+    old = _model(path, config, settings, torch.device("cpu"))[0].get_submodule(layer)
+    with torch.no_grad():
+        for name, parameter in model.get_submodule(layer).named_parameters():
+            parameter[list(rows)] = old.get_parameter(name)[list(rows.values())]
+    kept = ", ".join(names[column][-1] for column in list(rows)[:10]) + (", ..." if len(rows) > 10 else "")
+    return f"the output layer keeps the rows of {len(rows)} labels of {config.model} ({kept}); the others are new"
+
+
+def attention_for(device: torch.device) -> str | None:
+    """Which of transformers' attentions; None for its own choice. On CPUs sdpa's bf16 backward pass is slower."""
+    return "eager" if device.type == "cpu" else None
 
 
 def _settings(path: str, config: RunConfig, labels: int) -> Any:
@@ -146,7 +194,6 @@ def _model(path: str, config: RunConfig, settings: Any, device: torch.device) ->
         ignore_mismatched_sizes=True,
         output_loading_info=True,
         dtype=torch.float32,
-        # Measured on CPUs: the bf16 backward pass of sdpa is slower than eager attention's.
-        attn_implementation="eager" if device.type == "cpu" else None,
+        attn_implementation=attention_for(device),
     )
     return model, loading

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -42,6 +43,16 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The folder for the state from which an unfinished run resumes."""
         return self.path / "checkpoint"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the final model, where it was kept."""
+        return self.path / "model"
+
+    @property
+    def models(self) -> Path:
+        """The folder of the models after each task, where they were kept."""
+        return self.path / "models"
 
     def create(self) -> None:
         """Make the folder and try that it can be written; InputError if a file is in the way or it cannot be."""
@@ -96,6 +107,11 @@ class RunFolder:
         """Take the mark of completion away, with what was made from the result."""
         for name in ("result.json", "predictions.parquet", "matrix.png", "curves.png"):
             (self.path / name).unlink(missing_ok=True)
+
+    def remove_models(self) -> None:
+        """Delete what models were kept, and what an interrupted saving left beside them."""
+        for name in ("model", "model.new", "model.old", "models"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def remove_log(self) -> None:
         """Begin log.jsonl anew: the run starts from its first row."""

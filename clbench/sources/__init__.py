@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clbench.sources.corpora import Rows as Rows
     from clbench.sources.model_names import (
         BUILT_IN as BUILT_IN,
+        HUB_IDS as HUB_IDS,
         cannot_load as cannot_load,
         model_path as model_path,
     )

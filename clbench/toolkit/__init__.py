@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from clbench.config import RunConfig as RunConfig
     from clbench.rng import generator as generator, stream_seed as stream_seed
     from clbench.sources import Rows as Rows, corpora as corpora
-    from clbench.strategy import ALL_SETTINGS as ALL_SETTINGS, Stack as Stack
+    from clbench.strategy import ALL_SETTINGS as ALL_SETTINGS, Deployable as Deployable, Stack as Stack
     from clbench.tasks import (
         balanced_counts as balanced_counts,
         draw as draw,

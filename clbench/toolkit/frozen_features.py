@@ -15,7 +15,7 @@ from torch import Tensor
 from clbench.data import Batch, Example, TaskData, sorted_batches
 from clbench.errors import RunError
 from clbench.learner import Learner
-from clbench.strategy import Strategy
+from clbench.strategy import Deployable, Strategy
 
 FeatureKind = Literal["mean", "output_layer"]
 # A matrix of so many squared is 20 GB.
@@ -131,6 +131,21 @@ class FrozenFeatures(Strategy):
         weights, biases = self.classifier
         scores = (self.transform(features) @ weights.T + biases).float()
         return scores.masked_fill(~self.moments.seen, torch.finfo(scores.dtype).min)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the scores are linear in the model's features."""
+        return type(self).transform is FrozenFeatures.transform
+
+    def deployable(self, learner: Learner, task_id: int | None) -> Deployable | None:
+        """The frozen model with the classifier as a linear layer, where it is one."""
+        if self.moments is None or not self.linear:
+            return None
+        weights, biases = self.classifier or self.solve(self.moments)
+        unseen = ~self.moments.seen
+        lowest = torch.finfo(torch.float32).min
+        linear = weights.masked_fill(unseen[:, None], 0.0), biases.masked_fill(unseen, lowest)
+        return Deployable(learner.model, linear, self.features)
 
     def state_dict(self) -> dict[str, Any]:
         """The moments; the classifier follows from them, and what is random from the seed."""

@@ -291,6 +291,18 @@ BROKEN_STRATEGIES = {
             learner.freeze_body()
         """,
     ),
+    "answers by what its state does not say": (
+        "kept model",
+        "no model is kept: what transformers loads gives other answers than the strategy, and broken answers "
+        "otherwise once its state is loaded",
+        """
+        begun = False
+        def before_task(self, learner, task):
+            self.begun = True
+        def predict(self, learner, batch, task_id):
+            return 2 * learner.logits(batch) if self.begun else None
+        """,
+    ),
 }
 
 
@@ -366,7 +378,7 @@ def test_the_error_of_a_failed_check_has_its_line(tmp_path: Path) -> None:
     with pytest.raises(AssertionError) as failure:
         check_strategy(path)
     assert str(failure.value).splitlines() == [
-        f"{path} fails 1 of 12 checks:",
+        f"{path} fails 1 of 13 checks:",
         "loads              FAILED: ModuleNotFoundError: No module named 'no_such_module' (broken.py, line 22)",
     ]
 

@@ -1,0 +1,147 @@
+"""Writes a trained model as transformers and PEFT write it, with its tokenizer and the labels' names."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from clbench.head import Head
+from clbench.models.deployment import LINEAR
+
+# PEFT's name for what several modules that answer together come to.
+JOINED = "joined"
+# What PEFT puts before the names of the model that it wraps.
+WRAPPED = "base_model.model."
+
+
+class Unfit(Exception):
+    """This model cannot be written in this form; the message says why, in the words of a line that begins with it."""
+
+
+def label_names(labels: Sequence[str], tasks: Sequence[tuple[str, Sequence[int]]]) -> list[str]:
+    """The labels' names for a config.json, where no two may be equal: those that are get their task's in front.
+
+    Args:
+        labels: of each column.
+        tasks: name and columns of each task.
+    """
+    count = Counter(labels)
+    of = {column: name for name, columns in reversed(tasks) for column in columns}
+    return [f"{of.get(n, 'unknown')}/{label}" if count[label] > 1 else label for n, label in enumerate(labels)]
+
+
+def save_tokenizer(tokenizer: Any, folder: Path, max_length: int, padding_side: str) -> None:
+    """A copy of ``tokenizer`` that cuts and pads by itself as the run did, and gives the model nothing but tokens."""
+    own = copy.deepcopy(tokenizer)
+    own.model_max_length, own.padding_side = max_length, padding_side
+    own.model_input_names = ["input_ids", "attention_mask"]
+    # save_pretrained writes what it was made with, not what it was set to since.
+    for name in ("padding_side", "truncation_side", "model_input_names", "split_special_tokens"):
+        own.init_kwargs[name] = getattr(own, name)
+    own.save_pretrained(folder)
+
+
+def save_classifier(model: Any, folder: Path, names: Sequence[str], replaced: Mapping[str, Tensor]) -> None:
+    """A classifier of transformers' as ``save_pretrained`` does it.
+
+    Args:
+        model: with its output layer.
+        folder: a new one.
+        names: of the labels.
+        replaced: weights by name that stand in the place of the model's own.
+
+    Raises:
+        Unfit: it is no model of transformers', or has no weight of a name in ``replaced``.
+    """
+    if not hasattr(model, "save_pretrained") or not hasattr(model, "config"):
+        raise Unfit(f"{type(model).__name__} is no model of transformers'")
+    weights = model.state_dict()
+    if unknown := set(replaced) - set(weights):
+        raise Unfit(f"its output layer has no {min(unknown)}")
+    name_labels(model.config, names)
+    model.save_pretrained(folder, state_dict={**weights, **replaced})
+
+
+def save_base(model: Any, folder: Path, head: Head) -> None:
+    """The model that an adapter is for, without its output layer, which comes with the adapter."""
+    own = {name: value for name, value in model.state_dict().items() if name not in head.parameters}
+    model.save_pretrained(folder, state_dict=own)
+
+
+def save_encoder(model: Any, folder: Path, linear: tuple[Tensor, Tensor]) -> None:
+    """The body alone, for ``AutoModel``, and beside it weights and biases of the layer that reads its token states."""
+    body = getattr(model, "base_model", model)
+    if body is model or not hasattr(body, "save_pretrained"):
+        raise Unfit(f"{type(model).__name__} has no body of its own")
+    body.save_pretrained(folder)
+    weight, bias = (part.detach().cpu().contiguous() for part in linear)
+    save_file({"weight": weight, "bias": bias}, folder / LINEAR)
+
+
+def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head: Head) -> None:
+    """The active modules of PEFT's ``model`` as one adapter folder, with the head's weights and the model's config.
+
+    Modules that answer together are written as one of the sum of their ranks, which computes the same.
+
+    Args:
+        model: PEFT's.
+        folder: a new one.
+        names: of the labels.
+        base: what the adapter is for, as PEFT will look for it.
+        head: which parts of the model start from nothing and so belong to the adapter.
+
+    Raises:
+        Unfit: PEFT cannot join the modules, or a weight of the head lies in no module.
+    """
+    if head.bare & head.parameters:
+        raise Unfit(f"its {min(head.bare & head.parameters)} lies in no module, where PEFT does not find it")
+    from peft import get_peft_model_state_dict
+
+    active = list(model.active_adapters)
+    name = JOINED if len(active) > 1 else active[0]
+    if len(active) > 1:
+        try:
+            model.add_weighted_adapter(active, [1.0] * len(active), JOINED, combination_type="cat")
+        except (ValueError, AttributeError, NotImplementedError) as error:
+            raise Unfit(f"its modules cannot be joined: {error}") from error
+    try:
+        settings = copy.deepcopy(model.peft_config[name])
+        weights = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}
+    finally:
+        if len(active) > 1:
+            model.delete_adapter(JOINED)
+    for key, parameter in model.named_parameters():
+        if (original := head.original(key)) in head.parameters:
+            tensors[WRAPPED + str(original)] = parameter.detach().cpu().contiguous().clone()
+    settings.modules_to_save = sorted(head.modules)
+    settings.task_type, settings.inference_mode, settings.base_model_name_or_path = "SEQ_CLS", True, base
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.save_pretrained(folder)
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    name_labels(model.config, names)
+    model.config.save_pretrained(folder)
+
+
+def name_labels(config: Any, names: Sequence[str]) -> None:
+    """Give a model's configuration its labels' names."""
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: number for number, name in enumerate(names)}
+    config.problem_type = "single_label_classification"
+
+
+def cut_rows(layer: nn.Linear, columns: Sequence[int]) -> nn.Linear:
+    """A layer of those rows of ``layer`` that are ``columns``."""
+    own = nn.Linear(layer.in_features, len(columns), bias=layer.bias is not None)
+    with torch.no_grad():
+        own.weight.copy_(layer.weight[list(columns)])
+        if layer.bias is not None:
+            own.bias.copy_(layer.bias[list(columns)])
+    return own
