@@ -17,6 +17,7 @@ from xxhash import xxh3_128
 import clbench
 from clbench.engine.tensor_file import DTYPES, as_bytes, write_tensors
 from clbench.errors import InputError, RunError
+from clbench.files import open_file, read_file
 
 TENSORS, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 REFERENCE = "__tensor__"
@@ -69,7 +70,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
 
 def _write(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
     new, old = folder.with_suffix(".new"), folder.with_suffix(".old")
-    shutil.rmtree(new, ignore_errors=True)
+    _remove(new)
     new.mkdir(parents=True)
     (new / VALUES).write_text(snapshot.values, encoding="utf-8")
     checksums = {TENSORS: write_tensors(new / TENSORS, snapshot.tensors), VALUES: _checksum(new / VALUES)}
@@ -77,12 +78,12 @@ def _write(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
     (new / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
     for name in (VALUES, MANIFEST, "."):
         _sync(new / name)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
+    if os.path.lexists(folder):
+        _remove(old)
         folder.rename(old)
     new.rename(folder)
     _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
 
 
 def load_checkpoint(folder: Path, run_hash: str) -> dict[str, Any] | None:
@@ -99,7 +100,7 @@ def load_checkpoint(folder: Path, run_hash: str) -> dict[str, Any] | None:
         folder = old
     advice = f"delete {folder} to start this run again"
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_file(folder / MANIFEST))
         sums = {name: _checksum(folder / name) for name in (TENSORS, VALUES)}
         recorded, version, owner = dict(manifest["xxh3_128"]), manifest["clbench"], manifest["run_hash"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -120,6 +121,14 @@ def remove_checkpoint(folder: Path) -> None:
     """Delete the checkpoint and what an interrupted save left beside it."""
     # The folder itself last: while it is there, an interrupted removal is seen and finished.
     for path in (folder.with_suffix(".new"), folder.with_suffix(".old"), folder):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint's folder, or what else lies in its place; of a link not what it points to."""
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
+        path.unlink()
+    else:
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -171,7 +180,7 @@ def _put_tensors(value: Any, tensors: dict[str, Tensor], given: set[str]) -> Any
 
 
 def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, xxh3_128).hexdigest()
 
 

@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from clbench.errors import InputError, unknown
+from clbench.files import expand
 from clbench.plugins.foreign import foreign_summaries, is_foreign, module_of
 
 KINDS = {"scenario": "clbench.scenarios", "strategy": "clbench.strategies"}
@@ -41,11 +42,12 @@ def find(kind: str, name: str) -> Path:
         InputError: unknown name (with the nearest match), or a path that is not a .py file.
     """
     if name.endswith(".py") or "/" in name or "\\" in name:
-        path = Path(name).expanduser()
+        path = expand(name, f"{kind} file")
         if path.suffix != ".py":
             raise InputError(f"{kind} file {name!r} is not a .py file; allowed: a name or the path of a .py file")
         if not os.path.isfile(path):  # not path.is_file(), which raises for a name too long
-            raise InputError(f"{kind} file {name!r} does not exist; allowed: a name or the path of a .py file")
+            fault = "is no file" if os.path.lexists(path) else "does not exist"
+            raise InputError(f"{kind} file {name!r} {fault}; allowed: a name or the path of a .py file")
         return path.resolve()
     if kind == "strategy" and is_foreign(name):
         return Path(inspect.getfile(module_of(name)[0].build))

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clbench.errors import InputError, nearest
+from clbench.files import read_file
 
+LARGEST_TABLE = 2**30  # bytes; it is held in memory several times
 # The first of them with which the header has the columns that are asked for.
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -68,11 +70,9 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
 
 def _read_text(path: str | Path) -> str:
     try:
-        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
-            raise InputError(f"cannot read {path}: it is a pipe or a device; allowed: a file")
-        content = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        content = read_file(path, LARGEST_TABLE)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"cannot read {path}: it is UTF-16, not utf-8; save it as UTF-8")
     try:
