@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 from clbench.cli import main
 from clbench.commands import describe, listing
 from clbench.errors import RunError
-from clbench.models.safe_weights import check_weight_index
 from clbench.results import environment
 from clbench.results.folder import RunFolder
 from clbench.text import spreadsheet_cell
@@ -38,16 +36,6 @@ def test_a_log_that_is_a_link_or_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(log)
     with pytest.raises(RunError, match=r"log\.jsonl: cannot be written"):
         RunFolder(tmp_path).append_log({"event": "row"})
-
-
-def test_an_index_of_safetensors_that_names_a_pickle_is_refused(tmp_path: Path) -> None:
-    index = tmp_path / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": {"a": "one.safetensors", "b": "pytorch_model.bin"}}))
-    with pytest.raises(ValueError, match=r"names pytorch_model\.bin, which is not safetensors"):
-        check_weight_index(str(tmp_path), False)
-    check_weight_index(str(tmp_path), True)
-    index.write_text(json.dumps({"weight_map": {"a": "one.safetensors"}}))
-    check_weight_index(str(tmp_path), False)
 
 
 @pytest.mark.parametrize(
