@@ -51,8 +51,9 @@ def _open_regular(path: str, flags: int) -> int:
 def read_file(path: str | Path, most: int = LARGEST) -> bytes:
     """The bytes of a file that has at most ``most``; OSError as :func:`open_file`, or where there are more."""
     with open_file(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        # Some files, such as those of /proc, have no size before they are read.
+        content = b"" if (size := os.fstat(file.fileno()).st_size) > most else file.read(most + 1)
+    if max(size, len(content)) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most // MEBIBYTE} MiB", str(path))
     return content
 
