@@ -74,7 +74,8 @@ def _write(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
     new.mkdir(parents=True)
     (new / VALUES).write_text(snapshot.values, encoding="utf-8")
     checksums = {TENSORS: write_tensors(new / TENSORS, snapshot.tensors), VALUES: _checksum(new / VALUES)}
-    manifest = {"clbench": clbench.__version__, "run_hash": run_hash, "xxh3_128": checksums}
+    sizes = {name: (new / name).stat().st_size for name in checksums}
+    manifest = {"clbench": clbench.__version__, "run_hash": run_hash, "xxh3_128": checksums, "bytes": sizes}
     (new / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
     for name in (VALUES, MANIFEST, "."):
         _sync(new / name)
@@ -101,16 +102,19 @@ def load_checkpoint(folder: Path, run_hash: str) -> dict[str, Any] | None:
     advice = f"delete {folder} to start this run again"
     try:
         manifest = json.loads(read_file(folder / MANIFEST))
-        sums = {name: _checksum(folder / name) for name in (TENSORS, VALUES)}
         recorded, version, owner = dict(manifest["xxh3_128"]), manifest["clbench"], manifest["run_hash"]
+        sizes = {name: (folder / name).stat().st_size for name in (TENSORS, VALUES)}
+        written = dict(manifest.get("bytes", {}))
+        # Not of a file of another size, which may be as large as a disk.
+        sums = {name: _checksum(folder / name) for name in sizes if sizes[name] == written.get(name)}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"checkpoint {folder} is damaged ({type(error).__name__}: {error}); {advice}") from None
     if version != clbench.__version__:
         raise InputError(f"checkpoint {folder} was made by clbench {version}, this is {clbench.__version__}; {advice}")
     if owner != run_hash:
         raise InputError(f"checkpoint {folder} belongs to the configuration {owner}, not to {run_hash}; {advice}")
-    for name, digest in sums.items():
-        if recorded.get(name) != digest:
+    for name in sizes:
+        if name not in sums or recorded.get(name) != sums[name]:
             raise InputError(f"checkpoint file {folder / name} was changed or cut since it was written; {advice}")
     values = json.loads((folder / VALUES).read_text(encoding="utf-8"))
     state: dict[str, Any] = _put_tensors(values, load_file(folder / TENSORS), set())

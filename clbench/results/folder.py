@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.errors import InputError, RunError
-from clbench.files import LARGEST, open_file, read_file, safe_name, write_atomic
+from clbench.files import LARGEST, MEBIBYTE, open_file, read_file, safe_name, write_atomic
 from clbench.results.json_text import parse_json
 from clbench.results.schema import REMEDY, validate_result
 
@@ -105,9 +105,12 @@ class RunFolder:
             return
         try:
             with open_file(path, "r+b") as file:  # as if to write: a link is refused here, too
-                lines = file.read(LARGEST).splitlines(keepends=True)
+                content = file.read(LARGEST + 1)
         except OSError as error:
             raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+        if len(content) > LARGEST:
+            raise RunError(f"{path}: cannot be read: it is larger than {LARGEST // MEBIBYTE} MiB, so no log of a run")
+        lines = content.splitlines(keepends=True)
         kept = [line for line in lines if _is_of_rows(line, rows)]
         if kept != lines:
             self._write(path.name, b"".join(kept))
