@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import re
 import stat
 import sys
 import threading
 from pathlib import Path
-from typing import IO
+from typing import cast
 
 from clbench.errors import InputError
 
@@ -20,7 +21,7 @@ LONGEST_NAME = 120  # of the 255 bytes that file systems allow, so that seed, ha
 DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file can be called so on Windows
 
 
-def open_file(path: str | Path, mode: str = "rb") -> IO[bytes]:
+def open_file(path: str | Path, mode: str = "rb") -> io.BufferedIOBase:
     """Open a file and nothing else: no pipe, which would wait for somebody, no device, no folder.
 
     A link is followed by who reads, and refused to who writes: what it points to is not ours.
@@ -29,7 +30,7 @@ def open_file(path: str | Path, mode: str = "rb") -> IO[bytes]:
         OSError: it cannot be opened; ``strerror`` says what else lies there.
     """
     try:
-        return open(path, mode, opener=_open_regular)  # type: ignore[return-value] # the modes are binary ones
+        return cast(io.BufferedIOBase, open(path, mode, opener=_open_regular))  # the modes are binary ones
     except ValueError as error:  # a NUL character in the path
         raise OSError(errno.EINVAL, str(error), str(path)) from error
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,14 @@ from clbench.results.runs import find_runs
 from tests.results.test_results import make_folder, make_result
 
 Lay = Callable[[Path], object]
+COLUMNS: dict[str, list[Any]] = {
+    "after_task": [0],
+    "task": ["a"],
+    "index": [0],
+    "label": ["x"],
+    "prediction": ["x"],
+    "confidence": [0.5],
+}
 
 
 def pipe(path: Path) -> None:
@@ -59,8 +68,7 @@ def run(tmp_path: Path) -> RunFolder:
     """The folder of a finished run."""
     (tmp_path / "results").mkdir()
     made = make_folder(tmp_path / "results")
-    columns = {"after_task": [0], "task": ["a"], "index": [0], "label": ["x"], "prediction": ["x"], "confidence": [0.5]}
-    sha256 = made.write_predictions(columns)
+    sha256 = made.write_predictions(COLUMNS)
     made.write_result({**make_result(), "predictions_sha256": sha256})
     return made
 
@@ -95,13 +103,12 @@ def test_what_is_written(name: str, lay: Lay, run: RunFolder) -> None:
     place = run.path / name
     place.unlink(missing_ok=True)
     lay(place)
-    columns = {"after_task": [0], "task": ["a"], "index": [0], "label": ["x"], "prediction": ["x"], "confidence": [0.5]}
     write: dict[str, Callable[[], object]] = {
         "config.json": lambda: run.write_config({"hash8": "01234567"}),
         "environment.json": lambda: run.write_environment({}),
         "result.json": lambda: run.write_result(make_result()),
-        "predictions.parquet": lambda: run.write_predictions(columns),
-        "log.jsonl": lambda: (run.cut_log(0), run.append_log({"event": "x"})),
+        "predictions.parquet": lambda: run.write_predictions(COLUMNS),
+        "log.jsonl": lambda: begin_log(run),
         ".holder": lambda: held(run),
     }
     if lay is folder:
@@ -113,6 +120,11 @@ def test_what_is_written(name: str, lay: Lay, run: RunFolder) -> None:
         assert not place.is_symlink()
         assert place.is_file() or name == ".holder"
     assert untouched(place)
+
+
+def begin_log(run: RunFolder) -> None:
+    run.cut_log(0)
+    run.append_log({"event": "x"})
 
 
 def held(run: RunFolder) -> None:

@@ -61,7 +61,7 @@ def test_a_folder_called_avalanche_is_not_the_library(tmp_path: Path, monkeypatc
             raise metadata.PackageNotFoundError(name)
         return version(name)
 
-    monkeypatch.setattr(environment.metadata, "version", without_avalanche)
+    monkeypatch.setattr(metadata, "version", without_avalanche)
     assert "avalanche-lib" not in environment.describe_environment({}, "", {})["versions"]
     with pytest.raises(InputError, match="Avalanche is not installed"):
         make_plan({"scenario": "toy", "strategy": "avalanche.EWC(ewc_lambda=1)", "device": "cpu"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from clbench.errors import InputError, RunError
 from clbench.files import LARGEST, MEBIBYTE, open_file, read_file, safe_name, write_atomic
-from clbench.results.json_text import parse_json
+from clbench.results.json_text import parse_json, read_json, to_json
 from clbench.results.schema import REMEDY, validate_result
 
 PARQUET = b"PAR1"  # with which every such file ends
@@ -117,7 +116,7 @@ class RunFolder:
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to log.jsonl; a line cut off by a crash before is ended first."""
-        line = _to_json(entry, indent=None)
+        line = to_json(entry, indent=None)
         try:
             with open_file(self.path / "log.jsonl", "a+b") as file:
                 if file.tell():
@@ -157,7 +156,7 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.json; InputError if it is missing or broken."""
-        config = _read_json(self.path / "config.json")
+        config = read_json(self.path / "config.json")
         if not isinstance(config, dict):
             raise InputError(f"{self.path / 'config.json'}: is not a JSON object; delete the folder and run it again")
         return config
@@ -188,7 +187,7 @@ class RunFolder:
         path = self.path / "result.json"
         if not os.path.exists(path):  # not path.exists(), which raises for a name too long
             return None
-        result = validate_result(_read_json(path), path)
+        result = validate_result(read_json(path), path)
         self._check_predictions(result.get("predictions_sha256"))
         return result
 
@@ -211,7 +210,7 @@ class RunFolder:
                 raise RunError(f"{self.path / name}: cannot be removed: {error.strerror}") from error
 
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        self._write(name, _to_json(value, indent=2))
+        self._write(name, to_json(value, indent=2))
 
     def _write(self, name: str, content: bytes | str) -> None:
         try:
@@ -247,20 +246,3 @@ def _is_of_rows(line: bytes, rows: int) -> bool:
         return False
     row = entry.get("after_task")
     return not isinstance(row, int) or row < rows
-
-
-def _to_json(value: Mapping[str, Any], indent: int | None) -> bytes:
-    # A path of undecodable bytes holds lone surrogates; backslashreplace writes them as JSON's own escape.
-    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return parse_json(read_file(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; {REMEDY}") from error
-    except ValueError as error:
-        raise InputError(
-            f"{path}: is not JSON: {error}; restore the file or delete the folder and run it again"
-        ) from error

@@ -96,5 +96,5 @@ def _read(file: IO[bytes], most: int) -> Iterator[bytes]:
         yield piece
 
 
-def _container(archive: Path, member: Member) -> IO[bytes]:
+def _container(archive: Path, member: Member) -> io.BufferedIOBase:
     return open_file(archive) if member.inside is None else io.BytesIO(read_member(archive, member.inside))

@@ -34,8 +34,6 @@ def write_index(folder: Path, *files: str) -> None:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The snapshot of someone/model in the hub's cache, a small BERT."""
-    import huggingface_hub.constants
-
     place = tmp_path / "hub" / "models--someone--model"
     snapshot = place / "snapshots" / COMMIT
     snapshot.parent.mkdir(parents=True)
@@ -43,9 +41,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text(COMMIT)
     # HF_HOME and HF_HUB_OFFLINE are read when the library is imported.
-    for module in (huggingface_hub.constants, huggingface_hub.file_download.constants):
-        monkeypatch.setattr(module, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(module, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     return snapshot
 
 
@@ -58,7 +55,7 @@ def poison(folder: Path, marker: Path) -> None:
 def test_a_hub_id_in_the_cache_is_loaded() -> None:
     assert model_identity("someone/model") == f"someone/model@{COMMIT}"
     check_weight_files("someone/model", False)
-    assert load("someone/model").model.config.model_type == "bert"
+    assert load(Path("someone/model")).model.config.model_type == "bert"
 
 
 @pytest.mark.parametrize("name", ["folder", "someone/model"])

@@ -120,13 +120,13 @@ def test_a_log_is_cut_to_the_rows_that_are_kept(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     log = folder.path / "log.jsonl"
     folder.cut_log(2)
-    entries = [
-        *({"event": "row", "after_task": 0}, {"event": "note", "after_task": 1}, {"event": "row", "after_task": 1}),
-        *(
-            {"event": "failure", "traceback": "x"},
-            {"event": "note", "after_task": 2},
-            {"event": "row", "after_task": 2},
-        ),
+    entries: list[dict[str, Any]] = [
+        {"event": "row", "after_task": 0},
+        {"event": "note", "after_task": 1},
+        {"event": "row", "after_task": 1},
+        {"event": "failure", "traceback": "x"},
+        {"event": "note", "after_task": 2},
+        {"event": "row", "after_task": 2},
     ]
     for entry in entries:
         folder.append_log(entry)
