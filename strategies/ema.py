@@ -62,14 +62,16 @@ class EMA(Strategy):
         if whole:
             torch._foreach_lerp_([self.average[n] for n in whole], [weights[n] for n in whole], 1 - self.decay)
         for name, start in self.start.items():
-            moved = (weights[name] != start).flatten(1).any(1) if start.ndim > 1 else weights[name] != start
-            self.average[name][moved] = self.average[name][moved].lerp(weights[name][moved], 1 - self.decay)
+            moved = (weights[name] != start).reshape(len(start), -1).any(1)
+            share = moved.reshape(-1, *[1] * (start.ndim - 1)) * (1 - self.decay)
+            self.average[name].lerp_(weights[name], share.to(start.dtype))
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Let the average answer."""
         if self.next_task == "live":
             self.live = copy_weights(learner)
         self._put(learner, self.average)
+        self.start = {}
 
     @torch.no_grad()
     def _put(self, learner: Learner, weights: Weights) -> None:
@@ -78,7 +80,7 @@ class EMA(Strategy):
                 parameter.copy_(weights[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """The average, between tasks the live weights, and where the rows of the output layer began the task."""
+        """The average, between tasks the live weights, inside one where the rows of the output layer began."""
         return {"average": self.average, "live": self.live, "start": self.start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
