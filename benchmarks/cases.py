@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,15 @@ def differences(one: RunFolder, other: RunFolder) -> list[str]:
     found = [key for key in sorted({*first, *second}) if first.get(key) != second.get(key)]
     before, after = one.read_predictions(), other.read_predictions()
     found += [f"predictions: {column}" for column in before if before[column] != after.get(column)]
+    found += ["log.jsonl"] if _log(one) != _log(other) else []
     names = [{path.name for path in folder.path.iterdir() if path.name[0] != "."} for folder in (one, other)]
     return found + [f"file: {name}" for name in sorted(names[0] ^ names[1])]
+
+
+def _log(folder: RunFolder) -> list[dict[str, Any]]:
+    """The log's lines without the seconds: each row and each event once, whatever the run went through."""
+    lines = [json.loads(line) for line in (folder.path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
 def _comparable(folder: RunFolder) -> dict[str, Any]:

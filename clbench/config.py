@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import clbench
 from clbench.errors import InputError, unknown
+from clbench.files import MEBIBYTE, read_file
 
 Setting = Literal["task", "domain", "class"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -174,7 +175,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, MEBIBYTE).decode("utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"config file {str(path)!r} cannot be read: {error}") from None
     try:

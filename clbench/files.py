@@ -1,19 +1,71 @@
-"""Files: writing one so that it is never half there, names that any file system takes, where the cache lies."""
+"""Files: opened if they are files, written so that none is half there, named for any system; the cache's place."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 import re
 import shutil
+import stat
 import sys
 import threading
 from pathlib import Path
+from typing import cast
 
 from clbench.errors import InputError
 
+MEBIBYTE = 2**20
+LARGEST = 64 * MEBIBYTE  # of a file that is read as a whole and is no table; more is another file given by mistake
 LONGEST_NAME = 120  # of the 255 bytes that file systems allow, so that seed, hashes and temporary names still fit
 DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file can be called so on Windows
+
+
+def open_file(path: str | Path, mode: str = "rb") -> io.BufferedIOBase:
+    """Open a file and nothing else: no pipe, which would wait for somebody, no device, no folder.
+
+    A link is followed by who reads, and refused to who writes: what it points to is not ours.
+
+    Raises:
+        OSError: it cannot be opened; ``strerror`` says what else lies there.
+    """
+    try:
+        return cast(io.BufferedIOBase, open(path, mode, opener=_open_regular))  # the modes are binary ones
+    except ValueError as error:  # a NUL character in the path
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+
+
+def _open_regular(path: str, flags: int) -> int:
+    writes = flags & (os.O_WRONLY | os.O_RDWR)
+    if writes and os.path.islink(path):
+        raise OSError(errno.ELOOP, "it is a link; allowed: a file", path)
+    flags |= (getattr(os, "O_NOFOLLOW", 0) if writes else 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise OSError(errno.EINVAL, f"it is {kind}; allowed: a file", path)
+    return descriptor
+
+
+def read_file(path: str | Path, most: int = LARGEST) -> bytes:
+    """The bytes of a file that has at most ``most``; OSError as :func:`open_file`, or where there are more."""
+    with open_file(path) as file:
+        # Some files, such as those of /proc, have no size before they are read.
+        content = b"" if (size := os.fstat(file.fileno()).st_size) > most else file.read(most + 1)
+    if max(size, len(content)) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most // MEBIBYTE} MiB", str(path))
+    return content
+
+
+def expand(text: str | Path, what: str) -> Path:
+    """``text`` as a path, ``~`` and ``~user`` replaced; InputError, which names ``what``, for a user without a home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{what} {str(text)!r}: {error}; allowed: a path, ~ for your own home folder") from error
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -24,7 +76,9 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """
     temporary = path.parent / f".clbench-{os.getpid()}-{threading.get_ident()}.tmp"
     try:
-        with temporary.open("wb") as file:
+        if os.path.lexists(temporary):  # a killed process's that had our number, or a link that leads elsewhere
+            temporary.unlink()
+        with temporary.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -44,12 +98,20 @@ def replace_folder(new: Path, folder: Path) -> None:
     old = folder.with_name(f"{folder.name}.old")
     for path in [*new.rglob("*"), new]:
         _sync(path)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
+    if os.path.lexists(folder):
+        remove_path(old)
         folder.rename(old)
     new.rename(folder)
     _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    remove_path(old)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a folder with all that is in it, or what else lies in its place; of a link not what it points to."""
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:
@@ -81,12 +143,16 @@ def safe_name(text: str) -> str:
 def cache_folder() -> Path:
     """``CLBENCH_CACHE``, else the folder ``clbench`` in the platform's cache folder."""
     if chosen := os.environ.get("CLBENCH_CACHE"):
-        try:
-            return Path(chosen).expanduser().absolute()
-        except RuntimeError as error:
-            raise InputError(f"CLBENCH_CACHE={chosen!r}: {error}; give a folder that can be written") from error
+        return expand(chosen, "CLBENCH_CACHE").absolute()
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "clbench"
+        return _home() / "Library" / "Caches" / "clbench"
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "clbench" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clbench"
+        return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "clbench" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "clbench"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # a container's user without a name
+        raise InputError(f"the cache has no place: {error} Set CLBENCH_CACHE to a folder of yours") from error

@@ -27,6 +27,7 @@ class Learner:
         tasks: how many tasks the scenario has.
         tasks_seen: how many of them training has reached.
         local_labels: score training examples among their own task's labels even where the setting gives no task id.
+        held_rows: output rows that a task's steps do not move stay as they answer, also where weights are averaged.
         learning_rates: peak learning rates of "body" and "head"; a strategy may change them in ``setup``.
         head: which parts of the model are its head; unless it is given, the last linear layer of an output a label.
         padding_side: where the model reads padding, "right" or "left"; batches always have it on the right.
@@ -65,6 +66,7 @@ class Learner:
         self.tasks = len(labels.columns)
         self.tasks_seen = 0
         self.local_labels = False
+        self.held_rows = False
         self.learning_rates = {"body": lr, "head": head_lr}
         self.clock = clock or Clock()
         self.keep_features = False

@@ -19,7 +19,8 @@ class EMA(Strategy):
     """The average starts at the pretrained weights and runs on from task to task.
 
     When a task ends the average is put into the model, so that the evaluation, and what other strategies do after the
-    task, see what answers; the live weights are kept aside until the next task.
+    task, see what answers; the live weights are kept aside until the next task. What learns no more (a module, the
+    body, output rows that another strategy holds) stays as it answered: nothing of it is left to average.
 
     Args:
         decay: 0 (no averaging) to below 1; about the last 1 / (1 − decay) steps count. The default is the best of
@@ -41,36 +42,47 @@ class EMA(Strategy):
         self.device = learner.device
         self.average: Weights = {}
         self.live: Weights = {}
+        self.start: Weights = {}
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Go on from the live weights; what starts to learn now enters the average as it is."""
         self._put(learner, self.live)
         self.live = {}
         self.average = copy_weights(learner) | self.average
+        if learner.held_rows:
+            layer = {id(parameter) for parameter in learner.output_layer().parameters()}
+            named = {name for name, parameter in learner.named_parameters() if id(parameter) in layer}
+            self.start = {name: value for name, value in copy_weights(learner).items() if name in named}
 
+    @torch.no_grad()
     def after_step(self, learner: Learner) -> None:
-        """Move the average."""
-        learned = dict(learner.model.named_parameters())
-        weights = [learned[name].detach().float() for name in self.average]
-        torch._foreach_lerp_(list(self.average.values()), weights, 1 - self.decay)
+        """Move the average; of the output layer, where rows are held, those rows that this task has moved."""
+        weights = {name: parameter.detach().float() for name, parameter in learner.named_parameters()}
+        whole = [name for name in weights if name not in self.start]
+        if whole:
+            torch._foreach_lerp_([self.average[n] for n in whole], [weights[n] for n in whole], 1 - self.decay)
+        for name, start in self.start.items():
+            moved = (weights[name] != start).reshape(len(start), -1).any(1)
+            share = moved.reshape(-1, *[1] * (start.ndim - 1)) * (1 - self.decay)
+            self.average[name].lerp_(weights[name], share.to(start.dtype))
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Let the average answer."""
         if self.next_task == "live":
-            learned = dict(learner.model.named_parameters())
-            self.live = {name: learned[name].detach().to(torch.float32, copy=True) for name in self.average}
+            self.live = copy_weights(learner)
         self._put(learner, self.average)
+        self.start = {}
 
     @torch.no_grad()
     def _put(self, learner: Learner, weights: Weights) -> None:
-        for name, parameter in learner.model.named_parameters():
+        for name, parameter in learner.named_parameters():
             if name in weights:
                 parameter.copy_(weights[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """The average, and between tasks the live weights."""
-        return {"average": self.average, "live": self.live}
+        """The average, between tasks the live weights, inside one where the rows of the output layer began."""
+        return {"average": self.average, "live": self.live, "start": self.start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore both."""
-        self.average, self.live = (to_device(state[name], self.device) for name in ("average", "live"))
+        """Restore all three."""
+        self.average, self.live, self.start = (to_device(state[n], self.device) for n in ("average", "live", "start"))

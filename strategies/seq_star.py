@@ -55,6 +55,7 @@ class SeqStar(Strategy):
     def setup(self, learner: Learner) -> None:
         """Put the cosine in the output layer's place."""
         self.old: list[int] = []
+        learner.held_rows = True
         if self.head == "cosine":
             layer = learner.output_layer()
             name = next(name for name, module in learner.model.named_modules() if module is layer)

@@ -2,29 +2,165 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+import threading
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from clbench.cli import main
 from clbench.commands import describe, listing
-from clbench.errors import RunError
-from clbench.models.safe_weights import check_weight_index
+from clbench.errors import InputError, RunError
+from clbench.files import cache_folder, write_atomic
+from clbench.plugins import make_plan
 from clbench.results import environment
 from clbench.results.folder import RunFolder
 from clbench.text import spreadsheet_cell
 from tests.helpers import ROOT
+
+CSV_SCENARIO = '''"""Tasks of a table."""
+
+from clbench import Scenario
+from clbench.toolkit import read_csv_tasks
+
+
+class Table(Scenario):
+    def __init__(self, *, seed: int = 0, setting: str = "task", path: str = "") -> None:
+        super().__init__(seed=seed, setting=setting)
+        self.path = path
+
+    def tasks(self):
+        return read_csv_tasks(self.path, self.seed)
+'''
 
 
 def test_without_the_git_program_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(environment, "__file__", str(tmp_path / "clbench" / "results" / "environment.py"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert environment._git("rev-parse", "HEAD") is None
+    told = environment.describe_environment({}, "", {})
+    assert (told["commit"], told["dirty"]) == (None, None)
+
+
+def test_a_checkout_without_changes_is_clean_and_one_with_changes_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for status, dirty in (("", False), (" M clbench/files.py", True)):
+        monkeypatch.setattr(environment, "_git", lambda *_, status=status: status)
+        assert environment.describe_environment({}, "", {})["dirty"] is dirty
+
+
+def test_a_folder_called_avalanche_is_not_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "avalanche").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    version = metadata.version
+
+    def without_avalanche(name: str) -> str:
+        if name == "avalanche-lib":
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(metadata, "version", without_avalanche)
+    assert "avalanche-lib" not in environment.describe_environment({}, "", {})["versions"]
+    with pytest.raises(InputError, match="Avalanche is not installed"):
+        make_plan({"scenario": "toy", "strategy": "avalanche.EWC(ewc_lambda=1)", "device": "cpu"})
+
+
+def test_no_folder_where_it_is_started_hides_a_library(tmp_path: Path) -> None:
+    (tmp_path / "typer").mkdir()
+    (tmp_path / "typer" / "__init__.py").write_text("raise SystemExit('not typer')")
+    command = [sys.executable, "-m", "clbench", "--version"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+NOBODY = "~nobody-of-that-name/x"
+TOY_RUN = ["run", "--scenario", "toy", "--strategy", "naive", "--device", "cpu", "--model", "tiny", "--dry-run"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*TOY_RUN, "--output-dir", NOBODY],
+        [*TOY_RUN, "--config", NOBODY],
+        [*TOY_RUN, "--model", NOBODY],
+        [*TOY_RUN, "--scenario", f"{NOBODY}.py"],
+        [*TOY_RUN, "--strategy", f"{NOBODY}.py"],
+        ["resume", NOBODY],
+        ["compare", NOBODY],
+        ["compare", "--metric", f"{NOBODY}.py", str(ROOT / "results" / "published" / "precision")],
+        ["plot", "curves", str(ROOT / "results" / "published" / "precision"), "-o", f"{NOBODY}.png"],
+        ["list", "runs", NOBODY],
+        ["metrics", NOBODY],
+        ["describe", f"{NOBODY}.py"],
+        ["check", f"{NOBODY}.py"],
+    ],
+    ids=lambda command: " ".join(command)[:60],
+)
+def test_the_home_of_nobody_is_one_line(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == 2
+    output, complaint = capsys.readouterr()
+    assert output == ""
+    (line,) = complaint.splitlines()
+    assert NOBODY in line
+
+
+@pytest.mark.parametrize("value", [NOBODY, None])
+def test_so_is_a_cache_that_has_no_place(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    if value:
+        monkeypatch.setenv("CLBENCH_CACHE", value)
+    else:
+        monkeypatch.delenv("CLBENCH_CACHE", raising=False)
+    with pytest.raises(InputError, match=r"CLBENCH_CACHE.*(allowed: a path|to a folder of yours)"):
+        cache_folder()
+
+
+@pytest.mark.parametrize("thing", ["pipe", "folder", "20 GB", "link to nothing"])
+@pytest.mark.parametrize("option", ["--config", "--scenario", "--strategy", "--metric", "metrics", "path"])
+def test_whatever_lies_where_a_file_is_given_is_one_line(
+    thing: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "given.py"
+    if thing == "pipe":
+        os.mkfifo(place)
+    elif thing == "folder":
+        place.mkdir()
+    elif thing == "20 GB":
+        with place.open("wb") as file:
+            file.truncate(20 * 10**9)
+    else:
+        place.symlink_to(tmp_path / "nothing")
+    published = str(ROOT / "results" / "published" / "precision")
+    csv_scenario = tmp_path / "table.py"
+    csv_scenario.write_text(CSV_SCENARIO)
+    commands = {
+        "metrics": ["metrics", str(place)],
+        "--metric": ["compare", published, "--metric", str(place)],
+        "path": [*TOY_RUN, "--scenario", str(csv_scenario), "--scenario-arg", f"path={place}"],
+    }
+    assert main(commands.get(option) or [*TOY_RUN, option, str(place)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(place) in line
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    place = tmp_path / f".clbench-{os.getpid()}-{threading.get_ident()}.tmp"
+    for leads in (place, tmp_path / "file"):
+        leads.symlink_to(outside)
+        write_atomic(tmp_path / "file", "new")
+        assert (tmp_path / "file").read_text() == "new"
+        assert not (tmp_path / "file").is_symlink()
+        assert outside.read_text() == "mine"
+        (tmp_path / "file").unlink()
 
 
 def test_a_log_that_is_a_link_or_a_pipe_is_refused(tmp_path: Path) -> None:
@@ -38,16 +174,6 @@ def test_a_log_that_is_a_link_or_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(log)
     with pytest.raises(RunError, match=r"log\.jsonl: cannot be written"):
         RunFolder(tmp_path).append_log({"event": "row"})
-
-
-def test_an_index_of_safetensors_that_names_a_pickle_is_refused(tmp_path: Path) -> None:
-    index = tmp_path / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": {"a": "one.safetensors", "b": "pytorch_model.bin"}}))
-    with pytest.raises(ValueError, match=r"names pytorch_model\.bin, which is not safetensors"):
-        check_weight_index(str(tmp_path), False)
-    check_weight_index(str(tmp_path), True)
-    index.write_text(json.dumps({"weight_map": {"a": "one.safetensors"}}))
-    check_weight_index(str(tmp_path), False)
 
 
 @pytest.mark.parametrize(

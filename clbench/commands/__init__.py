@@ -1,4 +1,4 @@
-"""What each command does: run, advise, compare, errors, plot, list, describe, data, export, predict and more; progress."""
+"""What each command does: run, advise, compare, errors, plot, list, describe, data, export, predict; and progress."""
 
 from typing import TYPE_CHECKING
 

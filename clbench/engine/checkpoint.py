@@ -16,7 +16,7 @@ from xxhash import xxh3_128
 import clbench
 from clbench.engine.tensor_file import DTYPES, as_bytes, write_tensors
 from clbench.errors import InputError, RunError
-from clbench.files import replace_folder
+from clbench.files import open_file, read_file, remove_path, replace_folder
 
 TENSORS, VALUES, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 REFERENCE = "__tensor__"
@@ -69,11 +69,12 @@ def write_snapshot(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
 
 def _write(folder: Path, snapshot: Snapshot, run_hash: str) -> None:
     new = folder.with_suffix(".new")
-    shutil.rmtree(new, ignore_errors=True)
+    remove_path(new)
     new.mkdir(parents=True)
     (new / VALUES).write_text(snapshot.values, encoding="utf-8")
     checksums = {TENSORS: write_tensors(new / TENSORS, snapshot.tensors), VALUES: _checksum(new / VALUES)}
-    manifest = {"clbench": clbench.__version__, "run_hash": run_hash, "xxh3_128": checksums}
+    sizes = {name: (new / name).stat().st_size for name in checksums}
+    manifest = {"clbench": clbench.__version__, "run_hash": run_hash, "xxh3_128": checksums, "bytes": sizes}
     (new / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
     replace_folder(new, folder)
 
@@ -97,17 +98,20 @@ def load_checkpoint(folder: Path, run_hash: str, advice: str = "") -> dict[str, 
         folder = old
     advice = advice or f"delete {folder} to start this run again"
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        sums = {name: _checksum(folder / name) for name in (TENSORS, VALUES)}
+        manifest = json.loads(read_file(folder / MANIFEST))
         recorded, version, owner = dict(manifest["xxh3_128"]), manifest["clbench"], manifest["run_hash"]
+        sizes = {name: (folder / name).stat().st_size for name in (TENSORS, VALUES)}
+        written = dict(manifest.get("bytes", {}))
+        # Not of a file of another size, which may be as large as a disk.
+        sums = {name: _checksum(folder / name) for name in sizes if sizes[name] == written.get(name)}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"checkpoint {folder} is damaged ({type(error).__name__}: {error}); {advice}") from None
     if version != clbench.__version__:
         raise InputError(f"checkpoint {folder} was made by clbench {version}, this is {clbench.__version__}; {advice}")
     if owner != run_hash:
         raise InputError(f"checkpoint {folder} belongs to the configuration {owner}, not to {run_hash}; {advice}")
-    for name, digest in sums.items():
-        if recorded.get(name) != digest:
+    for name in sizes:
+        if name not in sums or recorded.get(name) != sums[name]:
             raise InputError(f"checkpoint file {folder / name} was changed or cut since it was written; {advice}")
     values = json.loads((folder / VALUES).read_text(encoding="utf-8"))
     state: dict[str, Any] = _put_tensors(values, load_file(folder / TENSORS), set())
@@ -118,7 +122,7 @@ def remove_checkpoint(folder: Path) -> None:
     """Delete the checkpoint and what an interrupted save left beside it."""
     # The folder itself last: while it is there, an interrupted removal is seen and finished.
     for path in (folder.with_suffix(".new"), folder.with_suffix(".old"), folder):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_path(path)
 
 
 def tensor_bytes(state: Any) -> int:
@@ -169,5 +173,5 @@ def _put_tensors(value: Any, tensors: dict[str, Tensor], given: set[str]) -> Any
 
 
 def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, xxh3_128).hexdigest()

@@ -20,6 +20,7 @@ from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter, tell_notes
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
+from clbench.files import expand
 from clbench.models import choose_device, describe_hardware, import_libraries, peak_memory, reset_peak_memory
 from clbench.plugins import Plan
 from clbench.results import RunFolder, check_belonging, describe_environment
@@ -44,7 +45,7 @@ class Job:
 def run_folder(config: RunConfig) -> RunFolder:
     """Where the run of ``config`` lies; with more digits of its hash where another run has the place."""
     model = Path(config.model).name if os.path.isdir(config.model) else config.model
-    place = Path(config.output_dir).expanduser(), config.scenario, config.strategy, model, config.seed
+    place = expand(config.output_dir, "output_dir"), config.scenario, config.strategy, model, config.seed
     short, long = (RunFolder.locate(*place, config.sha256[:digits]) for digits in (8, 16))
     return long if short.holds_another(config.sha256) else short
 
@@ -131,8 +132,7 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         settings = {**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8}
         folder.write_config(settings)
         state = restore(prepared, folder, report)
-        if not state.rows:
-            folder.remove_log()
+        folder.cut_log(state.rows)
         hardware = describe_hardware(device, config.precision)
         begin_part(state, int(hardware["threads"]), report)
         environment = describe_environment(prepared.data_sha256, config.model_sha256, hardware)

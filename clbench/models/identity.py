@@ -7,10 +7,12 @@ import os
 from functools import cache
 from pathlib import Path
 
+from clbench.files import MEBIBYTE, open_file
 from clbench.sources import cannot_load, model_path
 
 # What transformers may read of a model's folder: settings, weights, tokenizer, templates, code.
 READ = {".json", ".safetensors", ".bin", ".txt", ".model", ".tiktoken", ".jinja", ".vocab", ".py"}
+LARGEST_TEXT = 1024 * MEBIBYTE  # of all that is no weights; tokenizers take some ten
 
 
 def model_identity(name: str) -> str:
@@ -28,13 +30,28 @@ def model_identity(name: str) -> str:
     digest = hashlib.sha256()
     for file in sorted(file for file in folder.iterdir() if file.suffix in READ and file.is_file()):
         stat = file.stat()
+        _check_size(name, file, stat.st_size)
         digest.update(f"{file.name} {_file_sha256(file, (stat.st_size, stat.st_mtime_ns))}\n".encode())
     return digest.hexdigest()
 
 
+def _check_size(name: str, file: Path, size: int) -> None:
+    """Refuse what is no part of a model, and may be as large as a disk, before it is read."""
+    from safetensors import SafetensorError, safe_open
+
+    if file.suffix == ".safetensors":
+        try:
+            with safe_open(file, "np"):  # compares what the header says with the file's size
+                return
+        except (SafetensorError, OSError) as error:
+            raise cannot_load(name, ValueError(f"{file.name}: {error}")) from error
+    if file.suffix != ".bin" and size > LARGEST_TEXT:
+        raise cannot_load(name, ValueError(f"{file.name} is larger than {LARGEST_TEXT // MEBIBYTE} MiB"))
+
+
 @cache
 def _file_sha256(file: Path, _size_and_time: tuple[int, int]) -> str:
-    with file.open("rb") as stream:
+    with open_file(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

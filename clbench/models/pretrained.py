@@ -12,7 +12,7 @@ from torch import Tensor
 from clbench.errors import InputError
 from clbench.head import Head, make_head
 from clbench.models.probe import ProbeTexts, count_positions, find_output_layer, find_padding_side
-from clbench.models.safe_weights import check_weight_index
+from clbench.models.safe_weights import check_weight_files
 from clbench.models.weights import new_parameters, renew
 from clbench.sources import cannot_load, model_path
 
@@ -184,7 +184,7 @@ def _fit(model: Any, tokenizer: Any) -> None:
 def _model(path: str, config: RunConfig, settings: Any, device: torch.device) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoModelForSequenceClassification
 
-    check_weight_index(path, config.allow_pickle)
+    check_weight_files(path, config.allow_pickle)
     model, loading = AutoModelForSequenceClassification.from_pretrained(
         path,
         config=settings,

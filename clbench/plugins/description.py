@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.errors import InputError, unknown
+from clbench.files import read_file
 from clbench.plugins.finding import KINDS, available, find, is_own_data
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import reached_files
@@ -138,6 +139,6 @@ def plugin_class(tree: ast.Module, path: Path) -> ast.ClassDef:
 def parse_file(path: Path) -> ast.Module:
     """The syntax tree of a plug-in's file; InputError where it is not readable Python."""
     try:
-        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        return ast.parse(read_file(path).decode("utf-8"), filename=str(path))
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is not readable Python: {error}") from None

@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from clbench.errors import InputError, unknown
+from clbench.files import expand
 from clbench.plugins.foreign import foreign_summaries, is_foreign, module_of
 from clbench.tasks import is_data, place_of
 
@@ -50,12 +51,13 @@ def find(kind: str, name: str) -> Path:
     if is_own_data(kind, name):
         return Path(place_of(name))
     if name.endswith(".py") or "/" in name or "\\" in name:
-        path = Path(name).expanduser()
+        path = expand(name, f"{kind} file")
         allowed = "a name or the path of a .py file" + (DATA_TOO if kind == "scenario" else "")
         if path.suffix != ".py":
             raise InputError(f"{kind} file {name!r} is not a .py file; allowed: {allowed}")
         if not os.path.isfile(path):  # not path.is_file(), which raises for a name too long
-            raise InputError(f"{kind} file {name!r} does not exist; allowed: {allowed}")
+            fault = "is no file" if os.path.lexists(path) else "does not exist"
+            raise InputError(f"{kind} file {name!r} {fault}; allowed: {allowed}")
         return path.resolve()
     if kind == "strategy" and is_foreign(name):
         return Path(inspect.getfile(module_of(name)[0].build))

@@ -18,6 +18,7 @@ from typing import Any
 
 from clbench.doors import door_names
 from clbench.errors import InputError
+from clbench.files import read_file
 
 TOOLKIT = "clbench.toolkit"
 PLUGINS = ("clbench.strategies", "clbench.scenarios")
@@ -143,8 +144,8 @@ def _package_folder(package: str) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        source = path.read_text(encoding="utf-8")
+        source = read_file(path).decode("utf-8")
         ast.parse(source)
-    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is not readable Python: {error}") from None
     return source

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
+from clbench.files import expand
 from clbench.models import choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
@@ -120,6 +121,7 @@ def make_plan(
         "plugin_hashes": dict(sorted(hashes.items())),
     }
     config = make_config(resolved)
+    expand(config.output_dir, "output_dir")  # refused before anything is made
     if "setting" in config.scenario_args:
         raise InputError("--scenario-arg setting=... is not allowed; give the setting with --setting")
     precision = choose_precision(config.precision, choose_device(config.device), config.model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import subprocess
@@ -20,26 +19,35 @@ LIBRARIES = (
     *("ACCELERATE_", "ATEN_", "CUBLAS_", "CUDA_", "CUDNN_", "DNNL_", "GOMP_", "KMP_", "MKL_", "NCCL_", "NVIDIA_"),
     *("OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TORCH_", "TRANSFORMERS_"),
 )
-# Distributions that a run uses where they are installed, and the modules that they bring.
-OPTIONAL = {"avalanche-lib": "avalanche"}
+# Distributions that a run uses where they are installed.
+OPTIONAL = ("avalanche-lib",)
 
 
 def describe_environment(
     data_sha256: dict[str, str], model_sha256: str, hardware: Mapping[str, str | int]
 ) -> dict[str, Any]:
     """What environment.json holds: command, commit, versions, hardware, hashes of data and model."""
-    installed = {name for name in OPTIONAL if importlib.util.find_spec(OPTIONAL[name])}
-    versions = {name: metadata.version(name) for name in (*PACKAGES, *sorted(installed))}
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    versions |= {name: version for name in OPTIONAL if (version := _installed_version(name))}
+    changes = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "command": " ".join(["python -m clbench", *sys.argv[1:]]),
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "dirty": None if changes is None else bool(changes),
         "versions": {"clbench": clbench.__version__, "python": platform.python_version(), **versions},
         "hardware": dict(hardware),
         "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
         "model_sha256": model_sha256,
         "data_sha256": data_sha256,
     }
+
+
+def _installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution; a folder that is called like its module is none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _matters(name: str) -> bool:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
 import os
 import platform
-import shutil
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clbench.errors import InputError, RunError
-from clbench.files import safe_name, write_atomic
-from clbench.results.json_text import parse_json
-from clbench.results.matrix import MAX_BYTES
+from clbench.files import LARGEST, MEBIBYTE, open_file, read_file, remove_path, safe_name, write_atomic
+from clbench.results.json_text import parse_json, read_json, to_json
 from clbench.results.schema import REMEDY, validate_result
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PARQUET = b"PAR1"  # with which every such file ends
 PREDICTION_COLUMNS = ("after_task", "task", "index", "label", "prediction", "confidence")
 
 
@@ -89,13 +85,11 @@ class RunFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            who = holder.read_text() if holder.exists() else "another process"
-            raise InputError(f"{self.path}: {who} is working on this run; wait for it or end it") from None
+            raise InputError(f"{self.path}: {_name_in(holder)} is working on this run; wait for it or end it") from None
         except OSError as error:
             raise RunError(f"{self.path}: cannot be written: {error.strerror}") from error
         try:
-            for leftover in self.path.glob(".clbench-*"):  # of processes that were killed while they wrote
-                leftover.unlink(missing_ok=True)
+            self._remove(*(path.name for path in self.path.glob(".clbench-*")))  # of processes killed while they wrote
             self._write(".holder", f"process {os.getpid()} on {platform.node()}")
             yield
         finally:
@@ -105,23 +99,44 @@ class RunFolder:
 
     def remove_result(self) -> None:
         """Take the mark of completion away, with what was made from the result."""
-        for name in ("result.json", "predictions.parquet", "matrix.png", "curves.png"):
-            (self.path / name).unlink(missing_ok=True)
+        self._remove("result.json", "predictions.parquet", "matrix.png", "curves.png")
 
     def remove_models(self) -> None:
         """Delete what models were kept, and what an interrupted saving left beside them."""
         for name in ("model", "model.new", "model.old", "models"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+            remove_path(self.path / name)
 
-    def remove_log(self) -> None:
-        """Begin log.jsonl anew: the run starts from its first row."""
-        (self.path / "log.jsonl").unlink(missing_ok=True)
+    def cut_log(self, rows: int) -> None:
+        """Leave in log.jsonl what belongs to the first ``rows`` rows and to none: the run goes on from there.
+
+        What a killed process logged after its last checkpoint happens once more, and so does a line that it had no time
+        to end. Without any row the log begins anew.
+
+        Raises:
+            RunError: it is no file of a run, or cannot be written.
+        """
+        path = self.path / "log.jsonl"
+        if not rows:
+            self._remove(path.name)
+        if not os.path.lexists(path):
+            return
+        try:
+            with open_file(path, "r+b") as file:  # as if to write: a link is refused here, too
+                content = file.read(LARGEST + 1)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+        if len(content) > LARGEST:
+            raise RunError(f"{path}: cannot be read: it is larger than {LARGEST // MEBIBYTE} MiB, so no log of a run")
+        lines = content.splitlines(keepends=True)
+        kept = [line for line in lines if _is_of_rows(line, rows)]
+        if kept != lines:
+            self._write(path.name, b"".join(kept))
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to log.jsonl; a line cut off by a crash before is ended first."""
-        line = _to_json(entry, indent=None)
+        line = to_json(entry, indent=None)
         try:
-            with open(self.path / "log.jsonl", "a+b", opener=_open_itself) as file:
+            with open_file(self.path / "log.jsonl", "a+b") as file:
                 if file.tell():
                     file.seek(-1, os.SEEK_END)
                     line = line if file.read(1) == b"\n" else b"\n" + line
@@ -157,14 +172,14 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The content of config.json; InputError if it is missing or broken."""
-        config = _read_json(self.path / "config.json")
+        config = read_json(self.path / "config.json")
         if not isinstance(config, dict):
             raise InputError(f"{self.path / 'config.json'}: is not a JSON object; delete the folder and run it again")
         return config
 
     def read_environment(self) -> dict[str, Any]:
         """The content of environment.json; InputError if it is missing or broken."""
-        environment = _read_json(self.path / "environment.json")
+        environment = read_json(self.path / "environment.json")
         if not isinstance(environment, dict):
             raise InputError(f"{self.path / 'environment.json'}: is not a JSON object; {REMEDY}")
         return environment
@@ -195,7 +210,7 @@ class RunFolder:
         path = self.path / "result.json"
         if not os.path.exists(path):  # not path.exists(), which raises for a name too long
             return None
-        result = validate_result(_read_json(path), path)
+        result = validate_result(read_json(path), path)
         self._check_predictions(result.get("predictions_sha256"))
         return result
 
@@ -204,14 +219,21 @@ class RunFolder:
             return
         path = self.path / "predictions.parquet"
         try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            found = _parquet_sha256(path)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}; {REMEDY}") from error
         if found != sha256:
             raise InputError(f"{path}: was changed or cut, or is another run's: not what result.json names; {REMEDY}")
 
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            try:
+                (self.path / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise RunError(f"{self.path / name}: cannot be removed: {error.strerror}") from error
+
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        self._write(name, _to_json(value, indent=2))
+        self._write(name, to_json(value, indent=2))
 
     def _write(self, name: str, content: bytes | str) -> None:
         try:
@@ -228,31 +250,30 @@ def prediction_schema() -> pa.Schema:
     return pa.schema(list(zip(PREDICTION_COLUMNS, types, strict=True)))
 
 
-def _open_itself(path: str, flags: int) -> int:
-    """Open a file for appending, but nothing that a link points to and no pipe that waits for a reader."""
-    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "is not a file", path)
-    return descriptor
-
-
-def _to_json(value: Mapping[str, Any], indent: int | None) -> bytes:
-    # A path of undecodable bytes holds lone surrogates; backslashreplace writes them as JSON's own escape.
-    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _read_json(path: Path) -> Any:
+def _name_in(holder: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise InputError(f"{path}: larger than {MAX_BYTES // 2**20} MiB, so no file of a run; {REMEDY}")
-        return parse_json(content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(
-            f"{path}: is not JSON: {error}; restore the file or delete the folder and run it again"
-        ) from error
+        return read_file(holder, 1000).decode(errors="replace")
+    except OSError:  # it has just gone, or was never there
+        return "another process"
+
+
+def _parquet_sha256(path: Path) -> str | None:
+    """The SHA-256 of a file that ends as Parquet files do; None for another, which may be as large as a disk."""
+    with open_file(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(PARQUET)))
+        if file.read() != PARQUET:
+            return None
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_of_rows(line: bytes, rows: int) -> bool:
+    """Whether a line of log.jsonl is whole and of one of the first ``rows`` rows, or of none."""
+    try:
+        entry = parse_json(line)
+    except ValueError:
+        return False
+    if not isinstance(entry, dict) or not line.endswith(b"\n"):
+        return False
+    row = entry.get("after_task")
+    return not isinstance(row, int) or row < rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import reprlib
 from collections.abc import Sequence
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 from clbench.errors import InputError
+from clbench.files import read_file
 from clbench.results.json_text import parse_json
 
-# A result of a thousand tasks takes a few megabytes; more is another file given by mistake.
-MAX_BYTES = 64 * 2**20
 ROUNDING = 1e-6  # relative, of means in single precision
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 SHAPE = "a matrix of T tasks has T columns and T rows, or T+1 rows with the one before training first"
@@ -96,16 +94,10 @@ def _refuse_mixture(rows: Sequence[Sequence[float | None]], largest: float, path
 
 
 def _read_text(path: Path) -> str:
-    if os.path.isdir(path):  # not path.is_dir(), which raises for a name too long
-        raise InputError(f"{path}: is a folder; give a CSV file or a run's result.json")
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: cannot be read: {reason}; give a CSV file or a result.json") from error
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{path}: larger than {MAX_BYTES // 2**20} MiB, so no accuracy matrix; {SHAPE}")
+        content = read_file(path)  # a result of a thousand tasks takes a few megabytes
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; give a CSV file or a result.json") from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

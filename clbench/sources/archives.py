@@ -10,12 +10,12 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from clbench.errors import RunError
+from clbench.files import open_file
 
 CHUNK = 1 << 20
 
@@ -35,7 +35,7 @@ class Member:
 
 def file_sha256(path: Path) -> str:
     """The sha256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -54,13 +54,12 @@ def copy_member(archive: Path, member: Member, target: IO[bytes]) -> None:
     """Write ``member`` to ``target`` piece by piece, never more than its pinned size; errors as `read_member`."""
     digest = hashlib.sha256()
     size = 0
-    with _open_member(archive, member) as source:
-        while chunk := source.read(min(CHUNK, member.size + 1 - size)):
-            size += len(chunk)
-            if size > member.size:
-                break
-            digest.update(chunk)
-            target.write(chunk)
+    for chunk in _pieces(archive, member):
+        size += len(chunk)
+        if size > member.size:
+            break
+        digest.update(chunk)
+        target.write(chunk)
     if size != member.size:
         more = "more than " if size > member.size else ""
         raise RunError(f"{archive.name}: {member.path} has {more}{min(size, member.size)} bytes, not {member.size}")
@@ -68,25 +67,34 @@ def copy_member(archive: Path, member: Member, target: IO[bytes]) -> None:
         raise RunError(f"{archive.name}: {member.path} has the sha256 {digest.hexdigest()}, not {member.sha256}")
 
 
-@contextmanager
-def _open_member(archive: Path, member: Member) -> Iterator[IO[bytes]]:
+def _pieces(archive: Path, member: Member) -> Iterator[bytes]:
+    """The bytes of ``member``, piece by piece, at most one more than its pinned size; errors as `read_member`.
+
+    A generator, so that what goes wrong where the pieces are written is not taken for an error of reading.
+    """
     try:
         with _container(archive, member) as container:
             if zipfile.is_zipfile(container):
                 with zipfile.ZipFile(container) as zipped, zipped.open(member.path) as file:
-                    yield file
+                    yield from _read(file, member.size + 1)
             else:
                 container.seek(0)
                 with tarfile.open(fileobj=container) as tarred:
                     extracted = tarred.extractfile(member.path)
                     if extracted is None:
                         raise RunError(f"{archive.name}: {member.path} is not a file")
-                    yield extracted
+                    yield from _read(extracted, member.size + 1)
     except KeyError:
         raise RunError(f"{archive.name} has no member {member.path}") from None
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise RunError(f"cannot read {member.path} of {archive.name}: {error}") from error
 
 
-def _container(archive: Path, member: Member) -> IO[bytes]:
-    return archive.open("rb") if member.inside is None else io.BytesIO(read_member(archive, member.inside))
+def _read(file: IO[bytes], most: int) -> Iterator[bytes]:
+    while most and (piece := file.read(min(CHUNK, most))):
+        most -= len(piece)
+        yield piece
+
+
+def _container(archive: Path, member: Member) -> io.BufferedIOBase:
+    return open_file(archive) if member.inside is None else io.BytesIO(read_member(archive, member.inside))

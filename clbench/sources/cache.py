@@ -6,9 +6,12 @@ sha256 before every use; a damaged one is fetched again. Nothing of a package is
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,13 +37,11 @@ def fetch(name: str) -> Path:
     """
     wanted = source(name)
     path = _archive_path(wanted)
-    if path.is_file():
-        if path.stat().st_size == wanted.size and file_sha256(path) == wanted.sha256:
-            return path
-        _say(f"{path} is damaged")
-    _say(f"fetching {wanted.origin} ({_megabytes(wanted.size)}) for {wanted.name}")
     try:
-        download(wanted, path)
+        if not _is_whole(path, wanted):
+            with _alone():
+                if not _is_whole(path, wanted):  # nobody fetched it meanwhile
+                    _download(wanted, path)
     except (RunError, OSError) as error:
         raise RunError(
             f"{wanted.name} ({_megabytes(wanted.size)}) is not in the cache {cache_folder()} and could not be fetched: "
@@ -66,8 +67,17 @@ def model_folder(name: str) -> Path:
     if wanted.kind != "model":
         raise unknown("model", name, [model.name for model in SOURCES.values() if model.kind == "model"])
     folder = _model_path(wanted)
-    if not all(_is_intact(folder, member) for member in wanted.members):
-        _unpack(fetch(name), wanted.members, folder)
+    try:
+        if not _holds(folder, wanted.members):
+            archive = fetch(name)
+            with _alone():
+                if not _holds(folder, wanted.members):  # nobody unpacked it meanwhile
+                    _unpack(archive, wanted.members, folder)
+    except OSError as error:
+        raise RunError(
+            f"{name} cannot be unpacked into the cache {cache_folder()}: {error.strerror or error}; unpack it where "
+            f"that can be written: python -m clbench data pull {name}, or set CLBENCH_CACHE to a folder of your own"
+        ) from error
     return folder
 
 
@@ -97,8 +107,41 @@ def source_rows() -> list[dict[str, Any]]:
     ]
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let no other process change the cache meanwhile; what killed ones left there of a fetch or an unpacking goes.
+
+    OSError if the cache cannot be written.
+    """
+    from filelock import FileLock, Timeout  # not for what only lists or reads the cache
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _say(f"another process works in the cache {folder}; waiting for it")
+        lock.acquire()
+    try:
+        for leftover in (*folder.glob("sources/.download-*"), *folder.glob("models/.unpack-*")):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _download(wanted: Source, path: Path) -> None:
+    if path.is_dir():
+        raise RunError(f"a folder lies at {path}, where the file belongs: take it away")
+    if path.is_file():
+        _say(f"{path} is damaged")
+    _say(f"fetching {wanted.origin} ({_megabytes(wanted.size)}) for {wanted.name}")
+    download(wanted, path)
+
+
 def _unpack(archive: Path, members: Iterable[Member], folder: Path) -> None:
-    """Put ``members`` into ``folder``, which appears whole; another process may be doing the same."""
+    """Put ``members`` into ``folder``, which appears whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as name:
         fresh = Path(name) / "fresh"
@@ -106,19 +149,18 @@ def _unpack(archive: Path, members: Iterable[Member], folder: Path) -> None:
         for member in members:
             with (fresh / PurePosixPath(member.path).name).open("wb") as target:
                 copy_member(archive, member, target)
-        if folder.exists():
+        if os.path.lexists(folder):
             folder.rename(Path(name) / "damaged")
-        try:
-            fresh.rename(folder)
-        except OSError:
-            # Another process was quicker; its folder serves as well if it is intact.
-            if not all(_is_intact(folder, member) for member in members):
-                raise
+        fresh.rename(folder)
 
 
-def _is_intact(folder: Path, member: Member) -> bool:
-    path = folder / PurePosixPath(member.path).name
-    return path.is_file() and path.stat().st_size == member.size and file_sha256(path) == member.sha256
+def _holds(folder: Path, members: Iterable[Member]) -> bool:
+    """Whether each of ``members`` lies in ``folder`` as it is pinned."""
+    return all(_is_whole(folder / PurePosixPath(member.path).name, member) for member in members)
+
+
+def _is_whole(path: Path, pinned: Source | Member) -> bool:
+    return path.is_file() and path.stat().st_size == pinned.size and file_sha256(path) == pinned.sha256
 
 
 def _archive_path(wanted: Source) -> Path:

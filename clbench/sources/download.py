@@ -54,12 +54,16 @@ def _run_pip(source: Source, folder: Path, _: Path) -> None:
     command += ["download", "--no-deps", "--require-hashes", "--ignore-requires-python"]
     command += ["--no-build-isolation", "--disable-pip-version-check", kind, ":all:"]
     command += ["--dest", str(folder), "--requirement", str(requirements)]
-    environment = {**os.environ, "PIP_USE_PEP517": "1"}
+    # What it says of an index that it cannot reach stands in its log only.
+    log = folder / "pip.log"
+    command += ["--log", str(log)]
+    environment = {**os.environ, "PIP_USE_PEP517": "1", "TMPDIR": str(folder)}
     # At a terminal pip's bar is shown; it goes to stderr, as stdout is for the answer.
     output = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
     done = _called(command, env=environment, stdout=output)
     if done.returncode != 0:
-        raise RunError(f"pip cannot download {source.origin}: {_pip_reason(done.stderr)}")
+        logged = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        raise RunError(f"pip cannot download {source.origin}: {_pip_reason(done.stderr, logged)}")
 
 
 def _called(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
@@ -69,11 +73,25 @@ def _called(command: Sequence[str], **options: Any) -> subprocess.CompletedProce
     )
 
 
-def _pip_reason(messages: str) -> str:
-    """The last line in which pip says what went wrong."""
+def _pip_reason(messages: str, logged: str) -> str:
+    """The last line in which pip says what went wrong; where it found nothing, what kept it from looking."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or ["no reason given"])[-1].removeprefix("ERROR: ")
+    last = (errors or lines or ["no reason given"])[-1].removeprefix("ERROR: ")
+    if last == "Exception:":  # of pip's own, as where the disk is full; a traceback follows
+        last = next((line for line in reversed(lines) if re.match(r"\w+Error: ", line)), last)
+    if last.startswith("No matching distribution"):
+        found = re.findall(r"Could not fetch URL \S+: (?!404 )(.*) - skipping", logged)
+        return _unreachable(found[-1]) if found else last
+    return _unreachable(last) if "ConnectionPool(" in last else last
+
+
+def _unreachable(reason: str) -> str:
+    """Says that a package index or registry cannot be reached, without its address and what only a programmer reads."""
+    reason = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|://[^/@ ]*@", "", reason)
+    if caused := re.search(r"\(Caused by (.*)\)", reason):
+        reason = caused[1]
+    return f"the package index cannot be reached ({reason}): check the network, and the proxy if there is one"
 
 
 def _run_npm(source: Source, folder: Path, target: Path) -> None:
@@ -82,13 +100,18 @@ def _run_npm(source: Source, folder: Path, target: Path) -> None:
         raise RunError(f"npm, which fetches it, is not installed: install Node.js, or put the file at {target}")
     # A cache of its own, so that nothing is left behind.
     command = [npm, "pack", f"{source.package}@{source.version}", *NPM_OPTIONS, "--cache", str(folder / "npm")]
-    done = _called([*command, "--pack-destination", str(folder)], cwd=folder, stdout=subprocess.DEVNULL)
+    command += ["--pack-destination", str(folder)]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = _called(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     if done.returncode != 0:
         raise RunError(f"npm cannot download {source.package}@{source.version}: {_npm_reason(done.stderr)}")
 
 
 def _npm_reason(messages: str) -> str:
     """The first line in which npm says what went wrong, after those that hold codes only."""
+    if failed := re.search(r"request to \S+ failed, reason: (.*)", messages):
+        return _unreachable(failed[1])
     lines = [re.sub(r"^npm (error|ERR!)\s*", "", line.strip()) for line in messages.splitlines()]
     said = [line for line in lines if line and not re.match(r"(code|syscall|errno|npm warn)\b", line)]
-    return (said or ["no reason given"])[0]
+    first = (said or ["no reason given"])[0]
+    return _unreachable(first) if re.match(r"(401|403|407|5\d\d) ", first) else first

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from clbench.errors import InputError, nearest
+from clbench.files import expand
 
 # What `list models` shows; any other name is a folder in transformers' format or a hub id.
 BUILT_IN = {
@@ -27,7 +28,7 @@ def model_path(name: str) -> str:
         from clbench.sources.cache import model_folder
 
         return str(model_folder(name))
-    folder = Path(name).expanduser()
+    folder = expand(name, "model")
     if os.path.isdir(folder):  # not folder.is_dir(), which raises for a name too long
         if not (folder / "config.json").is_file():
             raise InputError(f"model folder {name!r} holds no config.json; allowed: a folder in transformers' format")
@@ -48,7 +49,7 @@ def cannot_load(name: str, error: Exception) -> InputError:
         error: what happened, a hub's client's error where ``name`` was taken for a hub id.
     """
     reason = " ".join(str(error).split())[:300]
-    folder = Path(name).expanduser()
+    folder = expand(name, "model")
     allowed = f"allowed: {', '.join(BUILT_IN)}, a folder, a hub id"
     if name in BUILT_IN or os.path.isdir(folder):
         return InputError(f"model {name!r} cannot be loaded: {reason}; {allowed}")

@@ -50,7 +50,8 @@ def read_csv_tasks(
         InputError: a file that cannot be read or is empty, a missing column, a row that goes wrong, names of labels or
             tasks that differ in case or blanks only, or what `task_from_rows` refuses.
     """
-    rows = read_table(path, [task, text, label, *([split] if split else [])])
+    official_splits = [split] if split else []
+    rows = read_table(path, [task, text, label, *official_splits], names=[task, label, *official_splits])
     _check_names(f"{path}: the tasks", rows, 0)
     _check_names(f"{path}: the labels", rows, 2)
     names = dict.fromkeys(row.cells[0] for row in rows)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from clbench.errors import InputError, nearest
+from clbench.files import read_file
 
+LARGEST_TABLE = 2**30  # bytes; it is held in memory several times
 # The first of them with which the header has the columns that are asked for.
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -24,7 +27,15 @@ class Row:
     cells: tuple[str, ...]
 
 
-def read_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
+class Broken(NamedTuple):
+    """A row of several lines: the line in which it begins, its cells, and the lines."""
+
+    begins: int
+    cells: list[str]
+    lines: list[str]
+
+
+def read_table(path: str | Path, columns: Sequence[str], names: Sequence[str] = ()) -> list[Row]:
     """The cells of ``columns`` in each row of a CSV file with a header; none of them is empty.
 
     Cells are separated by commas, semicolons, tabs or bars; blanks around a cell are no part of it, and rows without
@@ -33,10 +44,12 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
     Args:
         path: a UTF-8 file, with or without a byte order mark.
         columns: names in the header.
+        names: those of them that hold names, not texts: what a line inside of a cell must have in these columns to be
+            taken for a row that a stray quote has swallowed.
 
     Raises:
         InputError: a file that cannot be read or has no rows, a column that is missing or stands twice, a row with more
-            or fewer cells than the header, an empty cell, or a quote out of place.
+            or fewer cells than the header, an empty cell, a quote out of place, or one that swallows other rows.
     """
     text = _read_text(path)
     separator, header = _header(text, columns)
@@ -47,8 +60,8 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
             hint = f" did you mean {close!r}?" if close and not count else ""
             raise InputError(f"{path} has {fault} {column!r};{hint} its columns: {', '.join(header) or 'none'}")
     places = [header.index(column) for column in columns]
-    rows = []
-    for line, cells in _parse(text, separator, path):
+    rows, broken = [], []
+    for line, cells, lines in _parse(text, separator, path):
         if len(cells) != len(header):
             raise InputError(
                 f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}; "
@@ -61,6 +74,11 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
                 f"{', '.join(columns)} must not be empty: fill the cell or take the row out"
             )
         rows.append(row)
+        if len(lines) > 1:
+            broken.append(Broken(line, cells, lines))
+    known = {header.index(name): {row.cells[columns.index(name)] for row in rows[1:]} for name in names}
+    for each in broken:
+        _refuse_swallowed_rows(each, separator, known, path)
     if len(rows) < 2:
         raise InputError(f"{path} has a header but no rows")
     return rows[1:]  # the first is the header
@@ -68,11 +86,9 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[Row]:
 
 def _read_text(path: str | Path) -> str:
     try:
-        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
-            raise InputError(f"cannot read {path}: it is a pipe or a device; allowed: a file")
-        content = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        content = read_file(path, LARGEST_TABLE)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"cannot read {path}: it is UTF-16, not utf-8; save it as UTF-8")
     try:
@@ -91,7 +107,7 @@ def _header(text: str, columns: Sequence[str]) -> tuple[str, list[str]]:
     headers = {}
     for separator in SEPARATORS:
         try:
-            headers[separator] = next(_parse(text, separator, ""), (0, []))[1]
+            headers[separator] = next(_parse(text, separator, ""), (0, [], []))[1]
         except InputError:
             continue  # with this separator a quote of the header is out of place
         if all(column in headers[separator] for column in columns):
@@ -104,12 +120,38 @@ def _header(text: str, columns: Sequence[str]) -> tuple[str, list[str]]:
     return separator, headers[separator]
 
 
-def _parse(text: str, separator: str, path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    """Each row with content, the header's too: the line in which it begins, and its stripped cells."""
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+def _refuse_swallowed_rows(
+    broken: Broken, separator: str, known: Mapping[int, Collection[str]], path: str | Path
+) -> None:
+    """InputError where a line inside of a cell is a row of the table: as many cells, and names that the table knows.
+
+    A text of several lines may hold as many separators, but hardly a task and a label of the table in their places.
+
+    Args:
+        broken: a row of several lines.
+        separator: of the table.
+        known: the names that the table has, by the place of their column.
+        path: of the table, for the error line.
+    """
+    swallowing = {place for place, cell in enumerate(broken.cells) if len(cell.splitlines()) > 1}
+    telling = {place: names for place, names in known.items() if place not in swallowing}
+    for number, line in enumerate(broken.lines[1:], start=broken.begins + 1):
+        # Quotes as if they were letters: one of them is where it does not belong.
+        cells = [cell.strip().strip('"').strip() for cell in line.split(separator)]
+        if telling and len(cells) == len(broken.cells) and all(cells[place] in telling[place] for place in telling):
+            raise InputError(
+                f"{path}, line {broken.begins}: a quote that is opened here takes in line {number}, which is a row of "
+                "its own: take the quote out, or put the whole cell in double quotes and write the quote twice in it"
+            )
+
+
+def _parse(text: str, separator: str, path: str | Path) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Each row with content, the header's too: the line in which it begins, its stripped cells, and its lines."""
+    lines: list[str] = []
+    reader = csv.reader(_noted(text, lines), delimiter=separator, skipinitialspace=True, strict=True)
     while True:
         begins = reader.line_num + 1
+        lines.clear()
         try:
             with any_length():
                 cells = next(reader, None)
@@ -124,7 +166,14 @@ def _parse(text: str, separator: str, path: str | Path) -> Iterator[tuple[int, l
             return
         stripped = [cell.strip() for cell in cells]
         if any(stripped):
-            yield begins, stripped
+            yield begins, stripped, list(lines)
+
+
+def _noted(text: str, lines: list[str]) -> Iterator[str]:
+    """The lines of ``text``, each added to ``lines`` when it is taken."""
+    for line in io.StringIO(text, newline=""):
+        lines.append(line)
+        yield line
 
 
 @contextmanager

@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from clbench.files import cache_folder, write_atomic
+from clbench.files import cache_folder, read_file, write_atomic
 
 # Fewer texts are tokenised sooner than looked up.
 FEWEST_CACHED = 1000
+LARGEST_CACHED = 4 * 2**30  # bytes
 
 
 def tokenise(texts: Sequence[str], tokenizer: Any, max_length: int) -> list[Tensor]:
@@ -97,7 +98,7 @@ def _key(texts: Sequence[str], tokenizer: Any, max_length: int) -> str:
 
 def _read(path: Path) -> tuple[Tensor, Tensor] | None:
     try:
-        content = path.read_bytes()
+        content = read_file(path, LARGEST_CACHED)
     except OSError:
         return None
     if hashlib.sha256(content[32:]).digest() != content[:32]:

@@ -101,7 +101,7 @@ def add_task_modules(
     """
     names = [module_name(task, learner.tasks) for task in range(learner.tasks)]
     model = add_modules(learner, names, make_settings)
-    learner.local_labels = learner.labels.setting != "domain"
+    learner.local_labels = learner.held_rows = learner.labels.setting != "domain"
     learner.learning_rates["body"] = learning_rate
     learn_only(learner, names[0])
     return model, names

@@ -161,7 +161,7 @@ PATHS = [
     ([*RUN, "--scenario", "one.py", "--strategy", "naive"], ["at least two tasks, got 1"]),
     ([*RUN, "--scenario", "unlabelled.py", "--strategy", "naive"], ["'app'", "test has no example", "'yes'"]),
     ([*TICKETS, "path=gone.csv"], ["gone.csv", "No such file"]),
-    ([*TICKETS, "path=other"], ["other", "directory"]),
+    ([*TICKETS, "path=other"], ["other", "it is a folder"]),
     ([*TICKETS, "path=empty.csv"], ["empty.csv", "'task'"]),
     ([*TICKETS, "path=header.csv"], ["header.csv", "no rows"]),
     ([*TICKETS, "path=body.csv"], ["body.csv", "'text'", "task, body, label"]),

@@ -23,6 +23,8 @@ from benchmarks.kills import (
 )
 from benchmarks.processes import start_forked, start_fresh
 from benchmarks.sweeps import prove_sweep
+from clbench.cli import main
+from clbench.engine import engine
 from clbench.results.folder import RunFolder
 
 STACK = Case("toy", STACKS[2])
@@ -131,7 +133,33 @@ def test_what_the_comparison_of_two_runs_would_notice(alone: RunFolder, tmp_path
     other.checkpoint.mkdir()
     found = differences(alone, other)
     assert {"cost.examples_seen", "predictions: confidence", "file: checkpoint"} <= set(found)
-    assert not {"accuracy_matrix", "metrics", "predictions: label"} & set(found)
+    assert not {"accuracy_matrix", "metrics", "predictions: label", "log.jsonl"} & set(found)
+    other.append_log({"event": "row", "after_task": 3})
+    assert "log.jsonl" in differences(alone, other)
+
+
+def test_a_row_that_was_logged_before_the_checkpoint_is_logged_once(
+    alone: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process dies between the two; an error of its own is told in the log, and stays."""
+
+    def die_after_the_first_task(job: engine.Job) -> None:
+        if job.state.rows == 2 and job.state.training is None:
+            raise OSError("the machine is gone")
+        save_and_stop(job)
+
+    save_and_stop = engine._save_and_stop_if_asked
+    monkeypatch.setattr(engine, "_save_and_stop_if_asked", die_after_the_first_task)
+    assert main(STACK.arguments(tmp_path)) == 1
+    monkeypatch.undo()
+    assert main(STACK.arguments(tmp_path)) == 0
+    folder = only_folder(tmp_path)
+    assert folder is not None
+    lines = (folder.path / "log.jsonl").read_text().splitlines()
+    failed = [line for line in lines if "the machine is gone" in line]
+    assert len(failed) == 1
+    (folder.path / "log.jsonl").write_text("".join(f"{line}\n" for line in lines if line not in failed))
+    assert differences(alone, folder) == []
 
 
 @pytest.mark.slow

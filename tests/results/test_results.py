@@ -116,6 +116,45 @@ def test_log_lines_are_appended_after_a_line_that_a_crash_cut_off(tmp_path: Path
     assert log.read_text().splitlines()[2:] == ['{"event": "cut', '{"event": "third"}']
 
 
+def test_a_log_is_cut_to_the_rows_that_are_kept(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    log = folder.path / "log.jsonl"
+    folder.cut_log(2)
+    entries: list[dict[str, Any]] = [
+        {"event": "row", "after_task": 0},
+        {"event": "note", "after_task": 1},
+        {"event": "row", "after_task": 1},
+        {"event": "failure", "traceback": "x"},
+        {"event": "note", "after_task": 2},
+        {"event": "row", "after_task": 2},
+    ]
+    for entry in entries:
+        folder.append_log(entry)
+    with log.open("a") as file:
+        file.write('{"event": "row", "after_task": 1')
+    folder.cut_log(2)
+    assert [json.loads(line) for line in log.read_text().splitlines()] == entries[:4]
+    folder.cut_log(0)
+    assert not log.exists()
+
+
+@pytest.mark.parametrize("lay", ["link", "pipe", "20 GB"])
+def test_what_is_no_log_is_neither_read_nor_written(lay: str, tmp_path: Path) -> None:
+    folder, outside = make_folder(tmp_path), tmp_path / "outside"
+    outside.write_text('{"event": "row", "after_task": 5}\n')
+    log = folder.path / "log.jsonl"
+    if lay == "link":
+        log.symlink_to(outside)
+    elif lay == "pipe":
+        os.mkfifo(log)
+    else:
+        with log.open("wb") as file:
+            file.truncate(20 * 10**9)
+    with pytest.raises(RunError, match=r"log\.jsonl: cannot be read: it is"):
+        folder.cut_log(1)
+    assert outside.read_text() == '{"event": "row", "after_task": 5}\n'
+
+
 def test_predictions_round_trip(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     columns: dict[str, list[Any]] = {

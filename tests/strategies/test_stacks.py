@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from clbench import plugins
+from clbench.data import TaskData
 from clbench.engine import engine
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
+from clbench.learner import Learner
 from clbench.plugins.plan import Plan, make_plan
 from clbench.strategy import Stack
 from tests.conftest import TOY
@@ -115,6 +117,65 @@ def test_seq_stars_old_rows_stay_in_every_stack(order: str, tmp_path: Path) -> N
     rows = [after["classifier.weight"] for after in watcher.after]
     assert torch.equal(rows[1][:3], rows[0][:3])
     assert torch.equal(rows[2][:6], rows[1][:6])
+
+
+AVERAGING = ("ema", "ema(next_task='average')", "wise(coefficient=0.5)")
+FREEZING = ("seq_star", "lora_incremental", "o_lora")
+
+
+class Learning(Weights):
+    """Also which parameters learn in each task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learning: list[set[str]] = []
+
+    def before_task(self, learner: Learner, task: TaskData) -> None:
+        super().before_task(learner, task)
+        self.learning.append({name for name, _ in learner.named_parameters()})
+
+
+def drifted(expression: str, folder: Path, setting: str) -> list[str]:
+    """What was frozen in a task and yet answers otherwise after it than before: parameters, and rows of old labels."""
+    watcher = Learning()
+    plan = make_plan({**OPTIONS, "strategy": expression, "setting": setting, "output_dir": str(folder)})
+    engine.run(Plan(plan.config, plan.tasks, Stack([*plan.strategy.members, ("watcher", watcher)])), Reporter())
+    moved, found = set[str](), []
+    for task, learning in enumerate(watcher.learning):
+        for name, value in watcher.after[task].items():
+            before = watcher.after[task - 1][name] if task else watcher.start[name]
+            frozen = name not in learning
+            of_old_rows = ".classifier." in f".{name}" and task > 0
+            if frozen and not torch.equal(value, before):
+                found.append(f"task {task}: {name}")
+            if of_old_rows and not torch.equal(value[: 3 * task], before[: 3 * task]):
+                found.append(f"task {task}: rows of {name}")
+            moved |= {name} if not torch.equal(value, before) else set()
+    assert moved, "nothing learned, which proves nothing"
+    return found
+
+
+@pytest.mark.parametrize("averaging", AVERAGING[::2])
+@pytest.mark.parametrize("freezing", FREEZING)
+def test_what_is_frozen_is_not_averaged_away(freezing: str, averaging: str, tmp_path: Path) -> None:
+    assert drifted(f"{averaging}+{freezing}", tmp_path, "class") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["task", "domain", "class"])
+@pytest.mark.parametrize("averaging", AVERAGING)
+def test_no_averaging_moves_what_any_strategy_has_frozen(averaging: str, setting: str, tmp_path: Path) -> None:
+    names = [*sorted(plugins.available("strategy")), "adapter(shared=True)"]
+    found = []
+    for name in names:
+        try:
+            make_plan({**OPTIONS, "strategy": f"{averaging}+{name}", "setting": setting})
+        except InputError:
+            continue
+        told = drifted(f"{averaging}+{name}", tmp_path, setting)
+        # Rows are held by those alone; others go on learning them, or average what the mask leaves as it is.
+        found += [f"{name}: {line}" for line in told if name in FREEZING or "rows of" not in line]
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,52 @@ def test_what_would_go_wrong_in_silence_is_refused_in_one_line(name: str, tmp_pa
     assert "\n" not in str(caught.value)
 
 
+NAMES = ("task", "label")
+ROWS = "a,one,x\nb,two,y\nb,three,x\na,four,y\n"
+SWALLOWED = {
+    "the next row": ('a,"he said,x\nb,it ends here",y\n', 6, 7),
+    "several rows": ('a,"he said,x\nb,well,y\na,so so,x\nb,it ends here",y\n', 6, 7),
+    "a row after an honest line": ('a,"he said\nb,it ends here",y\n', 6, 7),
+    "in the last column": ('a,one,"x\nb,two,y"\n', 6, 7),
+    "in the first column": ('"a,one,x\nb",two,y\n', None, None),
+    "with other quotes": ('"b","said,x\n"a",fine,y\nb,ends",x\n', None, None),
+    "before blanks": ('a, "he said, x\nb, it ends here", y\n', 6, 7),
+}
+
+
+@pytest.mark.parametrize("name", SWALLOWED)
+def test_a_stray_quote_that_a_later_row_closes_is_told_with_its_line(name: str, tmp_path: Path) -> None:
+    rows, begins, taken = SWALLOWED[name]
+    with pytest.raises(InputError) as caught:
+        read_table(table(tmp_path, f"task,text,label\n{ROWS}{rows}{ROWS}"), COLUMNS, NAMES)
+    line = str(caught.value)
+    assert "line 6: " in line
+    if begins:
+        assert f"line {begins}: a quote that is opened here takes in line {taken}, which is a row of its own" in line
+        assert "take the quote out, or put the whole cell in double quotes and write the quote twice" in line
+
+
+HONEST = {
+    "lines without a separator": "one\ntwo\nthree",
+    "as many separators as a row": "Dear team,\nit rings, it stops, it rings\nred, green, blue",
+    "a label's name at the end": "is it on,\nI think, yes, x\nbye",
+    "a task's name at the start": "see\na, for example, that one\nb, again, this",
+    "quotes of its own": 'she said ""a, b, c""\nand went, or not, perhaps',
+    "an empty line": "one\n\ntwo",
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_cell_of_several_lines_is_read(name: str, tmp_path: Path) -> None:
+    cell = f'"{HONEST[name]}"'
+    for header, row in (("task,text,label", f"a,{cell},x"), ("task,label,text", f"a,x,{cell}")):
+        others = "".join(
+            f"{row}\n" for row in (("a,x,y", "b,y,x") if "text,label" in header else ("a,x,one", "b,y,two"))
+        )
+        found = read_table(table(tmp_path, f"{header}\n{others}{row}\n{others}"), COLUMNS, NAMES)
+        assert [row.cells[1] for row in found][2] == HONEST[name].replace('""', '"')
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
