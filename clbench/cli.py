@@ -57,6 +57,9 @@ def run(
     limit: Annotated[int | None, typer.Option(help="use at most so many train and test examples a task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:n")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="the same bits each time on a GPU too, or a line that says why not")
+    ] = False,
     evaluate: Annotated[str | None, typer.Option(help="all tasks after each, or only those seen")] = None,
     compile: Annotated[
         bool, typer.Option("--compile", help="train with torch.compile: pays on GPUs, in long runs")
@@ -91,7 +94,8 @@ def run(
         "head_lr": head_lr, "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device,
         "precision": precision, "output_dir": output_dir, "overwrite": overwrite or None,
         "checkpoint_every": checkpoint_every, "keep_checkpoints": keep_checkpoints or None,
-        "auto_batch": auto_batch or None, "evaluate": evaluate, "compile": compile or None, "profile": profile or None,
+        "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
+        "compile": compile or None, "profile": profile or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}

@@ -19,7 +19,10 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 # What is worked out from the other settings, the files and the installed version; nobody sets it.
 WORKED_OUT = ("plugin_hashes", "source_sha256", "data_sha256", "model_sha256")
 # What a run does with its time and files, not what it finds out.
-NOT_SCIENCE = {"device", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "profile", "plugin_files"}
+NOT_SCIENCE = {
+    *("device", "deterministic", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "profile"),
+    "plugin_files",
+}
 
 
 class RunConfig(BaseModel):
@@ -35,8 +38,9 @@ class RunConfig(BaseModel):
     ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
     "test" except when hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that
     are still to come, half of a long sequence's evaluations, and with them forward transfer; ``compile`` trains with
-    torch.compile. ``trust_remote_code`` runs code that a hub model brings, ``allow_pickle`` loads weights that are not
-    safetensors: both only for models you trust. The hashes are of the plug-ins' code, of the data that the scenario
+    torch.compile; ``deterministic`` asks a GPU for the same bits each time, as a CPU gives them. ``trust_remote_code``
+    runs code that a hub model brings, ``allow_pickle`` loads weights that are not safetensors: both only for models you
+    trust. The hashes are of the plug-ins' code, of the data that the scenario
     makes with seed 0 and with this seed, and of the model's files.
     """
 
@@ -73,6 +77,7 @@ class RunConfig(BaseModel):
     model_sha256: str = ""
     plugin_files: dict[str, str] = Field(default_factory=dict)
     device: str = "auto"
+    deterministic: bool = False
     output_dir: str = Field("results", min_length=1)
     overwrite: bool = False
     checkpoint_every: int | None = Field(None, ge=1)

@@ -24,6 +24,8 @@ BUCKET_BATCHES = 10
 # Tokens of one pass outside training, padding included, by device: a CPU is fastest where activations stay in its
 # cache. No result depends on it.
 TOKEN_BUDGET = {"cpu": 1024, "cuda": 32768}
+# The same for images: bytes of their pixels, which a network's first layers make a few dozen times more of.
+PIXEL_BUDGET = {"cpu": 2**18, "cuda": 2**24}
 
 
 @dataclass(frozen=True)
@@ -152,9 +154,16 @@ def training_batches(lengths: Sequence[int], batch_size: int, generator: torch.G
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def sorted_batches(examples: Sequence[Example], device: torch.device, token_budget: int = 0) -> Iterator[list[int]]:
-    """Batches of example numbers for a pass outside training, longest first; a budget of 0 is the device's own."""
-    budget = token_budget or TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cuda"])
+def pass_budget(examples: Sequence[Example], device: torch.device) -> int:
+    """Tokens of texts, or images, that one pass outside training takes on ``device``."""
+    if examples and "pixel_values" in examples[0]:
+        image: Tensor = examples[0]["pixel_values"]
+        return max(1, PIXEL_BUDGET.get(device.type, PIXEL_BUDGET["cuda"]) // image.nbytes)
+    return TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cuda"])
+
+
+def sorted_batches(examples: Sequence[Example], budget: int) -> Iterator[list[int]]:
+    """Batches of example numbers for a pass outside training, longest first; see :func:`pass_budget`."""
     return evaluation_batches([length(example) for example in examples], budget)
 
 

@@ -14,6 +14,7 @@ from clbench import engine
 from clbench.clock import Clock
 from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
 from clbench.errors import InputError
+from clbench.models import device_is_there
 from clbench.plugins import Made, Plan, literal, make_plan
 from clbench.results import RunFolder
 from clbench.text import shorten
@@ -70,6 +71,8 @@ def plan_again(folder: Path) -> Plan:
         )
     stored = RunFolder(folder).read_config()
     config = {key: value for key, value in stored.items() if key not in ("hash8", "clbench", *WORKED_OUT)}
+    if isinstance(config.get("device"), str) and not device_is_there(config["device"]):
+        config["device"] = "auto"  # begun on another machine; that it goes on elsewhere is told
     place = folder.resolve()
     if len(place.parents) < 3:
         raise InputError(f"{str(folder)!r} lies in no results folder; allowed: RESULTS/SCENARIO/STRATEGY/RUN")

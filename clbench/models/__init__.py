@@ -5,15 +5,19 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.models.determinism import deterministic as deterministic
     from clbench.models.hardware import (
         choose_device as choose_device,
         choose_precision as choose_precision,
         describe_hardware as describe_hardware,
+        device_is_there as device_is_there,
+        device_name as device_name,
         peak_memory as peak_memory,
         processor as processor,
         refuse_several_processes as refuse_several_processes,
         release_memory as release_memory,
         reset_peak_memory as reset_peak_memory,
+        unused_accelerator as unused_accelerator,
     )
     from clbench.models.identity import model_identity as model_identity
     from clbench.models.libraries import (

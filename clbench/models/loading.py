@@ -12,7 +12,7 @@ from clbench.head import guess_head
 from clbench.models.libraries import import_libraries
 from clbench.models.pretrained import LoadedModel, load_pretrained
 from clbench.models.tiny import tiny_image_model, tiny_text_model
-from clbench.rng import stream_seed
+from clbench.rng import seeded_torch
 
 if TYPE_CHECKING:
     from clbench.config import RunConfig
@@ -28,8 +28,7 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
         InputError: the model is unknown, cannot be loaded, or does not fit the scenario's kind of task.
     """
     import_libraries()
-    with torch.random.fork_rng():
-        torch.manual_seed(stream_seed(config.seed, "model"))
+    with seeded_torch(device, config.seed, "model"):
         if tasks[0].kind == "image":
             if config.model != "tiny":
                 raise InputError(f"model {config.model!r} does not read images; allowed for image scenarios: tiny")

@@ -145,6 +145,13 @@ class RunFolder:
             raise InputError(f"{self.path / 'config.json'}: is not a JSON object; delete the folder and run it again")
         return config
 
+    def read_environment(self) -> dict[str, Any]:
+        """The content of environment.json, empty if there is none; InputError if it is broken."""
+        if not os.path.exists(self.path / "environment.json"):
+            return {}
+        found = _read_json(self.path / "environment.json")
+        return found if isinstance(found, dict) else {}
+
     def is_being_overwritten(self) -> bool:
         """Whether an unfinished run of --overwrite lies here, which the same command goes on with."""
         try:

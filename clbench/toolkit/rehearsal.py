@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from clbench.data import BUCKET_BATCHES, Batch, Example, TaskData, concatenate, length, sorted_batches
+from clbench.data import BUCKET_BATCHES, Batch, Example, TaskData, concatenate, length
 from clbench.learner import Learner
+from clbench.memory import halve_until_it_fits
 from clbench.toolkit.buffer import ExampleBuffer
+from clbench.toolkit.passes import in_passes
 
 
 class ReplayWindow:
@@ -172,12 +174,16 @@ def stored_outputs(learner: Learner, examples: Sequence[Example]) -> tuple[Tenso
     learner.model.eval()
     logits: list[Tensor] = [torch.empty(0)] * len(examples)
     features = list(logits)
-    for numbers in sorted_batches(examples, learner.device):
-        batch = learner.collate([examples[i] for i in numbers])
-        given, read = learner.logits_and_features(batch)
-        known = learner.mask(given, batch["task_ids"]).cpu()
-        for number, row, feature in zip(numbers, known, read.cpu(), strict=True):
-            logits[number], features[number] = row, feature
+
+    def store(batches: Iterable[list[int]]) -> None:
+        for numbers in batches:
+            batch = learner.collate([examples[i] for i in numbers])
+            given, read = learner.logits_and_features(batch)
+            known = learner.mask(given, batch["task_ids"]).cpu()
+            for number, row, feature in zip(numbers, known, read.cpu(), strict=True):
+                logits[number], features[number] = row, feature
+
+    in_passes(learner, examples, store)
     learner.model.train(was_training)
     return torch.stack(logits), torch.stack(features)
 
@@ -198,11 +204,24 @@ def divergences(stored: Tensor, logits: Tensor) -> Tensor:
 
 
 def memory_gradient(learner: Learner, batch: Batch, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """The gradient of the task loss's mean over ``batch``, a tensor a parameter; what they have in ``grad`` stays."""
-    logits = learner.logits(batch, learner.model)
-    loss = learner.example_losses(logits, batch).mean()
-    given = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [
-        torch.zeros_like(parameter) if gradient is None else gradient
-        for parameter, gradient in zip(parameters, given, strict=True)
-    ]
+    """The gradient of the task loss's mean over ``batch``, a tensor a parameter; what they have in ``grad`` stays.
+
+    No scaler sees it, so it is never in fp16. Where memory runs out it is computed in parts.
+    """
+    count = len(batch["labels"])
+
+    def mean_gradient(rows: int) -> list[Tensor]:
+        sums: list[Tensor | None] = [None] * len(parameters)
+        for start in range(0, count, rows):
+            part = {key: value[start : start + rows] for key, value in batch.items()}
+            loss = learner.example_losses(learner.logits(part, learner.model), part).mean()
+            share = len(part["labels"]) / count
+            given = torch.autograd.grad(loss * share, parameters, allow_unused=True)
+            sums = [new if old is None or new is None else old + new for old, new in zip(sums, given, strict=True)]
+        return [
+            torch.zeros_like(parameter) if total is None else total
+            for parameter, total in zip(parameters, sums, strict=True)
+        ]
+
+    with learner.unscaled():
+        return halve_until_it_fits(mean_gradient, count)

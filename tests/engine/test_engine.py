@@ -23,7 +23,8 @@ from clbench.plugins.plan import Plan, make_plan
 from clbench.results.folder import RunFolder
 from clbench.strategy import Stack, Strategy
 from clbench.toolkit.evaluator import Evaluation
-from clbench.toolkit.training import Training, learning_rate_factor
+from clbench.toolkit.recipe import learning_rate_factor
+from clbench.toolkit.training import Training
 from tests.helpers import RunToy
 
 STRATEGIES = (
