@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.clock import Clock
-from clbench.data import Batch, Example, LabelSpace, collate, pad_left
+from clbench.data import Batch, Example, LabelSpace, collate, pad_left, upload
 from clbench.errors import InputError
 from clbench.head import Head, guess_head
 
@@ -35,6 +35,8 @@ class Learner:
         clock: seconds by purpose, for the run's cost.
         keep_features: put what the output layer read, with its graph, into ``features`` in each forward pass.
         compiled: the model as torch.compile made it, for training's forward passes; None for the model itself.
+        new_examples: those of the step's batch before any strategy added to it, in order, on the host: a memory that
+            keeps them need not read them back from the device.
         events: what the strategy noted, for the run's log; see :meth:`note`.
     """
 
@@ -69,6 +71,7 @@ class Learner:
         self.clock = clock or Clock()
         self.keep_features = False
         self.features: Tensor | None = None
+        self.new_examples: Sequence[Example] = ()
         self.events: list[dict[str, Any]] = []
         self.compiled: Callable[..., Any] | None = None
         self._allowed: dict[tuple[int, bool, torch.device], Tensor] = {}
@@ -176,7 +179,7 @@ class Learner:
             for task in range(self.tasks):
                 columns = self.labels.columns[task] if local else self.labels.candidates(task, self.tasks_seen)
                 allowed[task, list(columns)] = True
-            self._allowed[key] = allowed.to(self.device)
+            self._allowed[key] = upload(allowed, self.device)
         return self._allowed[key]
 
     def example_losses(self, logits: Tensor, batch: Batch) -> Tensor:
