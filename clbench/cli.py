@@ -188,12 +188,13 @@ def check(
     scenario_arg: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
     ] = None,
+    device: Annotated[str | None, typer.Option(metavar="cpu|double", help="double: a stand-in for a GPU")] = None,
 ) -> int:
     """Check that a scenario or strategy does what clbench relies on: resumes exactly, leaks no test data, and so on."""
     from clbench import testing
     from clbench.commands import planning
 
-    return testing.report(name, planning.key_values(scenario_arg or []))
+    return testing.report(name, planning.key_values(scenario_arg or []), device)
 
 
 @app.command()

@@ -110,9 +110,12 @@ def collate(examples: Sequence[Example], padding_id: int, device: torch.device) 
         batch["input_ids"] = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=padding_id)
         lengths = torch.tensor([len(i) for i in ids])
         batch["attention_mask"] = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).long()
-    if device.type == "cuda":  # from pinned memory the copy goes on beside the work
-        batch = {key: value.pin_memory() for key, value in batch.items()}
-    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+    return {key: upload(value, device) for key, value in batch.items()}
+
+
+def upload(value: Tensor, device: torch.device) -> Tensor:
+    """The host's ``value`` on ``device``; nothing waits for the copy: from pinned memory it goes on beside the work."""
+    return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
 
 
 def pad_left(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

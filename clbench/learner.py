@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.clock import Clock
-from clbench.data import Batch, Example, LabelSpace, collate, pad_left
+from clbench.data import Batch, Example, LabelSpace, collate, pad_left, upload
 from clbench.errors import InputError
 from clbench.head import Head, guess_head
 
@@ -37,6 +37,8 @@ class Learner:
         compiled: the model as torch.compile made it, for training's forward passes; None for the model itself.
         pass_budget: tokens of texts, or images, of one pass outside training, once memory ran out; 0 before.
         skipped_steps: steps of the task in training that fp16's gradient scaler skipped.
+        new_examples: those of the step's batch before any strategy added to it, in order, on the host: a memory that
+            keeps them need not read them back from the device.
         events: what the strategy noted, for the run's log; see :meth:`note`.
     """
 
@@ -71,6 +73,7 @@ class Learner:
         self.clock = clock or Clock()
         self.keep_features = False
         self.features: Tensor | None = None
+        self.new_examples: Sequence[Example] = ()
         self.events: list[dict[str, Any]] = []
         self.compiled: Callable[..., Any] | None = None
         self.pass_budget = self.skipped_steps = 0
@@ -192,7 +195,7 @@ class Learner:
             for task in range(self.tasks):
                 columns = self.labels.columns[task] if local else self.labels.candidates(task, self.tasks_seen)
                 allowed[task, list(columns)] = True
-            self._allowed[key] = allowed.to(self.device)
+            self._allowed[key] = upload(allowed, self.device)
         return self._allowed[key]
 
     def example_losses(self, logits: Tensor, batch: Batch) -> Tensor:

@@ -14,13 +14,11 @@ from clbench import plugins
 from clbench.clock import Clock
 from clbench.conformance.checks import Check, NotApplicable, seed_everything
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
-from clbench.conformance.probes import Cut, Cuts, Trace
-from clbench.conformance.trials import Record, Trials, difference, finish, weights_difference
+from clbench.conformance.trials import Record, Trials, difference, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
 from clbench.engine import prepare
 from clbench.plugins import Plan
 from clbench.scenario import Task
-from clbench.strategy import Stack
 from clbench.tasks import image_dataset, text_dataset
 
 # Set up before the checked strategy, to see whether that matters to it.
@@ -154,24 +152,7 @@ class StrategyChecks:
 
     def resume(self) -> str:
         """A run that is cut off at every place, and goes on each time, ends as the uninterrupted one."""
-        record, done, place = Record(), set[str](), ""
-        options: dict[str, Any] = {"output_dir": str(self.trials.folder / "resume"), "checkpoint_every": 1}
-        while True:
-            plan = self.trials.plan(**options)
-            members = [("strategy", plan.strategy), ("trace", Trace(record.weights)), ("cuts", Cuts(done))]
-            seed_everything(0)
-            try:
-                finish(Plan(plan.config, plan.tasks, Stack(members)), record)
-                break
-            except Cut as cut:
-                place = str(cut)
-                if found := self._departed(record):
-                    return f"the weights differ {found}, before the cut {place}"
-        found = difference(self.reference, record)
-        return f"{found} from the uninterrupted run's" if found else ""
-
-    def _departed(self, record: Record) -> str:
-        return next((p for p, weights in record.weights.items() if weights != self.reference.weights.get(p)), "")
+        return self.trials.cut_everywhere(self.reference)
 
 
 def _with_other_labels(task: Task) -> Task:

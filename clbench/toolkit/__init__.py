@@ -7,6 +7,7 @@ from clbench.doors import open_door
 if TYPE_CHECKING:
     from clbench import sources as sources
     from clbench.config import RunConfig as RunConfig
+    from clbench.data import upload as upload
     from clbench.rng import generator as generator, seeded_torch as seeded_torch, stream_seed as stream_seed
     from clbench.sources import Rows as Rows, corpora as corpora
     from clbench.strategy import ALL_SETTINGS as ALL_SETTINGS, Stack as Stack
@@ -73,7 +74,6 @@ if TYPE_CHECKING:
         hold_rows as hold_rows,
         join as join,
         memory_gradient as memory_gradient,
-        new_rows as new_rows,
         other_rows as other_rows,
         remember as remember,
         stored_outputs as stored_outputs,

@@ -88,14 +88,6 @@ def join(batch: Batch, remembered: Batch, padding_id: int) -> Batch:
     return concatenate(batch, remembered, padding_id)
 
 
-def new_rows(batch: Batch) -> Batch:
-    """The rows of ``batch`` that no strategy has added from a memory; they stand first."""
-    if "remembered" not in batch:
-        return batch
-    count = int((~batch["remembered"]).sum())
-    return {key: value[:count] for key, value in batch.items()}
-
-
 def other_rows(learner: Learner, task: TaskData) -> Tensor | None:
     """Which rows of the output layer are not of ``task``'s labels: bool (labels,); None where the id is not given.
 
@@ -133,35 +125,18 @@ def hold_other_rows(learner: Learner, rows: Tensor | None) -> None:
     hold_rows(learner, rows, parameters, [parameter.grad for parameter in parameters])
 
 
-def remember(buffer: ExampleBuffer, places: int, new: Batch, **stored: Tensor) -> None:
+def remember(buffer: ExampleBuffer, places: int, new: Sequence[Example], **stored: Tensor) -> None:
     """Offer a step's new examples to the reservoir ``buffer``.
 
     Args:
         buffer: the memory.
         places: those that the examples share.
         new: the examples.
-        stored: further tensors (examples, ...) to keep beside them.
+        stored: further tensors (examples, ...) to keep beside them; they stay on their device, so that no step waits.
     """
-    entering = buffer.enter(len(new["labels"]), places)
-    if entering:
-        rows = torch.tensor(list(entering.values()), device=new["labels"].device)
-        examples = uncollate({key: value[rows] for key, value in new.items()})
-        kept = {name: value[rows].cpu() for name, value in stored.items()}
-        for number, (place, example) in enumerate(zip(entering, examples, strict=True)):
-            buffer.put(place, {**example, **{name: value[number].clone() for name, value in kept.items()}})
-
-
-def uncollate(batch: Batch) -> list[Example]:
-    """The examples of ``batch`` without padding, on the CPU; the inverse of ``clbench.data.collate``."""
-    batch = {key: value.cpu() for key, value in batch.items()}
-    columns = zip(batch["labels"].tolist(), batch["task_ids"].tolist(), strict=True)
-    examples: list[Example] = [{"label": label, "task_id": task} for label, task in columns]
-    for row, example in enumerate(examples):
-        if "pixel_values" in batch:
-            example["pixel_values"] = batch["pixel_values"][row].clone()
-        else:
-            example["input_ids"] = batch["input_ids"][row, : int(batch["attention_mask"][row].sum())].clone()
-    return examples
+    for place, number in buffer.enter(len(new), places).items():
+        kept = {name: values[number].clone() for name, values in stored.items()}
+        buffer.put(place, {**new[number], **kept})
 
 
 @torch.no_grad()

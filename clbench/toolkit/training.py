@@ -43,6 +43,7 @@ class Training:
         self.micro_batch_size = -(-config.batch_size // config.accumulation)
         self.gradients_unscaled = False
         self.batches: list[list[int]] = []
+        self.next: tuple[list[Example], Batch] | None = None
         self.losses: list[Tensor] = []
         self.overflows: list[Tensor] = []
         groups = parameter_groups(learner.named_parameters(), learner.learning_rates, config.weight_decay, learner.head)
@@ -67,7 +68,8 @@ class Training:
         timed = self.learner.clock.part
         # Drawn once, so that neither accumulation nor a retry changes what the step learns from.
         with timed("train/data"):
-            batch = self.learner.collate([self.examples[i] for i in self._next_batch()])
+            self.learner.new_examples, batch = self.next or self._collated(self.step)
+            self.next = None
         with timed("train/strategy"):
             batch = self.strategy.train_batch(batch)
         device, place, size = self.learner.device, f"in task {self.task.name!r}", self.micro_batch_size
@@ -110,6 +112,9 @@ class Training:
             with timed("train/backward"):
                 self.accelerator.backward(loss)
             total += loss.detach()
+        if self.next is None and self.step + 1 < self.steps:
+            with timed("train/data"):  # while a GPU computes, and before any hook waits for it
+                self.next = self._collated(self.step + 1)
         self.accelerator.unscale_gradients(self.optimizer)
         self.gradients_unscaled = True
         with timed("train/strategy"):
@@ -196,13 +201,14 @@ class Training:
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.learner.device)
 
-    def _next_batch(self) -> list[int]:
-        """The numbers of the next batch's examples; each epoch's order is a random stream of its own."""
-        epoch, position = divmod(self.step, self.steps_per_epoch)
+    def _collated(self, step: int) -> tuple[list[Example], Batch]:
+        """The new examples of ``step`` and their batch; each epoch's order is a random stream of its own."""
+        epoch, position = divmod(step, self.steps_per_epoch)
         if position == 0 or not self.batches:
             order = generator(self.config.seed, "data order", self.task.name, epoch)
             self.batches = training_batches(self.lengths, self.config.batch_size, order)
-        return self.batches[position]
+        examples = [self.examples[i] for i in self.batches[position]]
+        return examples, self.learner.collate(examples)
 
 
 def _accelerator(config: RunConfig, learner: Learner) -> Accelerator:
