@@ -35,7 +35,6 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("tasks",),
     ("strategy", "scenario", "learner", "data", "config"),
     ("head",),
-    ("memory",),
     ("errors", "rng", "clock", "files", "text"),
     ("doors",),
 )

@@ -17,11 +17,11 @@ from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter, tell_notes
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
-from clbench.memory import exhaustion_told
 from clbench.models import (
     choose_device,
     describe_hardware,
     deterministic,
+    exhaustion_told,
     import_libraries,
     peak_memory,
     reset_peak_memory,

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     )
     from clbench.models.linear import OneDNNLinear as OneDNNLinear, use_onednn as use_onednn
     from clbench.models.loading import load_model as load_model
+    from clbench.models.memory import (
+        exhaustion_told as exhaustion_told,
+        halve_until_it_fits as halve_until_it_fits,
+        is_out_of_memory as is_out_of_memory,
+    )
     from clbench.models.pretrained import LoadedModel as LoadedModel
     from clbench.models.probe import Lookups as Lookups, same_logits as same_logits
 

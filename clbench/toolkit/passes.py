@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from clbench.data import Example, pass_budget, sorted_batches
 from clbench.learner import Learner
-from clbench.memory import halve_until_it_fits
+from clbench.models import halve_until_it_fits
 
 Result = TypeVar("Result")
 

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from clbench.errors import InputError
 from clbench.learner import Learner
-from clbench.memory import is_out_of_memory
-from clbench.models import Lookups, same_logits
+from clbench.models import Lookups, is_out_of_memory, same_logits
 
 
 def plain_logits(learner: Learner) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clbench.data import BUCKET_BATCHES, Batch, Example, TaskData, concatenate, length
 from clbench.learner import Learner
-from clbench.memory import halve_until_it_fits
+from clbench.models import halve_until_it_fits
 from clbench.toolkit.buffer import ExampleBuffer
 from clbench.toolkit.passes import in_passes
 

@@ -17,7 +17,7 @@ from clbench.config import RunConfig
 from clbench.data import Batch, Example, TaskData, length, training_batches
 from clbench.errors import RunError
 from clbench.learner import Learner
-from clbench.memory import exhaustion_told, halve_until_it_fits
+from clbench.models import exhaustion_told, halve_until_it_fits
 from clbench.rng import generator, stream_seed
 from clbench.strategy import Strategy
 from clbench.toolkit.recipe import learning_rate_factor, parameter_groups

@@ -203,8 +203,8 @@ def test_the_penalty_of_ewc_shows(toy: dict[str, Any]) -> None:
 def test_the_penalty_of_synaptic_intelligence_shows(toy: dict[str, Any]) -> None:
     """Avalanche's own code keeps the weights under another name on a CPU, so that no lambda does anything."""
     options = {**toy, "epochs": 4, "setting": "domain", "dropout": 0.0}
-    moved = {value: second_task(options, f"avalanche.SynapticIntelligence(si_lambda={value})", 0) for value in (0, 1e6)}
-    assert moved[1e6][0] < 0.5 * moved[0][0]
+    moved = {value: second_task(options, f"avalanche.SynapticIntelligence(si_lambda={value})", 0) for value in (1, 1e6)}
+    assert moved[1e6][0] < 0.1 * moved[1][0]
     plugin = avalanche_catalogue.import_avalanche("training.plugins").SynapticIntelligencePlugin
     assert plugin.extract_weights.__module__.startswith("avalanche.")  # as it was
 

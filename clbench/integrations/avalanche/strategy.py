@@ -33,7 +33,7 @@ from torch import nn
 
 from clbench.errors import ClbenchError, InputError, RunError
 from clbench.integrations.avalanche import catalogue
-from clbench.memory import exhaustion_told
+from clbench.models import exhaustion_told
 from clbench.plugins import Description, check_arguments, code_hash
 from clbench.rng import stream_seed
 from clbench.strategy import Strategy
