@@ -20,8 +20,11 @@ from clbench.errors import InputError, RunError
 from clbench.learner import Learner
 from clbench.models import deterministic, reset_peak_memory
 from clbench.plugins.plan import Plan, make_plan
+from clbench.rng import generator
 from clbench.strategy import Stack, Strategy
 from clbench.testing import as_cuda
+from clbench.toolkit import diagonal_fisher
+from tests.helpers import Examples, MakeLearner
 
 SMALL: dict[str, Any] = {
     "scenario": "toy",
@@ -138,9 +141,30 @@ def test_the_clock_waits_for_the_runs_own_device(monkeypatch: pytest.MonkeyPatch
 
 
 def test_peak_memory_is_measured_anew_before_anything_ran() -> None:
-    with as_cuda() as cuda:
-        reset_peak_memory(GPU)
+    with as_cuda(count=2) as cuda:
+        reset_peak_memory(torch.device("cuda:1"))  # without a number torch itself starts CUDA to find one
         assert cuda.initialised
+
+
+def test_a_deterministic_fisher_takes_no_running_sum_on_the_gpu(
+    make_learner: MakeLearner, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There torch refuses one."""
+    learner, places, cumsum = make_learner(), [], Tensor.cumsum
+    examples = make_examples(learner.labels, 4)
+    expected = diagonal_fisher(learner, examples, "sampled", generator(0, "fisher"))
+
+    def noted(values: Tensor, dim: int) -> Tensor:
+        places.append(values.is_cuda)
+        return cumsum(values, dim)
+
+    monkeypatch.setattr(Tensor, "cumsum", noted)
+    with as_cuda(), deterministic(GPU, wanted=True):
+        learner.model.to("cuda")
+        found = diagonal_fisher(learner, examples, "sampled", generator(0, "fisher"))
+    assert places
+    assert not any(places)
+    assert all(torch.allclose(found[name].cpu(), value) for name, value in expected.items())
 
 
 def test_what_has_no_deterministic_way_is_one_line() -> None:
