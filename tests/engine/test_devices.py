@@ -155,7 +155,8 @@ def test_a_deterministic_fisher_takes_no_running_sum_on_the_gpu(
     expected = diagonal_fisher(learner, examples, "sampled", generator(0, "fisher"))
 
     def noted(values: Tensor, dim: int) -> Tensor:
-        places.append(values.is_cuda)
+        if values.is_floating_point():  # of whole numbers it is the same each time
+            places.append(values.is_cuda)
         return cumsum(values, dim)
 
     monkeypatch.setattr(Tensor, "cumsum", noted)
