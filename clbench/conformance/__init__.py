@@ -7,6 +7,7 @@ from clbench.doors import open_door
 if TYPE_CHECKING:
     from clbench.conformance.checks import (
         CheckResult as CheckResult,
+        explain as explain,
         run_checks as run_checks,
         undisturbed as undisturbed,
     )

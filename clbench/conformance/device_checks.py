@@ -60,13 +60,17 @@ def counted_steps() -> Iterator[Steps]:
 class DeviceChecks:
     """The checks of the strategy of ``trials``; each method gives the reason of a failure, empty when there is none.
 
+    Args:
+        trials: runs of the strategy.
+        options: of the runs, where they are not to be the trials' own.
+
     Attributes:
-        steps: of the runs on the device so far.
+        steps: those of the run on the device on each scenario and setting.
     """
 
-    def __init__(self, trials: Trials) -> None:
-        self.trials = trials
-        self.steps = Steps()
+    def __init__(self, trials: Trials, **options: Any) -> None:
+        self.trials, self.options = trials, {"precision": "fp32", **options}
+        self.steps: dict[Ground, Steps] = {}
 
     def all(self) -> list[Check]:
         """Every check, after those without which its failure would have another cause."""
@@ -87,8 +91,11 @@ class DeviceChecks:
     @cached_property
     def on_device(self) -> dict[Ground, Record]:
         """The same on the device."""
-        with counted_steps() as self.steps:
-            return {ground: self._run(ground, "cuda") for ground in self.trials.grounds}
+        records = {}
+        for ground in self.trials.grounds:
+            with counted_steps() as self.steps[ground]:
+                records[ground] = self._run(ground, "cuda")
+        return records
 
     def runs(self) -> str:
         """Whole runs complete on the CPU."""
@@ -113,16 +120,17 @@ class DeviceChecks:
             return ""
         ground = self.trials.grounds[0]
         with on("cuda"):
-            return self.trials.cut_everywhere(self.on_device[ground], ground, **_options("cuda"))
+            return self.trials.cut_everywhere(self.on_device[ground], ground, **self.options, device="cuda")
 
     def waits(self) -> str:
         """No step waits for the device: while it computes, the host prepares what comes next."""
-        counts = f"{self.steps.waits():.1f} waits and {self.steps.uploads():.1f} blocking uploads a step"
-        return f"{counts}: {lines}" if (lines := self.steps.lines()) else ""
+        steps = Steps(step for steps in self.steps.values() for step in steps)
+        counts = f"{steps.waits():.1f} waits and {steps.uploads():.1f} blocking uploads a step"
+        return f"{counts}: {lines}" if (lines := steps.lines()) else ""
 
     def _run(self, ground: Ground, device: str) -> Record:
         with on(device):
-            return self.trials.run(self.trials.plan(ground, **_options(device)))
+            return self.trials.run(self.trials.plan(ground, **self.options, device=device))
 
 
 @contextmanager
@@ -134,7 +142,3 @@ def on(device: str) -> Iterator[Any]:
         else:
             with as_cuda():
                 yield
-
-
-def _options(device: str) -> dict[str, Any]:
-    return {"device": device, "precision": "fp32"}

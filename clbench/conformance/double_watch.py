@@ -62,8 +62,8 @@ def note(kind: str, operation: Any, *, upload: bool = False) -> None:
     """Count a wait, or an upload, of who called; what the conformance checks themselves ask for is left out."""
     if not _watches:
         return
-    place = caller()
-    if place.startswith("conformance/"):
+    file, place = _asking()
+    if file.startswith(_HERE):
         return
     with _lock:
         for seen in _watches:
@@ -72,13 +72,18 @@ def note(kind: str, operation: Any, *, upload: bool = False) -> None:
 
 def caller() -> str:
     """The innermost line outside torch and the stand-in; before it, where it is a library's, the line that called."""
-    frame, nearest = sys._getframe(1), ""
+    return _asking()[1]
+
+
+def _asking() -> tuple[str, str]:
+    """The file of :func:`caller`'s line, and the line."""
+    frame, nearest = sys._getframe(2), ""
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith(_TORCH) and not Path(file).name.startswith("double_"):
+        if not file.startswith((_TORCH, f"{_HERE}/double_")):
             place = "/".join(file.split("/")[-2:]) + f":{frame.f_lineno}"
-            if file.startswith((_HERE, _OURS)) or not any(part in file for part in ("site-packages", "lib/python")):
-                return f"{place} > {nearest}" if nearest else place
+            if file.startswith(_OURS) or not any(part in file for part in ("site-packages", "lib/python")):
+                return file, f"{place} > {nearest}" if nearest else place
             nearest = nearest or place
         frame = frame.f_back  # type: ignore[assignment]
-    return nearest
+    return "", nearest
