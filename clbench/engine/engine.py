@@ -105,7 +105,7 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)
         for row in range(state.rows, len(prepared.tasks) + 1):
-            place = f"in task {prepared.tasks[row - 1].name!r} outside its steps" if row else "before training"
+            place = f"in task {prepared.tasks[row - 1].name!r}" if row else "before training"
             with exhaustion_told(device, place, "try a smaller model, or a strategy that keeps less"):
                 trained = row == 0 or _train(job, row - 1)
                 _record(job, row, trained)

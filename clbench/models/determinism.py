@@ -11,8 +11,8 @@ import torch
 
 from clbench.errors import RunError
 
-# cuBLAS' sums are the same each time where its workspace has one of two sizes; it is read when cuBLAS is first used.
-WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+# Where its workspace has this size, cuBLAS' sums are the same each time; it is read when cuBLAS is first used.
+WORKSPACE, SIZE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 REFUSAL = " does not have a deterministic implementation"
 
 
@@ -26,10 +26,10 @@ def deterministic(device: torch.device, wanted: bool) -> Iterator[None]:
     if not wanted or device.type == "cpu":
         yield
         return
-    given = {name: os.environ.get(name) for name in WORKSPACE}
+    given = os.environ.get(WORKSPACE)
     memory: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
-    os.environ.update({name: WORKSPACE[name] for name, value in given.items() if value is None})
+    os.environ.setdefault(WORKSPACE, SIZE)
     torch.use_deterministic_algorithms(True)
     # Nothing here reads memory before it is written.
     memory.fill_uninitialized_memory = False
@@ -46,5 +46,5 @@ def deterministic(device: torch.device, wanted: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         memory.fill_uninitialized_memory = before[1]
-        for name in [name for name, value in given.items() if value is None]:
-            del os.environ[name]
+        if given is None:
+            del os.environ[WORKSPACE]
