@@ -24,11 +24,11 @@ class Steps(list[Watch]):
 
     def waits(self) -> float:
         """Waits of the host a step."""
-        return self._mean(Counter(key for seen in self for key in seen.waits.elements()))
+        return sum(seen.waits.total() for seen in self) / max(1, len(self))
 
     def uploads(self) -> float:
         """Uploads a step that the host waits for."""
-        return self._mean(Counter(key for seen in self for key in seen.blocking.elements()))
+        return sum(seen.blocking.total() for seen in self) / max(1, len(self))
 
     def lines(self) -> str:
         """The waits and uploads a step, most frequent first."""
@@ -37,9 +37,6 @@ class Steps(list[Watch]):
             found += seen.waits + seen.blocking
         named = [f"{count / len(self):.1f} {kind} at {place}" for (kind, _, place), count in found.most_common(NAMED)]
         return ", ".join(named) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
-
-    def _mean(self, found: Counter[Key]) -> float:
-        return found.total() / len(self) if self else 0.0
 
 
 @contextmanager
@@ -97,6 +94,10 @@ class DeviceChecks:
                 records[ground] = self._run(ground, "cuda")
         return records
 
+    def all_steps(self) -> Steps:
+        """Those on all scenarios and settings."""
+        return Steps(step for steps in self.steps.values() for step in steps)
+
     def runs(self) -> str:
         """Whole runs complete on the CPU."""
         assert self.on_cpu
@@ -124,7 +125,7 @@ class DeviceChecks:
 
     def waits(self) -> str:
         """No step waits for the device: while it computes, the host prepares what comes next."""
-        steps = Steps(step for steps in self.steps.values() for step in steps)
+        steps = self.all_steps()
         counts = f"{steps.waits():.1f} waits and {steps.uploads():.1f} blocking uploads a step"
         return f"{counts}: {lines}" if (lines := steps.lines()) else ""
 

@@ -63,7 +63,7 @@ def install() -> None:
         lib.impl(operation.name().removeprefix("aten::"), _by_double(operation), "PrivateUse1")
     _autocast()
     # torch compares types exactly before it takes its fused ways.
-    torch.utils._foreach_utils._foreach_supported_types.append(Double)
+    torch.utils._foreach_utils._foreach_supported_types.append(Double)  # type: ignore[arg-type]
 
 
 def _by_double(operation: Any) -> Callable[..., Any]:

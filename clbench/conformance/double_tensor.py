@@ -58,7 +58,7 @@ class Double(torch.Tensor):
             storage_offset=host.storage_offset(),
             dtype=host.dtype,
             layout=host.layout,
-            device=f"{NAME}:0",
+            device=torch.device(NAME, 0),
         )
         made.host = host
         return made
@@ -69,23 +69,25 @@ class Double(torch.Tensor):
     def __repr__(self) -> str:  # type: ignore[override]
         return f"Double({self.host!r})"
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return keep_back(run, func, args, kwargs or {})
 
-    def register_hook(self, hook: Callable[[Tensor], Any]) -> Any:  # type: ignore[override]
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> Any:
         """As of any tensor; an error in ``hook`` is raised when the backward pass has ended."""
-        return super().register_hook(lambda gradient: keep_back(hook, gradient))
+        return super().register_hook(lambda gradient: keep_back(hook, gradient))  # type: ignore[no-untyped-call]
 
-    def numpy(self, *_: Any, **__: Any) -> Any:  # type: ignore[override]
+    def numpy(self, *_: Any, **__: Any) -> Any:
         """Refused, as of a GPU's tensor."""
         raise TypeError(
             "can't convert a device tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
         )
 
-    def tolist(self) -> Any:  # type: ignore[override]
+    def tolist(self) -> Any:
         """Its numbers; a wait."""
         note("item", "Tensor.tolist")
         return self.host.tolist()
@@ -99,7 +101,7 @@ class Double(torch.Tensor):
 
     # Assigning to .data swaps what is held; C++ knows nothing of ``host``.
     @property
-    def data(self) -> Tensor:  # type: ignore[override]
+    def data(self) -> Tensor:
         """The same numbers without a graph."""
         return self.detach()
 

@@ -14,7 +14,11 @@ from clbench.cli import main
 from clbench.conformance.checks import run_checks
 from clbench.conformance.device_checks import DeviceChecks, on
 from clbench.conformance.trials import Trials
+from clbench.engine import engine
+from clbench.engine.reporter import Reporter
+from clbench.plugins.plan import make_plan
 from clbench.testing import check_strategy
+from tests.conftest import TOY
 from tests.helpers import ROOT
 
 # Waits for the device in a step of training after a task's first; all others have none, and none uploads what it waits
@@ -27,9 +31,12 @@ SMALL = {"tasks": 2, "epochs": 1}
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_strategy_gives_on_a_gpu_what_it_gives_on_the_cpu(strategy: str, tmp_path: Path) -> None:
-    """Texts in every setting that it supports, images in one; the slow test takes the whole check."""
+    """Texts in every setting, other arguments and stacks in one; the slow test takes the whole check, images too."""
     trials = Trials(strategy, tmp_path)
     assert trials.load() == ""
+    trials.grounds = [ground for ground in trials.grounds if ground[0] == "toy"]
+    if strategy in MORE:
+        trials.grounds = trials.grounds[-1:]
     checks = DeviceChecks(trials, **SMALL)
     assert checks.equal() == ""
     for ground, steps in checks.steps.items():
@@ -103,8 +110,10 @@ def test_built_in_strategies_pass_on_a_gpu(strategy: str) -> None:
 
 KILLED = """
 import os, signal, sys
-from clbench import run
 from clbench.conformance.device_checks import on
+from clbench.engine import engine
+from clbench.engine.reporter import Reporter
+from clbench.plugins.plan import make_plan
 from clbench.toolkit import Training
 from tests.conftest import TOY
 
@@ -119,19 +128,17 @@ def killed(training):
 
 Training.run_step = killed
 with on("cuda"):
-    print(run({**options, "output_dir": sys.argv[1]})["predictions_sha256"])
+    print(engine.run(make_plan({**options, "output_dir": sys.argv[1]}), Reporter())["predictions_sha256"])
 """
 
 
 @pytest.mark.slow
 def test_a_killed_process_on_a_gpu_is_resumed_to_the_cpus_predictions(tmp_path: Path) -> None:
-    from clbench import run
-    from tests.conftest import TOY
-
+    options = {**TOY, "strategy": "er_ace+ema", "precision": "fp32", "epochs": 2, "output_dir": str(tmp_path)}
     command = [sys.executable, "-c", KILLED, str(tmp_path / "gpu")]
     for step in ("3", "5"):
         assert subprocess.run([*command, step], cwd=ROOT, check=False).returncode == -9
     done = subprocess.run([*command, "0"], cwd=ROOT, check=True, capture_output=True, text=True)
     with on("cpu"):
-        there = run({**TOY, "strategy": "er_ace+ema", "precision": "fp32", "epochs": 2, "output_dir": str(tmp_path)})
+        there = engine.run(make_plan(options), Reporter())
     assert done.stdout.split()[-1] == there["predictions_sha256"]
