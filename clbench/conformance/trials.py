@@ -156,7 +156,8 @@ def difference(one: Record, other: Record) -> str:
     if place := weights_difference(one, other):
         return f"the weights differ {place}"
     first, second = (
-        {**record.result, "cost": {name: record.result["cost"][name] for name in COUNTS}} for record in (one, other)
+        {**record.result, "cost": {name: record.result["cost"][name] for name in COUNTS}, "hardware": []}
+        for record in (one, other)
     )
     found = state_difference(first, second, "result")
     return found or state_difference(dict(one.predictions), dict(other.predictions), "predictions")
