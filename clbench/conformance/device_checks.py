@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 from unittest import mock
 
-from clbench.conformance.checks import Check
+from clbench.conformance.checks import NOT_RESUMABLE, Check, NotApplicable
 from clbench.conformance.double_cuda import as_cuda
 from clbench.conformance.double_watch import Key, Watch, watch
 from clbench.conformance.trials import Ground, Record, Trials, difference
@@ -118,7 +118,7 @@ class DeviceChecks:
     def resume(self) -> str:
         """A run on the device that is cut off at every place, and goes on each time, ends as the uninterrupted one."""
         if not self.trials.strategy.resumable:
-            return ""
+            raise NotApplicable(NOT_RESUMABLE)
         ground = self.trials.grounds[0]
         with on("cuda"):
             return self.trials.cut_everywhere(self.on_device[ground], ground, **self.options, device="cuda")

@@ -12,7 +12,7 @@ import numpy as np
 
 from clbench import plugins
 from clbench.clock import Clock
-from clbench.conformance.checks import Check, NotApplicable, seed_everything
+from clbench.conformance.checks import NOT_RESUMABLE, Check, NotApplicable, seed_everything
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
 from clbench.conformance.trials import Record, Trials, difference, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
@@ -74,7 +74,7 @@ class StrategyChecks:
     def state_dict(self) -> str:
         """State goes to disk and back unchanged, and from there into a strategy that was only set up."""
         if not self.trials.strategy.resumable:
-            raise NotApplicable("resumable is False, so an interrupted run starts again")
+            raise NotApplicable(NOT_RESUMABLE)
         if self.states.error is not None:
             raise self.states.error
         if self.states.lost:

@@ -36,7 +36,8 @@ def _make_masks_without_asking() -> None:
     """Let transformers make each attention mask on a GPU without looking whether it hides anything.
 
     It looks in every forward pass, to leave out a mask that hides nothing, and the host waits for the answer. Such a
-    mask changes no number; on a CPU, where nothing waits, transformers goes on as it does.
+    mask changes no result but by rounding: sdpa takes a kernel that reads masks for every batch, as it did for all with
+    padding. On a CPU, where nothing waits, transformers goes on as it does.
     """
     from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 

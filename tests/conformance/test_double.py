@@ -141,12 +141,16 @@ def test_fisher_is_the_cpus_and_does_not_wait_for_embeddings(
 
 # Architectures whose own code looks for each text's end: transformers waits for it, forward and backward.
 LOOKING = {"Bart": 3, "T5": 3}
+WITHOUT_SDPA = ("DebertaV2", "MPNet", "XLNet")
+WAYS = [("eager", name) for name in zoo.SETTINGS]
+WAYS += [("sdpa", name) for name in zoo.SETTINGS if name not in WITHOUT_SDPA]
 
 
-@pytest.mark.parametrize("name", zoo.SETTINGS)
-def test_no_architecture_waits_for_its_mask_and_all_give_the_cpus_logits(name: str) -> None:
+@pytest.mark.parametrize(("attention", "name"), WAYS)
+def test_no_architecture_waits_for_its_mask_and_all_give_the_cpus_logits(attention: str, name: str) -> None:
+    """On the stand-in sdpa is what it is made of, on the CPU one kernel: there they differ by rounding."""
     import_libraries()
-    model = zoo.make(name, attn_implementation="eager").eval()
+    model = zoo.make(name, attn_implementation=attention).eval()
     end, stream = model.config.eos_token_id, torch.Generator().manual_seed(0)
     words = torch.randint(5, 60, (9,), generator=stream)
     for lengths in ((9, 9, 9), (9, 5, 2)):  # without padding, where transformers leaves the mask out, and with it
@@ -162,7 +166,8 @@ def test_no_architecture_waits_for_its_mask_and_all_give_the_cpus_logits(name: s
             with watch() as seen:
                 logits = model(**given).logits
                 logits.sum().backward()
-            assert torch.equal(logits.detach().cpu(), there)
+            assert attention == "sdpa" or torch.equal(logits.detach().cpu(), there)
+            torch.testing.assert_close(logits.detach().cpu(), there)
             assert seen.waits.total() == LOOKING.get(name, 0), seen.waits
             model.zero_grad()
             model.to("cpu")
