@@ -110,7 +110,7 @@ def loop(learner: Learner, examples: Sequence[Example], kind: FisherKind) -> dic
 def ordinary_pass(learner: Learner, examples: Sequence[Example], budget: int) -> None:
     """Forward and backward over all ``examples``, in the Fisher's batches."""
     learner.model.eval()
-    for numbers in sorted_batches(examples, learner.device, budget):
+    for numbers in sorted_batches(examples, budget):
         batch = learner.collate([examples[number] for number in numbers])
         learner.example_losses(learner.logits(batch), batch).mean().backward()
         learner.model.zero_grad()

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from benchmarks.sequences import TaskSequence
 from clbench.config import RunConfig
-from clbench.data import Example, encode, length, sorted_batches, training_batches
+from clbench.data import Example, encode, length, pass_budget, sorted_batches, training_batches
 from clbench.head import guess_head
 from clbench.models import choose_device, load_model
 from clbench.plugins import make_plan
-from clbench.rng import generator, stream_seed
+from clbench.rng import generator, seeded_torch
 from clbench.sources import model_path
 from clbench.tasks import label_space, tokenise
 from clbench.toolkit import parameter_groups
@@ -75,8 +75,7 @@ def _documented_model(config: RunConfig, labels: int, device: torch.device) -> t
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     path = model_path(config.model)
-    with torch.random.fork_rng():
-        torch.manual_seed(stream_seed(config.seed, "model"))
+    with seeded_torch(device, config.seed, "model"):
         model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=labels)
     return model.to(device), AutoTokenizer.from_pretrained(path)
 
@@ -100,7 +99,7 @@ class EpochBatches:
 
 def test_batches(examples: Sequence[Example], device: torch.device) -> list[list[int]]:
     """A test set in batches as clbench forms them; it takes all test sets as one stream, the peers one by one."""
-    return list(sorted_batches(examples, device))
+    return list(sorted_batches(examples, pass_budget(examples, device)))
 
 
 def adamw(model: nn.Module, loaded: Loaded, fused: bool | None) -> torch.optim.AdamW:

@@ -26,7 +26,8 @@ class Peer(Protocol):
 
 def run_peer(sequence: TaskSequence, start: Callable[[Loaded, Clock], Peer]) -> Outcome:
     """Run ``sequence`` with the peer that ``start`` gives; that it converts the data to its own kind is loading."""
-    device, clock = choose_device(sequence.device), Clock()
+    device = choose_device(sequence.device)
+    clock = Clock(device=device)
     reset_peak_memory(device)
     with clock.measure("load"):
         loaded = load(sequence)

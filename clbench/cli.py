@@ -101,6 +101,9 @@ def run(
     limit: Annotated[int | None, typer.Option(help="use at most so many train and test examples a task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:n")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="the same bits each time on a GPU too, or a line that says why not")
+    ] = False,
     evaluate: Annotated[str | None, typer.Option(help="all tasks after each, or only those seen")] = None,
     compile: Annotated[
         bool, typer.Option("--compile", help="train with torch.compile: pays on GPUs, in long runs")
@@ -142,7 +145,8 @@ def run(
         "head_lr": head_lr, "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device,
         "precision": precision, "output_dir": output_dir, "overwrite": overwrite or None,
         "checkpoint_every": checkpoint_every, "keep_checkpoints": keep_checkpoints or None,
-        "auto_batch": auto_batch or None, "evaluate": evaluate, "compile": compile or None, "profile": profile or None,
+        "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
+        "compile": compile or None, "profile": profile or None,
         "save_model": save_model, "keep_head": keep_head or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
@@ -316,12 +320,13 @@ def metrics(
 def check(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE|DATA", autocompletion=complete_plugin)],
     scenario_arg: ScenarioArguments = None,
+    device: Annotated[str | None, typer.Option(metavar="cpu|double", help="double: a stand-in for a GPU")] = None,
 ) -> int:
     """Check that a scenario or strategy does what clbench relies on: resumes exactly, leaks no test data, and so on."""
     from clbench import testing
     from clbench.commands import planning
 
-    return testing.report(name, planning.key_values(scenario_arg or []))
+    return testing.report(name, planning.key_values(scenario_arg or []), device)
 
 
 @app.command()

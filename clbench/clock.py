@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Clock:
@@ -12,10 +16,11 @@ class Clock:
 
     Args:
         detailed: measure the parts of a step too; on a GPU that makes every step wait for its queue.
+        device: whose queue is waited for; None for none.
     """
 
-    def __init__(self, detailed: bool = False) -> None:
-        self.detailed = detailed
+    def __init__(self, detailed: bool = False, device: torch.device | None = None) -> None:
+        self.detailed, self.device = detailed, device
         self.started = self._mark = time.perf_counter()
         self.seconds: dict[str, float] = {}
         self._purposes: list[str] = []
@@ -33,7 +38,7 @@ class Clock:
 
     def _count(self) -> None:
         """Add the time since the last call to the innermost purpose."""
-        _synchronise()
+        self._synchronise()
         now = time.perf_counter()
         if self._purposes:
             purpose = self._purposes[-1]
@@ -53,9 +58,8 @@ class Clock:
         """Go on from what an interrupted run had spent."""
         self.seconds = dict(seconds)
 
+    def _synchronise(self) -> None:
+        if self.device is not None and self.device.type == "cuda":
+            import torch
 
-def _synchronise() -> None:
-    import torch
-
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)

@@ -21,14 +21,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 WORKED_OUT = ("plugin_hashes", "source_sha256", "data_sha256", "model_sha256")
 # What a run does with its time and files, not what it finds out.
 NOT_SCIENCE = {
-    "device",
-    "output_dir",
-    "overwrite",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "profile",
-    "plugin_files",
-    "save_model",
+    *("device", "deterministic", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "profile"),
+    *("plugin_files", "save_model"),
 }
 
 
@@ -49,11 +43,12 @@ class RunConfig(BaseModel):
     ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
     "test" except when hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that
     are still to come, half of a long sequence's evaluations, and with them forward transfer; ``compile`` trains with
-    torch.compile. ``keep_head`` keeps, of an output layer that the model brings, the rows of labels with the same
-    names. ``trust_remote_code`` runs code that a hub model brings, ``allow_pickle`` loads weights that are not
-    safetensors: both only for models you trust. ``save_model`` keeps the model in the run's folder: the "final" one, or
-    also what it was after "each" task. The hashes are of the plug-ins' code, of the data that the scenario makes with
-    seed 0 and with this seed, and of the model's files.
+    torch.compile; ``deterministic`` asks a GPU for the same bits each time, as a CPU gives them. ``keep_head`` keeps,
+    of an output layer that the model brings, the rows of labels with the same names. ``trust_remote_code`` runs code
+    that a hub model brings, ``allow_pickle`` loads weights that are not safetensors: both only for models you trust.
+    ``save_model`` keeps the model in the run's folder: the "final" one, or also what it was after "each" task. The
+    hashes are of the plug-ins' code, of the data that the scenario makes with seed 0 and with this seed, and of the
+    model's files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -90,6 +85,7 @@ class RunConfig(BaseModel):
     model_sha256: str = ""
     plugin_files: dict[str, str] = Field(default_factory=dict)
     device: str = "auto"
+    deterministic: bool = False
     output_dir: str = Field("results", min_length=1)
     overwrite: bool = False
     checkpoint_every: int | None = Field(None, ge=1)

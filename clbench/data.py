@@ -24,6 +24,8 @@ BUCKET_BATCHES = 10
 # Tokens of one pass outside training, padding included, by device: a CPU is fastest where activations stay in its
 # cache. No result depends on it.
 TOKEN_BUDGET = {"cpu": 1024, "cuda": 32768}
+# The same for images: bytes of their pixels, which a network's first layers make a few dozen times more of.
+PIXEL_BUDGET = {"cpu": 2**18, "cuda": 2**24}
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,12 @@ def collate(examples: Sequence[Example], padding_id: int, device: torch.device) 
         batch["input_ids"] = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=padding_id)
         lengths = torch.tensor([len(i) for i in ids])
         batch["attention_mask"] = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).long()
-    if device.type == "cuda":  # from pinned memory the copy goes on beside the work
-        batch = {key: value.pin_memory() for key, value in batch.items()}
-    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+    return {key: upload(value, device) for key, value in batch.items()}
+
+
+def upload(value: Tensor, device: torch.device) -> Tensor:
+    """The host's ``value`` on ``device``; nothing waits for the copy: from pinned memory it goes on beside the work."""
+    return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
 
 
 def pad_left(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -152,9 +157,16 @@ def training_batches(lengths: Sequence[int], batch_size: int, generator: torch.G
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def sorted_batches(examples: Sequence[Example], device: torch.device, token_budget: int = 0) -> Iterator[list[int]]:
-    """Batches of example numbers for a pass outside training, longest first; a budget of 0 is the device's own."""
-    budget = token_budget or TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cuda"])
+def pass_budget(examples: Sequence[Example], device: torch.device) -> int:
+    """Tokens of texts, or images, that one pass outside training takes on ``device``."""
+    if examples and "pixel_values" in examples[0]:
+        image: Tensor = examples[0]["pixel_values"]
+        return max(1, PIXEL_BUDGET.get(device.type, PIXEL_BUDGET["cuda"]) // image.nbytes)
+    return TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cuda"])
+
+
+def sorted_batches(examples: Sequence[Example], budget: int) -> Iterator[list[int]]:
+    """Batches of example numbers for a pass outside training, longest first; see :func:`pass_budget`."""
     return evaluation_batches([length(example) for example in examples], budget)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clbench.clock import Clock
-from clbench.data import Batch, Example, LabelSpace, collate, pad_left
+from clbench.data import Batch, Example, LabelSpace, collate, pad_left, upload
 from clbench.errors import InputError
 from clbench.head import Head, guess_head
 
@@ -36,6 +36,10 @@ class Learner:
         clock: seconds by purpose, for the run's cost.
         keep_features: put what the output layer read, with its graph, into ``features`` in each forward pass.
         compiled: the model as torch.compile made it, for training's forward passes; None for the model itself.
+        pass_budget: tokens of texts, or images, of one pass outside training, once memory ran out; 0 before.
+        skipped_steps: steps of the task in training that fp16's gradient scaler skipped.
+        new_examples: those of the step's batch before any strategy added to it, in order, on the host: a memory that
+            keeps them need not read them back from the device.
         events: what the strategy noted, for the run's log; see :meth:`note`.
     """
 
@@ -71,8 +75,10 @@ class Learner:
         self.clock = clock or Clock()
         self.keep_features = False
         self.features: Tensor | None = None
+        self.new_examples: Sequence[Example] = ()
         self.events: list[dict[str, Any]] = []
         self.compiled: Callable[..., Any] | None = None
+        self.pass_budget = self.skipped_steps = 0
         self._allowed: dict[tuple[int, bool, torch.device], Tensor] = {}
 
     @property
@@ -85,6 +91,19 @@ class Learner:
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+    @contextmanager
+    def unscaled(self) -> Iterator[None]:
+        """Inside, passes are for gradients that no gradient scaler sees: where the run is in fp16, they are in fp32.
+
+        In fp16 what is below 6e-8 is 0, as most of a trained model's gradients are. bf16 reaches as far as fp32.
+        """
+        precision = self.precision
+        self.precision = "fp32" if precision == "fp16" else precision
+        try:
+            yield
+        finally:
+            self.precision = precision
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """``examples`` as a batch on the model's device."""
@@ -178,7 +197,7 @@ class Learner:
             for task in range(self.tasks):
                 columns = self.labels.columns[task] if local else self.labels.candidates(task, self.tasks_seen)
                 allowed[task, list(columns)] = True
-            self._allowed[key] = allowed.to(self.device)
+            self._allowed[key] = upload(allowed, self.device)
         return self._allowed[key]
 
     def example_losses(self, logits: Tensor, batch: Batch) -> Tensor:

@@ -6,12 +6,11 @@ adapter starts as the identity (the paper draws them near 0). The paper learns t
 as they are. PEFT has no such module.
 """
 
-import torch
 from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ALL_SETTINGS, body_layers, layer_sizes, matching, no_such_layer, stream_seed
+from clbench.toolkit import ALL_SETTINGS, body_layers, layer_sizes, matching, no_such_layer, seeded_torch
 
 # Last part of the names of both sub-layers' projections in BERT and its kin, Llama and its kin, OPT and BART,
 # DistilBERT, ALBERT, MPNet's attention and T5, ModernBERT, GPT-2, and GPT-NeoX; XLNet's attention has no such layer.
@@ -70,8 +69,7 @@ class Adapter(Strategy):
                              f"{MOST} times the width of the model's layers")  # fmt: skip
         learner.learning_rates["body"] = self.learning_rate
         count = 1 if self.shared else learner.tasks
-        with torch.random.fork_rng():
-            torch.manual_seed(stream_seed(learner.seed, "adapters"))
+        with seeded_torch(learner.device, learner.seed, "adapters"):
             sets = [nn.ModuleList(_adapter(width, self.bottleneck) for width in widths) for _ in range(count)]
         self.adapters = nn.ModuleList(sets).to(learner.device)
         self.task = 0

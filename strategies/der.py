@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ExampleBuffer, check_memory, hold_other_rows, join, new_rows, other_rows, remember
+from clbench.toolkit import ExampleBuffer, check_memory, hold_other_rows, join, other_rows, remember
 
 
 class DER(Strategy):
@@ -59,7 +59,7 @@ class DER(Strategy):
     def train_batch(self, batch: Batch) -> Batch:
         """Add the remembered examples of both terms, and what each row weighs beside its 1 in the engine's mean."""
         device, count = self.learner.device, len(batch["labels"])
-        self.new = new_rows(batch)
+        self.new = self.learner.new_examples
         # Row 0 takes what is not asked for: rows of other strategies and the remembered.
         self.logits = torch.empty(count + 1, len(self.unknown), device=device)
         batch = {**batch, "der_row": torch.arange(1, count + 1, device=device)}
@@ -68,11 +68,10 @@ class DER(Strategy):
             return batch
         total = count + len(taken)
         remembered = self.learner.collate(taken)
-        remembered["der_logits"] = torch.stack([example["logits"] for example in taken]).to(device)
-        distance = [self.alpha * total / len(dark) for _ in dark] + [0.0 for _ in labelled]
-        excess = [-1.0 for _ in dark] + [self.beta * total / len(labelled) - 1 for _ in labelled]
-        remembered["der_distance"] = torch.tensor(distance, device=device)
-        remembered["der_excess"] = torch.tensor(excess, device=device)
+        remembered["der_logits"] = torch.stack([example["logits"] for example in taken])
+        distance, excess = self.alpha * total / max(1, len(dark)), self.beta * total / max(1, len(labelled)) - 1
+        remembered["der_distance"] = _parts(device, (len(dark), distance), (len(labelled), 0.0))
+        remembered["der_excess"] = _parts(device, (len(dark), -1.0), (len(labelled), excess))
         batch["der_excess"] = torch.full((count,), total / count - 1, device=device)
         return join(batch, remembered, self.learner.padding_id)
 
@@ -94,7 +93,7 @@ class DER(Strategy):
 
     def after_step(self, learner: Learner) -> None:
         """Offer the step's new examples to the memory, with the logits that the step started from."""
-        logits = self.logits[1 : 1 + len(self.new["labels"])].masked_fill(self.unknown, float("-inf"))
+        logits = self.logits[1 : 1 + len(self.new)].masked_fill(self.unknown, float("-inf"))
         remember(self.buffer, self.places, self.new, logits=logits)
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
@@ -107,5 +106,12 @@ class DER(Strategy):
         return self.buffer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the memory."""
+        """Restore the memory; its logits lie on the device."""
         self.buffer.load_state_dict(state)
+        for example in self.buffer.examples:
+            example["logits"] = example["logits"].to(self.learner.device)
+
+
+def _parts(device: torch.device, *parts: tuple[int, float]) -> Tensor:
+    """A tensor of ``count`` times ``value`` for each of ``parts``; made on the device, so that nothing is uploaded."""
+    return torch.cat([torch.full((count,), value, device=device) for count, value in parts])

@@ -35,7 +35,7 @@ class Distillation(Strategy):
         """No teacher before the first task has ended."""
         self.learner = learner
         self.teacher: nn.Module | None = None
-        self.tasks_learned = 0
+        self._set_learned(0)
 
     def loss(self, learner: Learner, batch: Batch, logits: Tensor) -> Tensor | None:
         """The weighted divergence from the teacher's distributions over the old labels."""
@@ -51,13 +51,13 @@ class Distillation(Strategy):
                 reduction="batchmean",
                 log_target=True,
             )
-            for columns in self._old_distributions(learner)
+            for columns in self.old
         ]
         return self.alpha * self.temperature**2 * torch.stack(divergences).mean()
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Freeze a copy of the model as the next task's teacher."""
-        self.tasks_learned = learner.tasks_seen
+        self._set_learned(learner.tasks_seen)
         self.teacher = copy.deepcopy(learner.model).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,11 +67,13 @@ class Distillation(Strategy):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the teacher."""
-        self.tasks_learned = state["tasks_learned"]
+        self._set_learned(state["tasks_learned"])
         if state["teacher"]:
             self.teacher = copy.deepcopy(self.learner.model).eval().requires_grad_(False)
             self.teacher.load_state_dict(state["teacher"])
 
-    def _old_distributions(self, learner: Learner) -> list[list[int]]:
-        columns = {tuple(learner.labels.candidates(t, self.tasks_learned)) for t in range(self.tasks_learned)}
-        return [list(group) for group in sorted(columns)]
+    def _set_learned(self, tasks: int) -> None:
+        """Note how many tasks are learned, and the columns of each distribution of their labels."""
+        self.tasks_learned = tasks
+        groups = {tuple(self.learner.labels.candidates(task, tasks)) for task in range(tasks)}
+        self.old = [torch.tensor(group, device=self.learner.device) for group in sorted(groups)]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
-from clbench.toolkit import ExampleBuffer, check_memory, hold_other_rows, join, new_rows, other_rows, remember
+from clbench.toolkit import ExampleBuffer, check_memory, hold_other_rows, join, other_rows, remember
 
 
 class ERACE(Strategy):
@@ -50,9 +50,9 @@ class ERACE(Strategy):
 
     def train_batch(self, batch: Batch) -> Batch:
         """Add remembered examples, once there are any; note C_curr and what an example weighs beside the mean's 1."""
-        self.new = new_rows(batch)
+        self.new = self.learner.new_examples
         if self.classes == "batch":
-            self._set_present(self.new["labels"])
+            self._set_present(batch["labels"][: len(self.new)])
         taken = self.buffer.sample(self.replay_batch_size)
         if not taken:
             return {"remembered": torch.zeros_like(batch["labels"], dtype=torch.bool), **batch}

@@ -7,13 +7,12 @@ also scales what the attention's output layer reads, which the paper does not, s
 
 import warnings
 
-import torch
 from peft import IA3Config, PeftModel
 from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import body_layers, matching, no_such_layer
+from clbench.toolkit import body_layers, matching, no_such_layer, seeded_torch
 
 # Last part of the names, as BERT and its kin, Llama and its kin, OPT and BART, DistilBERT, DeBERTa, MPNet and T5 have
 # them. GPT-2 and ModernBERT compute queries, keys and values in one layer: there the queries are scaled, too.
@@ -61,7 +60,7 @@ class IA3(Strategy):
         learner.learning_rates["body"] = self.learning_rate
         settings = IA3Config(target_modules=[*outputs, *inputs], feedforward_modules=inputs)
         # PEFT draws numbers before it sets the scales to 1, and finds out by itself which way a layer's weights lie.
-        with torch.random.fork_rng(), warnings.catch_warnings():
+        with seeded_torch(learner.device, learner.seed, "ia3"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "fan_in_fan_out is set")
             self.model = PeftModel(learner.model, settings, adapter_name=_name(0))
             for task in range(1, learner.tasks):

@@ -65,7 +65,8 @@ def output_sensitivity(learner: Learner, examples: Sequence[Example]) -> Weights
     try:
         for example in examples:
             batch = learner.collate([example])
-            logits = learner.logits(batch)
+            with learner.unscaled():
+                logits = learner.logits(batch)
             candidates = learner.candidates(learner.local_labels)[batch["task_ids"]]
             length = logits.masked_fill(~candidates, 0.0).square().sum()
             gradients = torch.autograd.grad(length, parameters, allow_unused=True)

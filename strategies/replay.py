@@ -24,6 +24,7 @@ from clbench.toolkit import (
     join,
     other_rows,
     stored_outputs,
+    upload,
 )
 
 
@@ -95,7 +96,7 @@ class Replay(Strategy):
         taken = self.window.take(width)
         remembered = self.learner.collate(taken)
         if self.kl_weight:
-            remembered["replay_logits"] = torch.stack([e["logits"] for e in taken]).to(self.learner.device)
+            remembered["replay_logits"] = upload(torch.stack([e["logits"] for e in taken]), self.learner.device)
         return join(batch, remembered, self.learner.padding_id)
 
     def loss(self, learner: Learner, batch: Batch, logits: Tensor) -> Tensor | None:

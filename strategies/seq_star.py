@@ -10,10 +10,12 @@ cosine has a scale, where theirs has none; and their optional (4), labels still 
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
+from clbench.toolkit import hold_other_rows
 
 
 class _CosineLinear(nn.Linear):
@@ -54,7 +56,7 @@ class SeqStar(Strategy):
 
     def setup(self, learner: Learner) -> None:
         """Put the cosine in the output layer's place."""
-        self.old: list[int] = []
+        self.old: Tensor | None = None
         learner.held_rows = True
         if self.head == "cosine":
             layer = learner.output_layer()
@@ -66,7 +68,9 @@ class SeqStar(Strategy):
         """After the first task let only the output layer learn, and of it only the new labels' rows."""
         if isinstance(layer := learner.output_layer(), _CosineLinear) and layer.bias is not None:
             layer.bias.requires_grad_(False)  # whatever else says which weights learn
-        self.old = sorted({column for columns in learner.labels.columns[: task.position] for column in columns})
+        old = {column for columns in learner.labels.columns[: task.position] for column in columns}
+        rows = [column in old for column in range(len(learner.labels.names))]
+        self.old = torch.tensor(rows, device=learner.device) if old else None
         if task.position > 0:
             learning = [p for p in learner.output_layer().parameters() if p.requires_grad]
             learner.model.requires_grad_(False)
@@ -75,7 +79,4 @@ class SeqStar(Strategy):
 
     def before_step(self, learner: Learner) -> None:
         """Old rows get no gradient; with a new optimizer in each task and no decay of the head they do not move."""
-        if self.old:
-            for parameter in learner.output_layer().parameters():
-                if parameter.grad is not None:
-                    parameter.grad[self.old] = 0.0
+        hold_other_rows(learner, self.old)

@@ -51,6 +51,7 @@ SCIENCE: dict[str, Any] = {
 OTHER: dict[str, Any] = {
     "plugin_files": {"strategy:mine": "/x/mine.py"},
     "device": "cpu",
+    "deterministic": True,
     "output_dir": "elsewhere",
     "overwrite": True,
     "checkpoint_every": 5,

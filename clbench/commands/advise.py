@@ -10,6 +10,7 @@ from typing import Any
 from clbench.advice import Constraints, give_advice, read_duration, read_overhead, read_size, read_yes_no
 from clbench.commands.planning import key_values
 from clbench.commands.progress import TerminalReporter
+from clbench.files import expand
 from clbench.text import clean
 
 
@@ -48,7 +49,7 @@ def run(
                 print(clean(each), file=sys.stderr, flush=True)
 
     reporter = Progress(-1 if quiet else 0)
-    place = folder.expanduser()
+    place = expand(folder, "--output")
     give_advice(
         given, constraints, place, reporter, say, budget=seconds, seeds=seeds, metric=metric, strategies=strategies
     )  # fmt: skip

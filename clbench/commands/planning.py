@@ -15,6 +15,7 @@ from clbench.clock import Clock
 from clbench.commands.progress import TerminalReporter
 from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
 from clbench.errors import InputError
+from clbench.models import device_is_there
 from clbench.plugins import Made, Plan, literal, make_plan
 from clbench.results import RunFolder
 from clbench.text import shorten
@@ -77,6 +78,8 @@ def plan_again(folder: Path, save_model: str | None = None) -> Plan:
     config = {key: value for key, value in stored.items() if key not in ("hash8", "clbench", *WORKED_OUT)}
     if save_model is not None:
         config["save_model"] = save_model
+    if isinstance(config.get("device"), str) and not device_is_there(config["device"]):
+        config["device"] = "auto"  # begun on another machine; that it goes on elsewhere is told
     place = folder.resolve()
     if len(place.parents) < 3:
         raise InputError(f"{str(folder)!r} lies in no results folder; allowed: RESULTS/SCENARIO/STRATEGY/RUN")

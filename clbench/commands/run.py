@@ -13,6 +13,7 @@ from clbench.commands.progress import TerminalReporter
 from clbench.commands.terminal import terminal_width
 from clbench.engine import Reporter, profile_lines, run_one
 from clbench.errors import InputError, RunError
+from clbench.models import release_memory
 from clbench.plugins import Plan
 from clbench.results import Run
 from clbench.text import clean
@@ -25,6 +26,7 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
     ``plans`` is emptied: what a finished run kept in memory must be gone before the next one starts.
     """
     reporter = TerminalReporter(verbosity)
+    run: Run | None
     several, runs, exit_codes = len(plans) > 1, [], []
     while plans:
         config = plans[0].config
@@ -35,6 +37,9 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
         except (InputError, RunError) as error:
             print(f"error: {config.strategy}, seed {config.seed}: {error}", file=sys.stderr)
             exit_codes.append(error.exit_code)
+            run = None
+        if run is None:
+            release_memory()  # until here its error kept what the run had
             continue
         runs.append(run)
         _print_result(run, brief=several and verbosity < 1)

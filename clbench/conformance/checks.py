@@ -19,6 +19,7 @@ from clbench.engine import Interrupted
 from clbench.errors import InputError
 
 LONGEST_REASON = 300
+NOT_RESUMABLE = "resumable is False, so an interrupted run starts again"
 NAME_WIDTH = 18
 
 

@@ -12,16 +12,14 @@ import numpy as np
 
 from clbench import plugins
 from clbench.clock import Clock
-from clbench.conformance.checks import Check, NotApplicable, seed_everything
+from clbench.conformance.checks import NOT_RESUMABLE, Check, NotApplicable, seed_everything
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
 from clbench.conformance.kept import kept_difference
-from clbench.conformance.probes import Cut, Cuts, Trace
-from clbench.conformance.trials import SCENARIOS, Record, Trials, difference, finish, weights_difference
+from clbench.conformance.trials import SCENARIOS, Record, Trials, difference, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
 from clbench.engine import prepare
 from clbench.plugins import Plan
 from clbench.scenario import Task
-from clbench.strategy import Stack
 from clbench.tasks import image_dataset, text_dataset
 
 # Set up before the checked strategy, to see whether that matters to it.
@@ -78,7 +76,7 @@ class StrategyChecks:
     def state_dict(self) -> str:
         """State goes to disk and back unchanged, and from there into a strategy that was only set up."""
         if not self.trials.strategy.resumable:
-            raise NotApplicable("resumable is False, so an interrupted run starts again")
+            raise NotApplicable(NOT_RESUMABLE)
         if self.states.error is not None:
             raise self.states.error
         if self.states.lost:
@@ -156,21 +154,7 @@ class StrategyChecks:
 
     def resume(self) -> str:
         """A run that is cut off at every place, and goes on each time, ends as the uninterrupted one."""
-        record, done, place = Record(), set[str](), ""
-        options: dict[str, Any] = {"output_dir": str(self.trials.folder / "resume"), "checkpoint_every": 1}
-        while True:
-            plan = self.trials.plan(**options)
-            members = [("strategy", plan.strategy), ("trace", Trace(record.weights)), ("cuts", Cuts(done))]
-            seed_everything(0)
-            try:
-                finish(Plan(plan.config, plan.tasks, Stack(members)), record)
-                break
-            except Cut as cut:
-                place = str(cut)
-                if found := self._departed(record):
-                    return f"the weights differ {found}, before the cut {place}"
-        found = difference(self.reference, record)
-        return f"{found} from the uninterrupted run's" if found else ""
+        return self.trials.cut_everywhere(self.reference)
 
     def kept_model(self) -> str:
         """A model that is kept answers the test texts as the run did."""
@@ -184,9 +168,6 @@ class StrategyChecks:
             if found := kept_difference(plan):
                 return f"{found}, in setting {ground[1]!r}"
         return ""
-
-    def _departed(self, record: Record) -> str:
-        return next((p for p, weights in record.weights.items() if weights != self.reference.weights.get(p)), "")
 
 
 def _with_other_labels(task: Task) -> Task:

@@ -11,7 +11,7 @@ from typing import Any
 from clbench import engine, plugins
 from clbench.conformance.checks import seed_everything
 from clbench.conformance.fingerprints import state_difference
-from clbench.conformance.probes import Observed, Trace
+from clbench.conformance.probes import Cut, Cuts, Observed, Trace
 from clbench.engine import Reporter
 from clbench.plugins import Plan, make_plan, parse_expression
 from clbench.scenario import Task
@@ -98,6 +98,33 @@ class Trials:
         stack = Observed(*first, plan.strategy, Trace(record.weights), *watches)
         return finish(Plan(plan.config, plan.tasks, stack), record)
 
+    def cut_everywhere(self, reference: Record, ground: Ground | None = None, **options: Any) -> str:
+        """Cut a run off at every place and let it go on each time; how it departs from the uninterrupted ``reference``.
+
+        Args:
+            reference: a run of the same plan.
+            ground: its scenario and setting; the first of the grounds unless it is given.
+            options: its other options.
+        """
+        record, done = Record(), set[str]()
+        options = {"output_dir": str(self.folder / "resume"), "checkpoint_every": 1, **options}
+        while True:
+            plan = self.plan(ground, **options)
+            members = [("strategy", plan.strategy), ("trace", Trace(record.weights)), ("cuts", Cuts(done))]
+            seed_everything(0)
+            try:
+                finish(Plan(plan.config, plan.tasks, Stack(members)), record)
+                break
+            except Cut as cut:
+                if found := _departed(record, reference):
+                    return f"the weights differ {found}, before the cut {cut}"
+        found = difference(reference, record)
+        return f"{found} from the uninterrupted run's" if found else ""
+
+
+def _departed(record: Record, reference: Record) -> str:
+    return next((p for p, weights in record.weights.items() if weights != reference.weights.get(p)), "")
+
 
 def _few(task: Task) -> Task:
     """``task`` with a few examples of each split, taken in turn from each label."""
@@ -129,7 +156,8 @@ def difference(one: Record, other: Record) -> str:
     if place := weights_difference(one, other):
         return f"the weights differ {place}"
     first, second = (
-        {**record.result, "cost": {name: record.result["cost"][name] for name in COUNTS}} for record in (one, other)
+        {**record.result, "cost": {name: record.result["cost"][name] for name in COUNTS}, "hardware": []}
+        for record in (one, other)
     )
     found = state_difference(first, second, "result")
     return found or state_difference(dict(one.predictions), dict(other.predictions), "predictions")

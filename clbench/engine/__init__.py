@@ -12,7 +12,8 @@ if TYPE_CHECKING:
         tensor_bytes as tensor_bytes,
     )
     from clbench.engine.checkpoint_writer import CheckpointWriter as CheckpointWriter
-    from clbench.engine.engine import run as run, run_folder as run_folder
+    from clbench.engine.engine import run as run
+    from clbench.engine.finished import run_folder as run_folder
     from clbench.engine.interrupts import Interrupted as Interrupted
     from clbench.engine.one_run import run_one as run_one
     from clbench.engine.outcome import profile_lines as profile_lines

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.data import Batch, LabelSpace, sorted_batches
+from clbench.data import Batch, LabelSpace, pass_budget, sorted_batches
 from clbench.engine.checkpoint import load_checkpoint
 from clbench.errors import InputError
 from clbench.head import make_head
@@ -79,7 +79,7 @@ class KeptModel:
         examples = [{"input_ids": ids, "label": 0, "task_id": given} for ids in self._tokens(texts)]
         answers: dict[int, Answer] = {}
         self.learner.model.eval()
-        for numbers in sorted_batches(examples, self.device):
+        for numbers in sorted_batches(examples, pass_budget(examples, self.device)):
             batch = self.learner.collate([examples[number] for number in numbers])
             del batch["labels"]
             probability, column = self.logits(batch, position).softmax(-1).max(-1)

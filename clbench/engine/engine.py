@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import clbench
 from clbench.clock import Clock
-from clbench.config import RunConfig
 from clbench.data import Example, TaskData
 from clbench.engine import interrupts
 from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
+from clbench.engine.finished import begin_again_for_model, read_finished, run_folder as run_folder
 from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.model_out import keep_models
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter, tell_notes
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
-from clbench.files import expand
-from clbench.models import choose_device, describe_hardware, import_libraries, peak_memory, reset_peak_memory
+from clbench.models import (
+    choose_device,
+    describe_hardware,
+    deterministic,
+    exhaustion_told,
+    import_libraries,
+    peak_memory,
+    reset_peak_memory,
+    unused_accelerator,
+)
 from clbench.plugins import Plan
-from clbench.results import RunFolder, check_belonging, describe_environment
+from clbench.results import RunFolder, describe_environment
 from clbench.toolkit import Training, evaluate_all
 
 # The loss is read from the device every so many steps: for progress, and to find NaN.
@@ -42,14 +48,6 @@ class Job:
     report: Reporter
 
 
-def run_folder(config: RunConfig) -> RunFolder:
-    """Where the run of ``config`` lies; with more digits of its hash where another run has the place."""
-    model = Path(config.model).name if os.path.isdir(config.model) else config.model
-    place = expand(config.output_dir, "output_dir"), config.scenario, config.strategy, model, config.seed
-    short, long = (RunFolder.locate(*place, config.sha256[:digits]) for digits in (8, 16))
-    return long if short.holds_another(config.sha256) else short
-
-
 def run(plan: Plan, report: Reporter) -> dict[str, Any]:
     """Run ``plan`` to its end and return its result.
 
@@ -61,21 +59,22 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     folder = run_folder(plan.config)
-    if (finished := _finished(plan, folder, report)) is not None:
+    if (finished := read_finished(plan.config, folder, report)) is not None:
         return finished
     folder.create()
     with folder.locked(), interrupts.watch() as signals:
         # Another process may have finished it since.
-        if (finished := _finished(plan, folder, report)) is not None:
+        if (finished := read_finished(plan.config, folder, report)) is not None:
             return finished
         if plan.config.overwrite and not folder.is_being_overwritten():
             folder.remove_result()
             folder.remove_models()
             remove_checkpoint(folder.checkpoint)
         elif folder.read_result() is not None:
-            _begin_again_for_model(plan.config, folder, report)
+            begin_again_for_model(plan.config, folder, report)
         try:
-            result = _run(plan, folder, signals, report)
+            with deterministic(choose_device(plan.config.device), plan.config.deterministic):
+                result = _run(plan, folder, signals, report)
         finally:
             report.close()
         if not plan.config.keep_checkpoints:
@@ -85,45 +84,17 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
     return result
 
 
-def _finished(plan: Plan, folder: RunFolder, report: Reporter) -> dict[str, Any] | None:
-    result = None if plan.config.overwrite else folder.read_result()
-    if result is not None:
-        config = folder.read_config()
-        check_belonging(folder.path, config, result, plan.config.sha256)
-        if _lacks_model(plan.config, folder) and not result.get("model_warnings"):
-            return None
-        for line in result.get("model_warnings", ()) if plan.config.save_model else ():
-            report.warn(line)
-        report.say(f"finished before, read from {folder.path}")
-        if folder.checkpoint.exists() and not config.get("keep_checkpoints"):
-            remove_checkpoint(folder.checkpoint)  # the process ended between the result and this
-    return result
-
-
-def _lacks_model(config: RunConfig, folder: RunFolder) -> bool:
-    """Whether a model is asked for that is not there."""
-    each = config.save_model == "each" and not folder.models.exists()
-    return bool(config.save_model) and (each or not folder.model.exists())
-
-
-def _begin_again_for_model(config: RunConfig, folder: RunFolder, report: Reporter) -> None:
-    """Train a finished run once more, or go on with that; its result stays until there is the new one."""
-    report.say(f"{folder.path} was finished without its model: training again, with the same numbers")
-    before = folder.read_config()
-    if before.get("keep_checkpoints") or before.get("save_model") != config.save_model:
-        folder.remove_models()
-        remove_checkpoint(folder.checkpoint)  # the finished run's, from which nothing would be trained
-
-
 def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -> dict[str, Any]:
     config = plan.config
     device = choose_device(config.device)
+    if (idle := unused_accelerator(device)) is not None:
+        report.note(f"{idle} is here and not used: it is not supported yet")
     import_libraries()
-    clock = Clock(config.profile)  # from here on: imports are no part of what a strategy costs
+    clock = Clock(config.profile, device)  # from here on: imports are no part of what a strategy costs
     reset_peak_memory(device)
     for line in plan.notes:
         report.note(line)
-    with clock.measure("prepare"):
+    with clock.measure("prepare"), exhaustion_told(device, "while the model was loaded", "try a smaller model"):
         prepared = prepare(plan, clock)
         for line in prepared.warnings:
             report.warn(line)
@@ -134,20 +105,22 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         state = restore(prepared, folder, report)
         folder.cut_log(state.rows)
         hardware = describe_hardware(device, config.precision)
-        begin_part(state, int(hardware["threads"]), report)
+        begin_part(state, hardware, report)
         environment = describe_environment(prepared.data_sha256, config.model_sha256, hardware)
         notes = {"data_notes": tell_notes(plan.tasks, report), "scenario_notes": list(plan.notes)}
         folder.write_environment({**environment, **notes, "parts": state.parts})
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)
         for row in range(state.rows, len(prepared.tasks) + 1):
-            trained = row == 0 or _train(job, row - 1)
-            _record(job, row, trained)
-            # Before the checkpoint: what goes on from there has not always what answers.
-            if row and (trained or row == len(prepared.tasks)):
-                keep_models(prepared, state, folder, report)
-            if row < len(prepared.tasks) or config.keep_checkpoints:
-                _save_and_stop_if_asked(job)
+            place = f"in task {prepared.tasks[row - 1].name!r}" if row else "before training"
+            with exhaustion_told(device, place, "try a smaller model, or a strategy that keeps less"):
+                trained = row == 0 or _train(job, row - 1)
+                _record(job, row, trained)
+                # Before the checkpoint: what goes on from there has not always what answers.
+                if row and (trained or row == len(prepared.tasks)):
+                    keep_models(prepared, state, folder, report)
+                if row < len(prepared.tasks) or config.keep_checkpoints:
+                    _save_and_stop_if_asked(job)
     folder.remove_result()  # an earlier one, where the model was asked for later
     with clock.measure("results"):
         predictions_sha256 = folder.write_predictions(prediction_columns(prepared, state))
@@ -167,6 +140,7 @@ def _train(job: Job, position: int) -> bool:
     learner.tasks_seen = max(learner.tasks_seen, *(source + 1 for source in sources))
     task, examples = tasks[position], [example for source in sources for example in tasks[source].train]
     if state.training is None:
+        learner.skipped_steps = 0
         strategy.before_task(learner, task)
     learning = dict(learner.named_parameters())
     state.learned = list(dict.fromkeys([*state.learned, *learning]))
@@ -175,6 +149,7 @@ def _train(job: Job, position: int) -> bool:
         with learner.clock.measure("train"):
             seen = strategy.train(learner, task, job.prepared.config)
             state.examples_seen += _take_steps(job, task, examples) if seen is None else seen
+        _tell_skipped_steps(job, task)
     else:  # nothing to step: the strategy takes what it needs from the examples in after_task
         state.examples_seen += len(examples)
     with learner.clock.measure("train/strategy"):
@@ -208,6 +183,16 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
     report.end_task()
     state.training, state.micro_batch_size = None, training.micro_batch_size
     return training.seen
+
+
+def _tell_skipped_steps(job: Job, task: TaskData) -> None:
+    """Warn of steps in which fp16's gradients overflowed, so that the weights did not move; a few are its way."""
+    if skipped := job.prepared.learner.skipped_steps:
+        job.state.skipped_steps[task.name] = skipped
+        text = f"{task.name}: {skipped} steps were skipped, for their gradients were too large for fp16"
+        text += "; if they are more than a few, try --precision bf16 or fp32"
+        warning = {"event": "skipped_steps", "after_task": task.position + 1, "task": task.name, "steps": skipped}
+        job.state.warnings.append({**warning, "text": text})
 
 
 def _record(job: Job, row: int, trained: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from clbench.engine.checkpoint import tensor_bytes
 from clbench.engine.preparation import Prepared, parameter_bytes
 from clbench.engine.state import State
-from clbench.results import compute_metrics, forgetting_matrix
+from clbench.results import HARDWARE, compute_metrics, forgetting_matrix
 
 # Purposes that no loop of any kind could do without; the rest of a profile is overhead.
 NEEDED = ("train/forward", "train/backward", "train/optimizer", "eval/forward")
@@ -36,6 +36,8 @@ def make_result(prepared: Prepared, state: State, peak_memory: int) -> dict[str,
         "tasks": [task.name for task in prepared.tasks],
         "limited": config.limit is not None,
         "micro_batch_size": state.micro_batch_size,
+        "skipped_steps": sum(state.skipped_steps.values()),
+        "hardware": _ran_on(state),
         "accuracy_matrix": state.accuracy,
         "forgetting_matrix": forgetting_matrix(state.accuracy),
         "metrics": compute_metrics(state.accuracy),
@@ -52,6 +54,12 @@ def _model_warnings(state: State) -> dict[str, list[str]]:
     """Why a model that was asked for is not there."""
     texts = [warning["text"] for warning in state.warnings if warning["event"] == "no_model"]
     return {"model_warnings": texts} if texts else {}
+
+
+def _ran_on(state: State) -> list[dict[str, Any]]:
+    """What the run computed on: an entry, or several where it went on elsewhere."""
+    entries = [{key: part[key] for key in HARDWARE} for part in state.parts]
+    return [entry for number, entry in enumerate(entries) if entry not in entries[:number]]
 
 
 def _cost(prepared: Prepared, state: State, peak_memory: int) -> dict[str, Any]:

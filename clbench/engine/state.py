@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError, RunError
-from clbench.results import RunFolder
+from clbench.results import HARDWARE, RunFolder
 from clbench.toolkit import Evaluation
 
 # A task that falls below this share of its accuracy right after learning raises a forgetting warning.
@@ -33,7 +33,8 @@ class State:
         predictions: the columns of predictions.parquet; tasks and labels as numbers.
         learned: names of the parameters that learned in any task.
         training: where inside a task the run is, None between tasks.
-        parts: where each part of a run that was interrupted began, and on how many threads it ran.
+        skipped_steps: of each task that had any, how many steps fp16's gradient scaler skipped.
+        parts: where each part of a run that was interrupted began, and what it ran on.
     """
 
     rows: int = 0
@@ -47,7 +48,8 @@ class State:
     trainable_parameters: int = 0
     learned: list[str] = field(default_factory=list)
     training: dict[str, Any] | None = None
-    parts: list[dict[str, int]] = field(default_factory=list)
+    skipped_steps: dict[str, int] = field(default_factory=dict)
+    parts: list[dict[str, Any]] = field(default_factory=list)
 
 
 def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
@@ -123,6 +125,7 @@ def learned_state(prepared: Prepared, state: State) -> dict[str, Any]:
     frozen = {name for name, _ in model.named_parameters()} - set(state.learned)
     return {
         "tasks_seen": prepared.learner.tasks_seen,
+        "skipped_steps": prepared.learner.skipped_steps,
         "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
         "strategy": prepared.strategy.state_dict(),
     }
@@ -155,7 +158,7 @@ def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
     if content is None:
         return State()
     state, learner, strategy = State(**content["state"]), prepared.learner, prepared.strategy
-    learner.tasks_seen = content["tasks_seen"]
+    learner.tasks_seen, learner.skipped_steps = content["tasks_seen"], content["skipped_steps"]
     strategy.load_state_dict(content["strategy"])
     if state.training is not None:
         # before_task sets the task up (its modules, what is frozen); the states then replace what it reset.
@@ -168,13 +171,15 @@ def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
     return state
 
 
-def begin_part(state: State, threads: int, report: Reporter) -> None:
-    """Note on how many threads the run goes on: sums over threads differ in their last digits."""
-    before = {part["threads"] for part in state.parts}
-    if before - {threads}:
-        report.warn(
-            f"begun on {', '.join(map(str, sorted(before)))} threads, goes on with {threads}: results may differ "
-            "in the last digits from those of an uninterrupted run"
-        )
+def begin_part(state: State, hardware: Mapping[str, Any], report: Reporter) -> None:
+    """Note on what the run goes on: sums over threads, and on other devices, differ in their last digits."""
+    for key, unit in (("device", ""), ("threads", " threads")):
+        before = {part[key] for part in state.parts} - {hardware[key]}
+        if before:
+            report.warn(
+                f"begun on {', '.join(map(str, sorted(before)))}{unit}, goes on with {hardware[key]}: results may "
+                "differ in the last digits from those of an uninterrupted run"
+            )
     step = state.training["step"] if state.training else 0
-    state.parts.append({"rows_done": state.rows, "steps_done": step, "threads": threads})
+    ran_on = {key: hardware[key] for key in HARDWARE}
+    state.parts.append({"rows_done": state.rows, "steps_done": step, **ran_on})

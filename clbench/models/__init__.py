@@ -19,16 +19,20 @@ if TYPE_CHECKING:
         Origin as Origin,
         read_deployment as read_deployment,
     )
+    from clbench.models.determinism import deterministic as deterministic
     from clbench.models.exporting import export_model as export_model
     from clbench.models.hardware import (
         choose_device as choose_device,
         choose_precision as choose_precision,
         describe_hardware as describe_hardware,
+        device_is_there as device_is_there,
+        device_name as device_name,
         peak_memory as peak_memory,
         processor as processor,
         refuse_several_processes as refuse_several_processes,
         release_memory as release_memory,
         reset_peak_memory as reset_peak_memory,
+        unused_accelerator as unused_accelerator,
     )
     from clbench.models.identity import model_identity as model_identity
     from clbench.models.libraries import (
@@ -37,6 +41,11 @@ if TYPE_CHECKING:
     )
     from clbench.models.linear import OneDNNLinear as OneDNNLinear, use_onednn as use_onednn
     from clbench.models.loading import load_model as load_model
+    from clbench.models.memory import (
+        exhaustion_told as exhaustion_told,
+        halve_until_it_fits as halve_until_it_fits,
+        is_out_of_memory as is_out_of_memory,
+    )
     from clbench.models.pretrained import LoadedModel as LoadedModel
     from clbench.models.probe import Lookups as Lookups, same_logits as same_logits
     from clbench.models.reloading import PlainModel as PlainModel, load_base as load_base

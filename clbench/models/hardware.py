@@ -14,23 +14,47 @@ import torch
 
 from clbench.errors import InputError, unknown
 
+DEVICE = r"cpu|cuda(:[0-9]{1,3})?"
+# Kinds of GPU that torch knows and clbench has never run on; MPS also lacks fp64, which several strategies solve in.
+OTHERS = {"mps": "Apple's GPU (MPS)", "xpu": "Intel's GPU (XPU)"}
+
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one.
+    """``auto`` is the GPU where there is one that torch calls "cuda": NVIDIA's, or AMD's under ROCm.
 
     Raises:
         InputError: not ``auto``, ``cpu``, ``cuda`` or ``cuda:n``, or a GPU that is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
+    if kind := OTHERS.get(name.partition(":")[0]):
+        raise InputError(f"device {name!r}: {kind} is not supported yet; allowed: auto, cpu, cuda, cuda:0")
+    if not re.fullmatch(DEVICE, name):
         raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:0"))
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if not device_is_there(name):
         raise InputError(
             f"device {name!r} is not there: torch sees {torch.cuda.device_count()} GPUs; allowed: auto, cpu"
         )
-    return device
+    return torch.device(name)
+
+
+def device_is_there(name: str) -> bool:
+    """Whether ``name`` is a device that this machine has."""
+    if not re.fullmatch(DEVICE, name):
+        return False
+    device = torch.device(name)
+    return device.type == "cpu" or (device.index or 0) < torch.cuda.device_count()
+
+
+def unused_accelerator(device: torch.device) -> str | None:
+    """What this machine has and a run on ``device`` leaves idle because it is not supported; None where nothing is."""
+    here = torch.accelerator.current_accelerator(check_available=True) if device.type == "cpu" else None
+    return OTHERS.get(here.type) if here is not None else None
+
+
+def device_name(device: torch.device) -> str:
+    """What the records call ``device``: the GPU's own name, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def refuse_several_processes() -> None:
@@ -73,6 +97,7 @@ def choose_precision(name: str, device: torch.device, model: str) -> str:
 def reset_peak_memory(device: torch.device) -> None:
     """Start measuring :func:`peak_memory` anew, where the system lets us."""
     if device.type == "cuda":
+        torch.cuda.init()  # before it has begun there is nothing to reset, which torch takes for a wrong device
         torch.cuda.reset_peak_memory_stats(device)
     elif Path("/proc/self/clear_refs").exists():
         Path("/proc/self/clear_refs").write_text("5")
@@ -103,7 +128,7 @@ def release_memory() -> None:
 def describe_hardware(device: torch.device, precision: str) -> dict[str, str | int]:
     """What environment.json says of the machine: device, processor, threads, precision and system."""
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "precision": precision,

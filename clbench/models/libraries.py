@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,8 +27,31 @@ def import_libraries() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     huggingface_hub.logging.set_verbosity_error()
+    _make_masks_without_asking()
     # PEFT asks transformers for it by its old name, which is no news to whoever runs clbench.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+
+
+def _make_masks_without_asking() -> None:
+    """Let transformers make each attention mask on a GPU without looking whether it hides anything.
+
+    It looks in every forward pass, to leave out a mask that hides nothing, and the host waits for the answer. Such a
+    mask changes no result but by rounding: sdpa takes a kernel that reads masks for every batch, as it did for all with
+    padding. On a CPU, where nothing waits, transformers goes on as it does.
+    """
+    from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
+
+    def made(make: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(make)
+        def mask(*args: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
+            if attention_mask is not None and attention_mask.device.type != "cpu":
+                kwargs.update(allow_is_causal_skip=False, allow_is_bidirectional_skip=False)
+            return make(*args, attention_mask=attention_mask, **kwargs)
+
+        return mask
+
+    for name, make in (("eager", eager_mask), ("sdpa", sdpa_mask)):
+        AttentionMaskInterface.register(name, made(make))
 
 
 def survive_torchvision() -> None:

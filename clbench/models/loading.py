@@ -12,7 +12,7 @@ from clbench.head import guess_head
 from clbench.models.libraries import import_libraries
 from clbench.models.pretrained import LoadedModel, load_pretrained
 from clbench.models.tiny import tiny_image_model, tiny_text_model
-from clbench.rng import stream_seed
+from clbench.rng import seeded_torch
 from clbench.tasks import label_space
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
     import_libraries()
     if config.keep_head and config.model == "tiny":
         raise InputError("--keep-head: model 'tiny' is made on the spot and has no output layer yet; leave it away")
-    with torch.random.fork_rng():
-        torch.manual_seed(stream_seed(config.seed, "model"))
+    with seeded_torch(device, config.seed, "model"):
         if tasks[0].kind == "image":
             if config.model != "tiny":
                 raise InputError(f"model {config.model!r} does not read images; allowed for image scenarios: tiny")

@@ -124,8 +124,9 @@ def make_plan(
     expand(config.output_dir, "output_dir")  # refused before anything is made
     if "setting" in config.scenario_args:
         raise InputError("--scenario-arg setting=... is not allowed; give the setting with --setting")
-    precision = choose_precision(config.precision, choose_device(config.device), config.model)
-    config = config.model_copy(update={"precision": precision})
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device, config.model)
+    config = config.model_copy(update={"device": str(device), "precision": precision})
     _check_setting(config.setting, scenario_class)
     check_stack(members, config.setting, scenario_class.kind, config.accumulation)
     tasks, data, notes = _make_tasks(scenario_name, scenario_class, config, config.seed, made)

@@ -8,6 +8,7 @@ from math import fsum, isfinite
 
 from clbench.errors import InputError, unknown
 from clbench.report.columns import COLUMNS, DECIMALS, DEFAULT_COLUMNS, F1_METRICS, mean_and_std, rank
+from clbench.report.hardware import MEASURED, hardware_text
 from clbench.report.notes import table_notes
 from clbench.report.rows import Cell, TableRow, canonical, group, run_settings, seed_draws_tasks, split_rows
 from clbench.results import METRICS, Matrix, Run
@@ -48,12 +49,13 @@ def compare(runs: Sequence[Run], metrics: Sequence[str | Metric] | None = None, 
     """Group runs into tables by scenario, setting, model and split, and into rows by strategy and settings.
 
     ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1, names of COSTS, or ``overhead``,
-    the wall time divided by that of ``naive`` with the same seed, settings and kind of device; default DEFAULT_COLUMNS.
+    the wall time divided by that of ``naive`` with the same seed, settings and hardware; default DEFAULT_COLUMNS.
     A function of the accuracy matrix is a metric, too, under its own name.
     Runs whose settings differ never share a row, nor do two runs of one seed; those of other tasks do only if the seed
     draws the tasks, see :func:`clbench.report.rows.seed_draws_tasks`. A cell is empty if any run of the row has
-    no value; an overhead is the mean over the seeds for which there is a naive run. Rows stand by strategy's name, or
-    by ``sort``, one of the columns: the best mean first (of a cost the lowest), no value and then limited runs last.
+    no value, or if seconds or memory were measured on several kinds of hardware; an overhead is the mean over the seeds
+    for which there is a naive run. Rows stand by strategy's name, or by ``sort``, one of the columns: the best mean
+    first (of a cost the lowest), no value and then limited runs last.
 
     Raises:
         InputError: there is no run, or a column is unknown, or ``sort`` is none of the columns.
@@ -121,13 +123,14 @@ def _naive_seconds(runs: list[Run]) -> dict[str, float]:
 
 def _timing_key(run: Run) -> str:
     settings = {key: value for key, value in run_settings(run).items() if not key.startswith(SOURCES)}
-    return canonical([settings, run.result["seed"], str(run.config.get("device")).partition(":")[0]])
+    return canonical([settings, run.result["seed"], hardware_text(run)])
 
 
 def _cell(row: TableRow, column: str, naive: dict[str, float]) -> Cell:
     values = [_overhead(run, naive) if column == "overhead" else _value(run, column) for run in row.runs]
     known = [value for value in values if value is not None]
-    if not known or (len(known) < len(values) and column != "overhead"):
+    unlike = column in MEASURED and len({hardware_text(run) for run in row.runs}) > 1
+    if not known or unlike or (len(known) < len(values) and column != "overhead"):
         return Cell(None, None, len(known))
     return Cell(*mean_and_std(known), len(known))
 

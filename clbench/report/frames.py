@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.errors import InputError
 from clbench.report.comparison import Metric, compare
+from clbench.report.hardware import hardware_text
 from clbench.report.rendering import render
 from clbench.results import COSTS, METRICS, Run, RunFolder, find_runs
 
@@ -44,13 +45,14 @@ class Runs(Sequence[Run]):
             {
                 **_identity(run),
                 "limited": run.result["limited"],
+                "hardware": hardware_text(run),
                 **{name: run.result["metrics"][name] for name in METRICS},
                 **{name: run.result["cost"][name] for name in COSTS},
                 "folder": str(run.folder),
             }
             for run in self.runs
         ]
-        return _frame(rows, [*IDENTITY, "limited", *METRICS, *COSTS, "folder"])
+        return _frame(rows, [*IDENTITY, "limited", "hardware", *METRICS, *COSTS, "folder"])
 
     def cells(self) -> pd.DataFrame:
         """One row a measured cell of an accuracy matrix: ``after_task`` tasks were learned, ``accuracy`` in 0..1."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clbench.report.hardware import hardware_text
 from clbench.report.rows import LONGEST_KEY, TableRow, canonical, group, short_value
 from clbench.text import shorten
 
@@ -30,10 +31,20 @@ def table_notes(rows: Sequence[TableRow]) -> list[str]:
             if 0 < cell.count < len(row.runs):
                 what = "mean over these" if cell.mean is not None else "no mean"
                 notes.append(f"{column} of {row.label}: known for {cell.count} of {len(row.runs)} runs; {what}")
+    notes += _hardware_notes(rows)
     lacking = [row for row in rows if "overhead" in row.cells and row.cells["overhead"].mean is None]
     if lacking:
-        notes.append(f"no overhead without naive of the same seed, settings and device: {_labels(lacking)}")
+        notes.append(f"no overhead without naive of the same seed, settings and hardware: {_labels(lacking)}")
     return notes
+
+
+def _hardware_notes(rows: Sequence[TableRow]) -> list[str]:
+    """On what the runs of each row were measured, where that is not the same for all."""
+    pairs = [(text, row) for row in rows for text in dict.fromkeys(map(hardware_text, row.runs))]
+    places = {text: [row for _, row in members] for text, members in group(pairs, lambda pair: pair[0]).items()}
+    if len(places) < 2:
+        return []
+    return [f"hardware differs, so seconds, memory and overheads compare within one kind only: {_groups(places)}"]
 
 
 def _differing_between(rows: Sequence[TableRow]) -> list[str]:

@@ -178,11 +178,13 @@ class RunFolder:
         return config
 
     def read_environment(self) -> dict[str, Any]:
-        """The content of environment.json; InputError if it is missing or broken."""
-        environment = read_json(self.path / "environment.json")
-        if not isinstance(environment, dict):
+        """The content of environment.json, empty if there is none; InputError if it is broken."""
+        if not os.path.exists(self.path / "environment.json"):
+            return {}
+        found = read_json(self.path / "environment.json")
+        if not isinstance(found, dict):
             raise InputError(f"{self.path / 'environment.json'}: is not a JSON object; {REMEDY}")
-        return environment
+        return found
 
     def is_being_overwritten(self) -> bool:
         """Whether an unfinished run of --overwrite lies here, which the same command goes on with."""

@@ -109,6 +109,9 @@ def validate_result(result: object, path: Path | str) -> dict[str, Any]:
         lines = result.get(key, [])
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise InputError(f"{path}: {key} is {_short(lines)}; allowed: a list of lines; {REMEDY}")
+    ran_on = result.get("hardware", [])
+    if not isinstance(ran_on, list) or not all(isinstance(each, dict) for each in ran_on):
+        raise InputError(f"{path}: hardware is {_short(ran_on)}; allowed: a list of objects; {REMEDY}")
     if result.get("macro_f1_matrix") is not None:
         _check_matrix(result, "macro_f1_matrix", path)
         if result.get("metrics_f1") is not None:

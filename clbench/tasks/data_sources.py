@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clbench.errors import InputError, unknown
+from clbench.files import expand
 from clbench.tasks.columns import Table
 from clbench.tasks.csv_tasks import SPLITS
 from clbench.tasks.delimited import read_delimited
@@ -44,7 +45,7 @@ def short_name(source: str) -> str:
     """What a run calls the data: the file's name without its suffix, the folder's name, the hub id's last part."""
     if source.startswith(HUB):
         return _hub_id(source)[0].rpartition("/")[2]
-    path = Path(source).expanduser().resolve()
+    path = expand(source, "data").resolve()
     return path.name if path.is_dir() else path.stem
 
 
@@ -55,7 +56,7 @@ def told_name(source: str) -> str:
 
 def place_of(source: str) -> str:
     """``source`` as it is found from any folder."""
-    return source if source.startswith(HUB) else str(Path(source).expanduser().resolve())
+    return source if source.startswith(HUB) else str(expand(source, "data").resolve())
 
 
 def read_source(source: str) -> tuple[list[Table], list[str]]:
@@ -66,7 +67,7 @@ def read_source(source: str) -> tuple[list[Table], list[str]]:
     """
     if source.startswith(HUB):
         return _named(_from_hub(source), source)
-    path = Path(source).expanduser()
+    path = expand(source, "data")
     if not os.path.isdir(path):
         return [_read_file(path)], []
     before = _state(path)

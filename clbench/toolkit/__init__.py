@@ -7,7 +7,8 @@ from clbench.doors import open_door
 if TYPE_CHECKING:
     from clbench import sources as sources
     from clbench.config import RunConfig as RunConfig
-    from clbench.rng import generator as generator, stream_seed as stream_seed
+    from clbench.data import upload as upload
+    from clbench.rng import generator as generator, seeded_torch as seeded_torch, stream_seed as stream_seed
     from clbench.sources import Rows as Rows, corpora as corpora
     from clbench.strategy import ALL_SETTINGS as ALL_SETTINGS, Deployable as Deployable, Stack as Stack
     from clbench.tasks import (
@@ -62,6 +63,10 @@ if TYPE_CHECKING:
         lora_settings as lora_settings,
         target_layers as target_layers,
     )
+    from clbench.toolkit.recipe import (
+        learning_rate_factor as learning_rate_factor,
+        parameter_groups as parameter_groups,
+    )
     from clbench.toolkit.rehearsal import (
         ReplayWindow as ReplayWindow,
         divergences as divergences,
@@ -69,7 +74,6 @@ if TYPE_CHECKING:
         hold_rows as hold_rows,
         join as join,
         memory_gradient as memory_gradient,
-        new_rows as new_rows,
         other_rows as other_rows,
         remember as remember,
         stored_outputs as stored_outputs,
@@ -83,10 +87,6 @@ if TYPE_CHECKING:
         prepend_keys_and_values as prepend_keys_and_values,
         prepend_prompt as prepend_prompt,
     )
-    from clbench.toolkit.training import (
-        Training as Training,
-        learning_rate_factor as learning_rate_factor,
-        parameter_groups as parameter_groups,
-    )
+    from clbench.toolkit.training import Training as Training
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -47,6 +47,34 @@ def adaptive_settings(targets: Sequence[str], rank: int, alpha: float) -> AdaLor
     )
 
 
+class _Allocator(RankAllocator):  # type: ignore[misc]  # PEFT is not typed
+    """PEFT's allocator, with the threshold and the pattern left on the device: no step waits for them."""
+
+    def mask_to_budget(self, model: torch.nn.Module, budget: int) -> dict[str, Tensor]:
+        """Set the entries of E with the least importance to 0; which ones are kept, bool (rank, 1) a layer."""
+        layers = {n: p for n, p in model.named_parameters() if f"lora_E.{self.adapter_name}" in n}
+        scores = {name: self._importance(name) for name in layers}
+        lowest = self.init_bgt - budget
+        threshold = torch.cat([score.view(-1) for score in scores.values()]).kthvalue(lowest).values
+        pattern = {name: ~(score <= threshold) for name, score in scores.items()}
+        self.mask_using_rank_pattern(model, pattern)
+        return pattern
+
+    @torch.no_grad()
+    def mask_using_rank_pattern(self, model: torch.nn.Module, rank_pattern: dict[str, Tensor]) -> None:
+        """Set the entries of E that are not kept to 0."""
+        for name, parameter in model.named_parameters():
+            if name in rank_pattern:
+                parameter.masked_fill_(~rank_pattern[name], 0.0)
+
+    def _importance(self, name: str) -> Tensor:
+        """Of a layer's triplets (rank, 1): that of E's entry and the means of A's row and B's column."""
+        rows = self._element_score(name.replace("lora_E", "lora_A")).mean(1, keepdim=True)
+        columns = self._element_score(name.replace("lora_E", "lora_B")).mean(0).view(-1, 1)
+        together: Tensor = self._combine_ipt(self._element_score(name), torch.cat([rows, columns], dim=1))
+        return together.view(-1, 1)
+
+
 class AdaptiveRank(Strategy):
     """PEFT's rank allocation for one task's module after the other, as the hooks of a strategy.
 
@@ -112,12 +140,13 @@ class AdaptiveRank(Strategy):
         """The step, the running importance of each weight, and which entries of E are kept."""
         allocator = self.allocator
         importance = {"last": allocator.ipt, "mean": allocator.exp_avg_ipt, "spread": allocator.exp_avg_unc}
-        return {"step": self.step, "importance": importance, "pattern": self.schedule.rank_pattern}
+        return {"step": self.step, "importance": importance, "pattern": self.schedule.rank_pattern or {}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
-        self.step, self.schedule.rank_pattern = state["step"], state["pattern"]
         device = next(self.model.parameters()).device
+        self.step = state["step"]
+        self.schedule.rank_pattern = {name: kept.to(device) for name, kept in state["pattern"].items()} or None
         last, mean, spread = (
             {name: value.to(device) for name, value in state["importance"][kind].items()}
             for kind in ("last", "mean", "spread")
@@ -129,7 +158,7 @@ class AdaptiveRank(Strategy):
         self.schedule: AdaLoraConfig = self.model.peft_config[name]
         self.schedule.rank_pattern = None
         tuner.trainable_adapter_name = name
-        tuner.rankallocator = self.allocator = RankAllocator(tuner.model, self.schedule, name)
+        tuner.rankallocator = self.allocator = _Allocator(tuner.model, self.schedule, name)
         self.step, self.gradients = 0, list[Tensor | None]()
 
     def _parameters(self) -> list[tuple[str, torch.nn.Parameter]]:

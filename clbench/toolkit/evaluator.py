@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from clbench.data import Example, sorted_batches
+from clbench.data import Example
 from clbench.learner import Learner
 from clbench.strategy import Strategy
+from clbench.toolkit.passes import in_passes
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def evaluate_all(
         learner: the model.
         strategy: may answer in the model's place.
         tests: each task's test set.
-        token_budget: tokens of one forward pass, 0 for what suits the device.
+        token_budget: tokens of one forward pass, 0 for what suits the device; halved where memory runs out.
     """
     positions = [position for position, test in enumerate(tests) if test and measurable(learner, position)]
     groups = [[position] for position in positions] if strategy.answers or not positions else [positions]
@@ -58,7 +60,8 @@ def evaluate_all(
     learner.model.eval()
     for group in groups:
         examples = [example for position in group for example in tests[position]]
-        predictions, confidences = _predict(learner, strategy, examples, group, token_budget)
+        predict = partial(_predict, learner, strategy, examples, group)
+        predictions, confidences = in_passes(learner, examples, predict, token_budget)
         for position in group:
             labels = [example["label"] for example in tests[position]]
             rows[position] = Evaluation(labels, predictions[: len(labels)], confidences[: len(labels)])
@@ -68,13 +71,17 @@ def evaluate_all(
 
 @torch.inference_mode()
 def _predict(
-    learner: Learner, strategy: Strategy, examples: Sequence[Example], tasks: Sequence[int], token_budget: int
+    learner: Learner,
+    strategy: Strategy,
+    examples: Sequence[Example],
+    tasks: Sequence[int],
+    batches: Iterable[list[int]],
 ) -> tuple[list[int], list[float]]:
     """The most probable candidate column of each example, which is of one of ``tasks``, and its probability."""
     given = learner.labels.setting == "task"
     allowed = learner.candidates(local=False)
     numbers, columns, confidences = [], [], []
-    for batch_numbers in sorted_batches(examples, learner.device, token_budget):
+    for batch_numbers in batches:
         batch = learner.collate([examples[i] for i in batch_numbers])
         del batch["labels"]
         rows = allowed[batch["task_ids"]]

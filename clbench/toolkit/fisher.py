@@ -7,16 +7,17 @@ The squares are of single examples, never of a batch's mean, so the result does 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from clbench.data import Batch, Example, sorted_batches
+from clbench.data import Batch, Example
 from clbench.learner import Learner
-from clbench.toolkit.per_example import add_squares_by_loop, rows_observed, squares_collected, supported
+from clbench.toolkit.passes import in_passes
+from clbench.toolkit.per_example import Sums, add_squares_by_loop, rows_observed, squares_collected, supported
 
 FisherKind = Literal["sampled", "empirical", "exact"]
 
@@ -39,6 +40,7 @@ def diagonal_fisher(
         generator: the stream from which labels are sampled, one number an example.
         loop: take the gradients one example at a time, the slow reference.
         token_budget: tokens of one pass, 0 for what suits the device; changes the memory for activations, nothing else.
+            Where memory runs out it is halved.
 
     Returns:
         For each learning parameter's name a tensor of its shape, fp32, on its device.
@@ -46,11 +48,11 @@ def diagonal_fisher(
     was_training = learner.model.training
     learner.model.eval()
     parameters = dict(learner.named_parameters())
-    sums = {p: torch.zeros_like(p, dtype=torch.float32) for p in parameters.values()}
     draws = torch.rand(len(examples), generator=generator)
-    try:
-        batched = not loop and supported(learner.model) and _fits(learner, examples[0])
-        for numbers in sorted_batches(examples, learner.device, token_budget):
+
+    def squares(batches: Iterable[list[int]]) -> Sums:
+        sums = {p: torch.zeros_like(p, dtype=torch.float32) for p in parameters.values()}
+        for numbers in batches:
             batch = learner.collate([examples[i] for i in numbers])
             if batched:
                 with squares_collected(learner.model, sums, len(numbers)):
@@ -59,6 +61,12 @@ def diagonal_fisher(
             else:
                 for losses in _weighted_losses(learner, batch, kind, draws[numbers]):
                     add_squares_by_loop(losses, sums)
+        return sums
+
+    try:
+        with learner.unscaled():
+            batched = not loop and supported(learner.model) and _fits(learner, examples[0])
+            sums = in_passes(learner, examples, squares, token_budget)
     finally:
         learner.model.train(was_training)
     return {name: sums[p] / len(examples) for name, p in parameters.items()}
@@ -86,7 +94,10 @@ def _weighted_losses(learner: Learner, batch: Batch, kind: FisherKind, draws: Te
         return
     labels = batch["labels"]
     if kind == "sampled":
-        cumulative = probabilities.double().cumsum(-1)
+        # A GPU's running sum is refused where --deterministic is asked for: then it is the host's.
+        wide = probabilities.cpu() if torch.are_deterministic_algorithms_enabled() else probabilities
+        cumulative = wide.double().cumsum(-1)
         cumulative /= cumulative[:, -1:].clone()
         labels = torch.searchsorted(cumulative, draws.to(cumulative)[:, None], right=True).squeeze(-1)
+        labels = labels.to(probabilities.device)
     yield -log_probabilities.gather(-1, labels[:, None]).squeeze(-1)

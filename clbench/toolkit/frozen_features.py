@@ -6,16 +6,18 @@ not depend on it at all where the class belongs to one task.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from clbench.data import Batch, Example, TaskData, sorted_batches
+from clbench.data import Batch, Example, TaskData
 from clbench.errors import RunError
 from clbench.learner import Learner
 from clbench.strategy import Deployable, Strategy
+from clbench.toolkit.passes import in_passes
 
 FeatureKind = Literal["mean", "output_layer"]
 # A matrix of so many squared is 20 GB.
@@ -161,12 +163,16 @@ class FrozenFeatures(Strategy):
 def collect_features(learner: Learner, examples: list[Example], kind: FeatureKind) -> tuple[Tensor, Tensor]:
     """The features (examples, features) in fp64 and labels (examples,) of ``examples``, longest texts first."""
     learner.model.eval()
-    features, labels = [], []
-    for numbers in sorted_batches(examples, learner.device):
-        batch = learner.collate([examples[number] for number in numbers])
-        features.append(logits_and_features(learner, batch, kind)[1])
-        labels.append(batch["labels"])
-    return torch.cat(features), torch.cat(labels)
+
+    def collect(batches: Iterable[list[int]]) -> tuple[Tensor, Tensor]:
+        features, labels = [], []
+        for numbers in batches:
+            batch = learner.collate([examples[number] for number in numbers])
+            features.append(logits_and_features(learner, batch, kind)[1])
+            labels.append(batch["labels"])
+        return torch.cat(features), torch.cat(labels)
+
+    return in_passes(learner, examples, collect)
 
 
 def logits_and_features(learner: Learner, batch: Batch, kind: FeatureKind) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from torch import nn
 
 from clbench.errors import InputError
 from clbench.learner import Learner
-from clbench.rng import stream_seed
+from clbench.rng import seeded_torch
 from clbench.toolkit.layers import body_layers, layer_sizes, matching, no_such_layer
 
 COMPUTE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -75,13 +75,11 @@ def add_modules(learner: Learner, names: Sequence[str], make_settings: Callable[
 
     They are all made in ``setup``, so that the structure is the same from the first step on.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(stream_seed(learner.seed, "lora"))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "fan_in_fan_out is set")  # PEFT finds out by itself which way weights lie
-            model = PeftModel(learner.model, make_settings(), adapter_name=names[0])
-            for name in names[1:]:
-                model.add_adapter(name, make_settings())
+    with seeded_torch(learner.device, learner.seed, "lora"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set")  # PEFT finds out by itself which way weights lie
+        model = PeftModel(learner.model, make_settings(), adapter_name=names[0])
+        for name in names[1:]:
+            model.add_adapter(name, make_settings())
     learner.model = model
     return model
 

@@ -165,13 +165,18 @@ def _add_product_squares(given: Tensor, gradient: Tensor, total: Tensor) -> None
 
 
 def _add_embedding_squares(module: nn.Embedding, tokens: Tensor, gradient: Tensor, total: Tensor) -> None:
-    """Sum the gradients of equal tokens of one example, then square and add them to the tokens' rows."""
+    """Sum the gradients of equal tokens of one example, then square and add them to the tokens' rows.
+
+    There are as many sums as tokens, those left over 0: how many are needed a GPU's host would have to wait for.
+    """
     examples = len(tokens)
     tokens, gradient = tokens.reshape(examples, -1), gradient.reshape(examples, -1, gradient.shape[-1])
     keys = tokens + torch.arange(examples, device=tokens.device)[:, None] * module.num_embeddings
-    unique, inverse = keys.reshape(-1).unique(return_inverse=True)
-    summed = torch.zeros(len(unique), gradient.shape[-1], device=gradient.device)
-    summed.index_add_(0, inverse, gradient.reshape(-1, gradient.shape[-1]).float())
-    rows = unique % module.num_embeddings
-    keep = rows != (-1 if module.padding_idx is None else module.padding_idx)
-    total.index_add_(0, rows[keep], summed[keep].square())
+    ordered, order = keys.reshape(-1).sort()
+    rank = (ordered.diff(prepend=ordered[:1]) != 0).cumsum(0)  # which sum each of the sorted tokens belongs to
+    summed = torch.zeros(len(ordered), gradient.shape[-1], device=gradient.device)
+    summed.index_add_(0, torch.empty_like(rank).scatter_(0, order, rank), gradient.flatten(0, 1).float())
+    rows = torch.zeros_like(ordered).scatter_(0, rank, ordered % module.num_embeddings)
+    if module.padding_idx is not None:
+        summed.masked_fill_((rows == module.padding_idx)[:, None], 0.0)
+    total.index_add_(0, rows, summed.square_())

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clbench.errors import InputError
 from clbench.learner import Learner
-from clbench.models import Lookups, same_logits
+from clbench.models import Lookups, is_out_of_memory, same_logits
 
 
 def plain_logits(learner: Learner) -> Tensor:
@@ -34,9 +34,9 @@ def _logits(learner: Learner, *lengths: int) -> Tensor:
     try:
         with torch.no_grad():
             return learner.logits(batch)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:  # whatever a model's own code raises where it is given what it does not expect
+        if is_out_of_memory(error):
+            raise
         raise unfit(learner, f"its forward pass wants a text's own tokens alone: {error}") from error
 
 

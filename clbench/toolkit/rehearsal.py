@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from clbench.data import BUCKET_BATCHES, Batch, Example, TaskData, concatenate, length, sorted_batches
+from clbench.data import BUCKET_BATCHES, Batch, Example, TaskData, concatenate, length
 from clbench.learner import Learner
+from clbench.models import halve_until_it_fits
 from clbench.toolkit.buffer import ExampleBuffer
+from clbench.toolkit.passes import in_passes
 
 
 class ReplayWindow:
@@ -86,14 +88,6 @@ def join(batch: Batch, remembered: Batch, padding_id: int) -> Batch:
     return concatenate(batch, remembered, padding_id)
 
 
-def new_rows(batch: Batch) -> Batch:
-    """The rows of ``batch`` that no strategy has added from a memory; they stand first."""
-    if "remembered" not in batch:
-        return batch
-    count = int((~batch["remembered"]).sum())
-    return {key: value[:count] for key, value in batch.items()}
-
-
 def other_rows(learner: Learner, task: TaskData) -> Tensor | None:
     """Which rows of the output layer are not of ``task``'s labels: bool (labels,); None where the id is not given.
 
@@ -131,35 +125,18 @@ def hold_other_rows(learner: Learner, rows: Tensor | None) -> None:
     hold_rows(learner, rows, parameters, [parameter.grad for parameter in parameters])
 
 
-def remember(buffer: ExampleBuffer, places: int, new: Batch, **stored: Tensor) -> None:
+def remember(buffer: ExampleBuffer, places: int, new: Sequence[Example], **stored: Tensor) -> None:
     """Offer a step's new examples to the reservoir ``buffer``.
 
     Args:
         buffer: the memory.
         places: those that the examples share.
         new: the examples.
-        stored: further tensors (examples, ...) to keep beside them.
+        stored: further tensors (examples, ...) to keep beside them; they stay on their device, so that no step waits.
     """
-    entering = buffer.enter(len(new["labels"]), places)
-    if entering:
-        rows = torch.tensor(list(entering.values()), device=new["labels"].device)
-        examples = uncollate({key: value[rows] for key, value in new.items()})
-        kept = {name: value[rows].cpu() for name, value in stored.items()}
-        for number, (place, example) in enumerate(zip(entering, examples, strict=True)):
-            buffer.put(place, {**example, **{name: value[number].clone() for name, value in kept.items()}})
-
-
-def uncollate(batch: Batch) -> list[Example]:
-    """The examples of ``batch`` without padding, on the CPU; the inverse of ``clbench.data.collate``."""
-    batch = {key: value.cpu() for key, value in batch.items()}
-    columns = zip(batch["labels"].tolist(), batch["task_ids"].tolist(), strict=True)
-    examples: list[Example] = [{"label": label, "task_id": task} for label, task in columns]
-    for row, example in enumerate(examples):
-        if "pixel_values" in batch:
-            example["pixel_values"] = batch["pixel_values"][row].clone()
-        else:
-            example["input_ids"] = batch["input_ids"][row, : int(batch["attention_mask"][row].sum())].clone()
-    return examples
+    for place, number in buffer.enter(len(new), places).items():
+        kept = {name: values[number].clone() for name, values in stored.items()}
+        buffer.put(place, {**new[number], **kept})
 
 
 @torch.no_grad()
@@ -172,12 +149,16 @@ def stored_outputs(learner: Learner, examples: Sequence[Example]) -> tuple[Tenso
     learner.model.eval()
     logits: list[Tensor] = [torch.empty(0)] * len(examples)
     features = list(logits)
-    for numbers in sorted_batches(examples, learner.device):
-        batch = learner.collate([examples[i] for i in numbers])
-        given, read = learner.logits_and_features(batch)
-        known = learner.mask(given, batch["task_ids"]).cpu()
-        for number, row, feature in zip(numbers, known, read.cpu(), strict=True):
-            logits[number], features[number] = row, feature
+
+    def store(batches: Iterable[list[int]]) -> None:
+        for numbers in batches:
+            batch = learner.collate([examples[i] for i in numbers])
+            given, read = learner.logits_and_features(batch)
+            known = learner.mask(given, batch["task_ids"]).cpu()
+            for number, row, feature in zip(numbers, known, read.cpu(), strict=True):
+                logits[number], features[number] = row, feature
+
+    in_passes(learner, examples, store)
     learner.model.train(was_training)
     return torch.stack(logits), torch.stack(features)
 
@@ -198,11 +179,24 @@ def divergences(stored: Tensor, logits: Tensor) -> Tensor:
 
 
 def memory_gradient(learner: Learner, batch: Batch, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """The gradient of the task loss's mean over ``batch``, a tensor a parameter; what they have in ``grad`` stays."""
-    logits = learner.logits(batch, learner.model)
-    loss = learner.example_losses(logits, batch).mean()
-    given = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [
-        torch.zeros_like(parameter) if gradient is None else gradient
-        for parameter, gradient in zip(parameters, given, strict=True)
-    ]
+    """The gradient of the task loss's mean over ``batch``, a tensor a parameter; what they have in ``grad`` stays.
+
+    No scaler sees it, so it is never in fp16. Where memory runs out it is computed in parts.
+    """
+    count = len(batch["labels"])
+
+    def mean_gradient(rows: int) -> list[Tensor]:
+        sums: list[Tensor | None] = [None] * len(parameters)
+        for start in range(0, count, rows):
+            part = {key: value[start : start + rows] for key, value in batch.items()}
+            loss = learner.example_losses(learner.logits(part, learner.model), part).mean()
+            share = len(part["labels"]) / count
+            given = torch.autograd.grad(loss * share, parameters, allow_unused=True)
+            sums = [new if old is None or new is None else old + new for old, new in zip(sums, given, strict=True)]
+        return [
+            torch.zeros_like(parameter) if total is None else total
+            for parameter, total in zip(parameters, sums, strict=True)
+        ]
+
+    with learner.unscaled():
+        return halve_until_it_fits(mean_gradient, count)

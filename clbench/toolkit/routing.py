@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor
 
-from clbench.data import Batch, Example, TaskData, sorted_batches
+from clbench.data import Batch, Example, TaskData
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.toolkit.lora import module_name, use_module
+from clbench.toolkit.passes import in_passes
 
 
 class Router:
@@ -57,10 +59,17 @@ class Router:
         with torch.no_grad(), learner.clock.measure("routing"):
             if self.rule == "prototype":
                 self.means.append(class_means(learner, model, task))
-            batches = _batches(learner, self.dev)
-            right = [(self.answer(learner, model, batch)[1] == batch["task_ids"]).sum() for batch in batches]
+            right = in_passes(learner, self.dev, partial(self._right, learner, model))
         learner.model.train(training)
-        return float(torch.stack(right).sum()) / len(self.dev)
+        return float(right) / len(self.dev)
+
+    def _right(self, learner: Learner, model: PeftModel, batches: Iterable[list[int]]) -> Tensor:
+        """How many of the dev examples go to their own task's module."""
+        right = []
+        for numbers in batches:
+            batch = learner.collate([self.dev[i] for i in numbers])
+            right.append((self.answer(learner, model, batch)[1] == batch["task_ids"]).sum())
+        return torch.stack(right).sum()
 
     def state_dict(self) -> dict[str, Any]:
         """The class means; the dev examples as JSON, for they only measure and are no memory of the method."""
@@ -117,19 +126,19 @@ def pretrained_features(learner: Learner, model: PeftModel, batch: Batch) -> Ten
 def class_means(learner: Learner, model: PeftModel, task: TaskData) -> Tensor:
     """The mean pretrained features (labels, features) of each of the task's labels that has training examples."""
     columns = torch.tensor(task.columns, device=learner.device)
-    sums, counts = torch.zeros(1, device=learner.device), torch.zeros(1, device=learner.device)
-    for batch in _batches(learner, task.train):
-        member = (batch["labels"] == columns[:, None]).float()
-        sums = sums + member @ pretrained_features(learner, model, batch)
-        counts = counts + member.sum(1, keepdim=True)
-    return (sums / counts)[counts[:, 0] > 0]  # a label may have no example
+
+    def means(batches: Iterable[list[int]]) -> Tensor:
+        sums, counts = torch.zeros(1, device=learner.device), torch.zeros(1, device=learner.device)
+        for numbers in batches:
+            batch = learner.collate([task.train[i] for i in numbers])
+            member = (batch["labels"] == columns[:, None]).float()
+            sums = sums + member @ pretrained_features(learner, model, batch)
+            counts = counts + member.sum(1, keepdim=True)
+        return (sums / counts)[counts[:, 0] > 0]  # a label may have no example
+
+    return in_passes(learner, task.train, means)
 
 
 def _log_probabilities(learner: Learner, model: PeftModel, batch: Batch, task: int) -> Tensor:
     use_module(model, module_name(task, learner.tasks))
     return learner.mask(learner.logits(batch), torch.full_like(batch["task_ids"], task)).log_softmax(-1)
-
-
-def _batches(learner: Learner, examples: Sequence[Example]) -> Iterator[Batch]:
-    for numbers in sorted_batches(examples, learner.device):
-        yield learner.collate([examples[i] for i in numbers])

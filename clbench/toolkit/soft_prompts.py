@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
 from clbench.learner import Learner
-from clbench.rng import stream_seed
+from clbench.rng import seeded_torch
 from clbench.toolkit.prompt_trial import plain_logits, try_vectors, unfit
 
 # More learned vectors, or hidden units behind them, are a slip: papers have a few hundred.
@@ -115,8 +115,7 @@ def prefix_encoder(learner: Learner, tokens: int, hidden: int | None, *names: st
         encoder_hidden_size=hidden or 1,
         prefix_projection=hidden is not None,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(stream_seed(learner.seed, *names))
+    with seeded_torch(learner.device, learner.seed, *names):
         return PrefixEncoder(settings).to(learner.device)
 
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import Tensor
 
 from clbench.config import RunConfig
 from clbench.data import Batch, Example, TaskData, length, training_batches
 from clbench.errors import RunError
-from clbench.head import Head
 from clbench.learner import Learner
+from clbench.models import exhaustion_told, halve_until_it_fits
 from clbench.rng import generator, stream_seed
 from clbench.strategy import Strategy
+from clbench.toolkit.recipe import learning_rate_factor, parameter_groups
 
 
 class Training:
@@ -39,12 +41,19 @@ class Training:
         self.steps = config.steps(len(examples))
         self.step = self.seen = 0
         self.micro_batch_size = -(-config.batch_size // config.accumulation)
+        self.gradients_unscaled = False
         self.batches: list[list[int]] = []
+        self.next: tuple[list[Example], Batch] | None = None
         self.losses: list[Tensor] = []
+        self.overflows: list[Tensor] = []
         groups = parameter_groups(learner.named_parameters(), learner.learning_rates, config.weight_decay, learner.head)
         with _without_settings_in_the_environment():
             self.accelerator = _accelerator(config, learner)
-            self.optimizer = self.accelerator.prepare(torch.optim.AdamW(groups, fused=True))
+            optimizer = torch.optim.AdamW(groups, fused=True)
+            self.optimizer = self.accelerator.prepare(optimizer)
+        if self.accelerator.scaler:
+            # The fused step leaves the weights alone where the scaler found an overflow, and tells nobody else.
+            optimizer.register_step_pre_hook(lambda given, *_: self.overflows.append(given.found_inf.clone()))
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
         torch.manual_seed(stream_seed(config.seed, "dropout", task.name))
         learner.model.train()
@@ -53,41 +62,44 @@ class Training:
         """One optimizer step on the next batch of new examples.
 
         Raises:
-            RunError: the device's memory is exhausted, and ``auto_batch`` is off or the micro-batch cannot be halved.
+            RunError: the device's memory is exhausted: ``auto_batch`` is off, the micro-batch cannot be halved, or it
+                happened where smaller ones do not help.
         """
         timed = self.learner.clock.part
         # Drawn once, so that neither accumulation nor a retry changes what the step learns from.
         with timed("train/data"):
-            batch = self.learner.collate([self.examples[i] for i in self._next_batch()])
+            self.learner.new_examples, batch = self.next or self._collated(self.step)
+            self.next = None
         with timed("train/strategy"):
             batch = self.strategy.train_batch(batch)
-        while True:
-            try:
-                return self._run_step(batch)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if isinstance(error, torch._dynamo.exc.TorchDynamoException):
-                    raise RunError(f"--compile does not work here: {str(error).split(chr(10))[0]}") from error
-                if not _is_out_of_memory(error):
-                    raise
-                half = self.micro_batch_size // 2
-                if not self.config.auto_batch or not half:
-                    size = max(1, self.config.batch_size // 2)
-                    raise RunError(
-                        f"out of memory on {self.learner.device} in task {self.task.name!r} with batches of "
-                        f"{self.micro_batch_size}; finished tasks are kept; try --batch-size {size} or --auto-batch"
-                    ) from error
-            # Outside the except block, so that the failed step's tensors are gone.
-            self.micro_batch_size = half
-            self.optimizer.zero_grad()
-            if self.learner.device.type == "cuda":
-                torch.cuda.empty_cache()
+        device, place, size = self.learner.device, f"in task {self.task.name!r}", self.micro_batch_size
+        take = partial(self._take_gradients, batch)
+        try:
+            if self.config.auto_batch:
+                with exhaustion_told(device, f"{place} with batches of 1", "try a smaller model or --max-length"):
+                    loss = halve_until_it_fits(take, size)
+            else:
+                remedy = f"try --batch-size {max(1, self.config.batch_size // 2)} or --auto-batch"
+                with exhaustion_told(device, f"{place} with batches of {size}", remedy):
+                    loss = take(size)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise RunError(f"--compile does not work here: {str(error).split(chr(10))[0]}") from error
+        # Once the weights have begun to move nothing can be tried again.
+        place += f" where step {self.step + 1} moves the weights"
+        with exhaustion_told(device, place, "try a smaller model, or a strategy that keeps less"):
+            self._move_weights()
+        self.losses.append(loss)
+        self.seen += len(batch["labels"])
+        self.step += 1
 
-    def _run_step(self, batch: Batch) -> None:
+    def _take_gradients(self, batch: Batch, micro_batch_size: int) -> Tensor:
+        """Let the gradients be those of ``batch``, as the strategy wants them; its loss."""
         config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
+        if micro_batch_size < self.micro_batch_size:
+            self._forget_gradients()
+        self.micro_batch_size = micro_batch_size
         count = len(batch["labels"])
-        parts = -(-config.batch_size // self.micro_batch_size)
-        for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
-            group["lr"] = peak * learning_rate_factor(self.step, self.steps, config.warmup)
+        parts = -(-config.batch_size // micro_batch_size)
         total = torch.zeros((), device=learner.device)
         for numbers in torch.arange(count).chunk(parts):
             part = {key: value[numbers[0] : numbers[-1] + 1] for key, value in batch.items()}
@@ -100,19 +112,35 @@ class Training:
             with timed("train/backward"):
                 self.accelerator.backward(loss)
             total += loss.detach()
+        if self.next is None and self.step + 1 < self.steps:
+            with timed("train/data"):  # while a GPU computes, and before any hook waits for it
+                self.next = self._collated(self.step + 1)
         self.accelerator.unscale_gradients(self.optimizer)
+        self.gradients_unscaled = True
         with timed("train/strategy"):
             strategy.read_gradients(learner)
             strategy.before_step(learner)
+        return total
+
+    def _forget_gradients(self) -> None:
+        """Begin the step again after an attempt that failed."""
+        self.optimizer.zero_grad()
+        if self.gradients_unscaled and (scaler := self.accelerator.scaler):
+            # It refuses to unscale twice; given its own scale it forgets the attempt, which counts for nothing.
+            scaler.update(scaler.get_scale())
+        self.gradients_unscaled = False
+
+    def _move_weights(self) -> None:
+        config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
+        for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
+            group["lr"] = peak * learning_rate_factor(self.step, self.steps, config.warmup)
         with timed("train/optimizer"):
             torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
+            self.gradients_unscaled = False
         with timed("train/strategy"):
             strategy.after_step(learner)
-        self.losses.append(total)
-        self.seen += count
-        self.step += 1
 
     def take_loss(self) -> float:
         """The mean loss since the last call.
@@ -121,6 +149,9 @@ class Training:
             RunError: a loss was not a number; names the task, step and batch.
         """
         values = torch.stack(self.losses).float().cpu()
+        if self.overflows:
+            self.learner.skipped_steps += int(torch.stack(self.overflows).sum())
+            self.overflows = []
         bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
         if bad:
             wrong = self.step - len(self.losses) + bad[0]
@@ -170,21 +201,14 @@ class Training:
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.learner.device)
 
-    def _next_batch(self) -> list[int]:
-        """The numbers of the next batch's examples; each epoch's order is a random stream of its own."""
-        epoch, position = divmod(self.step, self.steps_per_epoch)
+    def _collated(self, step: int) -> tuple[list[Example], Batch]:
+        """The new examples of ``step`` and their batch; each epoch's order is a random stream of its own."""
+        epoch, position = divmod(step, self.steps_per_epoch)
         if position == 0 or not self.batches:
             order = generator(self.config.seed, "data order", self.task.name, epoch)
             self.batches = training_batches(self.lengths, self.config.batch_size, order)
-        return self.batches[position]
-
-
-def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
-    """The share of the peak learning rate at ``step``: up over the warm-up's share of the steps, then down to 0."""
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / rising
-    return (steps - step) / max(1, steps - rising)
+        examples = [self.examples[i] for i in self.batches[position]]
+        return examples, self.learner.collate(examples)
 
 
 def _accelerator(config: RunConfig, learner: Learner) -> Accelerator:
@@ -203,32 +227,3 @@ def _without_settings_in_the_environment() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
-
-
-def parameter_groups(
-    named: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float], weight_decay: float, head: Head
-) -> list[dict[str, Any]]:
-    """An optimizer's groups with the body's and the head's learning rates; no decay of biases, norms and the head.
-
-    Without decay, rows of the output layer that get no gradient do not move.
-
-    Args:
-        named: the parameters, by their names in the model or in a wrapper of it.
-        rates: peak learning rates of "body" and "head".
-        weight_decay: AdamW's.
-        head: which of them are the head's.
-    """
-    groups: dict[str, dict[str, Any]] = {
-        "body": {"params": [], "lr": rates["body"], "weight_decay": weight_decay},
-        "plain": {"params": [], "lr": rates["body"], "weight_decay": 0.0},
-        "head": {"params": [], "lr": rates["head"], "weight_decay": 0.0},
-    }
-    for name, parameter in named:
-        group = "head" if head.owns(name) else "body" if parameter.ndim > 1 else "plain"
-        groups[group]["params"].append(parameter)
-    return [group for group in groups.values() if group["params"]]
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # torch has no class of its own for a CPU's exhausted memory.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

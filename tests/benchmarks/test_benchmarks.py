@@ -16,6 +16,7 @@ from torch import nn
 
 from benchmarks import (
     checkpoints,
+    device_double,
     fisher,
     many_runs,
     measurements,
@@ -322,3 +323,13 @@ def test_runs_with_and_without_checkpoints_differ_in_nothing_else(
         result, folder = run_toy("naive", tmp_path, keep_checkpoints=True)
     assert folder.checkpoint.exists() == saves
     assert result["accuracy_matrix"] == run_toy("naive")[0]["accuracy_matrix"]
+
+
+def test_the_table_of_the_stand_in_sets_counts_beside_those_of_before() -> None:
+    row = {"places": ["toy task"], "ran": "yes", "equal": "yes", "steps": 6, "waits": 0.5, "uploads": 0.0}
+    before = {"environment": {"commit": "0123456789abcdef", "dirty": True}, "rows": {"gem": {**row, "waits": 2.25}}}
+    lines = device_double.page({"gem": row, "new": row}, before)
+    assert lines[2] == "| `gem` | toy task | yes | yes | 6 | 2.25 | 0.50 | 0.00 | 0.00 |"
+    assert lines[3] == "| `new` | toy task | yes | yes | 6 | – | 0.50 | – | 0.00 |"
+    assert lines[5] == "Before: the same program and the same stand-in at commit 0123456789ab with changes."
+    assert device_double.page({"gem": row}, None)[2] == "| `gem` | toy task | yes | yes | 6 | 0.50 | 0.00 |"

@@ -137,6 +137,23 @@ def test_a_finished_run_leaves_nothing_in_memory(tmp_path: Path, monkeypatch: py
     assert alive == [1, 0]
 
 
+def test_a_failed_run_leaves_nothing_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, its error kept the run while memory was given back."""
+    (tmp_path / "broken.py").write_text(BROKEN.replace("ACTION", "raise MemoryError"))
+    options = {"scenario": "toy", "epochs": 1, "device": "cpu", "output_dir": str(tmp_path), "limit": 6}
+    plans = plan_runs(options, [str(tmp_path / "broken.py"), "frozen"], [], ["train=12", "dev=3", "test=6"], None)
+    kept = weakref.ref(plans[0].strategy.members[0][1])
+    alive: list[bool] = []
+
+    def release() -> None:
+        release_memory()
+        alive.append(kept() is not None)
+
+    monkeypatch.setattr("clbench.commands.run.release_memory", release)
+    assert run_plans(plans, verbosity=-1) == 1
+    assert alive[1:] == [False, False]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at Linux's own figures")
 def test_the_memory_of_a_run_goes_back_to_the_system() -> None:
     def resident() -> int:

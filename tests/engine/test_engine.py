@@ -19,11 +19,13 @@ from clbench.engine.checkpoint import load_checkpoint
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError, RunError
 from clbench.learner import Learner
+from clbench.models import processor
 from clbench.plugins.plan import Plan, make_plan
 from clbench.results.folder import RunFolder
 from clbench.strategy import Stack, Strategy
 from clbench.toolkit.evaluator import Evaluation
-from clbench.toolkit.training import Training, learning_rate_factor
+from clbench.toolkit.recipe import learning_rate_factor
+from clbench.toolkit.training import Training
 from tests.helpers import RunToy
 
 STRATEGIES = (
@@ -430,9 +432,12 @@ def test_a_run_that_goes_on_with_another_number_of_threads_says_so(toy: dict[str
     ]
     environment = json.loads((engine.run_folder(plan.config).path / "environment.json").read_text())
     assert environment["parts"] == [
-        {"rows_done": 0, "steps_done": 0, "threads": 1},
-        {"rows_done": 3, "steps_done": 0, "threads": 2},
+        {"rows_done": 0, "steps_done": 0, "device": "cpu", "processor": processor(), "threads": 1},
+        {"rows_done": 3, "steps_done": 0, "device": "cpu", "processor": processor(), "threads": 2},
     ]
+    result = engine.run_folder(plan.config).read_result()
+    assert result is not None
+    assert [entry["threads"] for entry in result["hardware"]] == [1, 2]
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(toy: dict[str, Any], tmp_path: Path) -> None:

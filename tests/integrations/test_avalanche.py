@@ -200,6 +200,15 @@ def test_the_penalty_of_ewc_shows(toy: dict[str, Any]) -> None:
     assert all(torch.equal(weights[name], same[name]) for name in weights)
 
 
+def test_the_penalty_of_synaptic_intelligence_shows(toy: dict[str, Any]) -> None:
+    """Avalanche's own code keeps the weights under another name on a CPU, so that no lambda does anything."""
+    options = {**toy, "epochs": 4, "setting": "domain", "dropout": 0.0}
+    moved = {value: second_task(options, f"avalanche.SynapticIntelligence(si_lambda={value})", 0) for value in (1, 1e6)}
+    assert moved[1e6][0] < 0.1 * moved[1][0]
+    plugin = avalanche_catalogue.import_avalanche("training.plugins").SynapticIntelligencePlugin
+    assert plugin.extract_weights.__module__.startswith("avalanche.")  # as it was
+
+
 def test_naive_learns_and_forgets_in_its_loop(run_toy: Callable[..., Run]) -> None:
     options = {"scenario_args": {}, "epochs": 6, "lr": 1e-3, "head_lr": 1e-2, "batch_size": 16, "setting": "domain"}
     metrics = run_toy("avalanche.Naive", **options)[0]["metrics"]

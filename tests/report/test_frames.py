@@ -63,7 +63,8 @@ def test_a_row_a_run(runs: Runs) -> None:
     assert frame.wall_seconds.tolist() == [15.0, 10.0, 10.0]
     assert frame.train_seconds.isna().all()
     assert frame.loc[("naive", 1), "folder"].endswith("toy/naive/tiny-s1-00000000")
-    assert runs.frame().columns.tolist() == [*IDENTITY, "limited", *METRICS, *COSTS, "folder"]
+    assert runs.frame().columns.tolist() == [*IDENTITY, "limited", "hardware", *METRICS, *COSTS, "folder"]
+    assert set(runs.frame().hardware) == {"cpu"}
 
 
 def test_a_row_a_measured_cell(runs: Runs) -> None:

@@ -95,6 +95,33 @@ def test_no_overhead_against_a_naive_run_of_another_kind(other: dict[str, Any]) 
     assert ewc.cells["overhead"].mean is None
 
 
+GPU = {"device": "NVIDIA H100", "processor": "AMD EPYC", "threads": 8}
+TWO_THREADS, ONE_THREAD = ({"device": "cpu", "processor": "AMD EPYC", "threads": threads} for threads in (2, 1))
+
+
+@pytest.mark.parametrize("other", [[TWO_THREADS], [ONE_THREAD, GPU]])
+def test_costs_compare_with_their_like_whatever_was_asked_for(other: list[dict[str, Any]]) -> None:
+    """Before, naive on a CPU and ewc on a GPU, both by "auto", gave an overhead."""
+    auto = {"device": "auto"}
+    naive = [make_run(seed=seed, wall=10.0 * (seed + 1), config=auto, hardware=[GPU]) for seed in (0, 1)]
+    ewc = make_run("ewc", wall=30.0, config=auto, hardware=other)
+    columns = ["average_accuracy", "overhead", "wall_seconds", "stored_bytes"]
+    rows = rows_of([*naive, ewc], columns)
+    assert rows["ewc"].cells["overhead"].mean is None
+    assert rows["ewc"].cells["average_accuracy"].mean == pytest.approx(0.7)  # it is shared, and the note says so
+    here = "AMD EPYC, threads: 2" if other == [TWO_THREADS] else "AMD EPYC, threads: 1 then NVIDIA H100"
+    told = (
+        f"hardware differs, so seconds, memory and overheads compare within one kind only: NVIDIA H100 (naive); {here}"
+    )
+    assert f"{told} (ewc)" in compare([*naive, ewc], columns).tables[0].notes
+    same = make_run("ewc", wall=30.0, config={"device": "cuda:1"}, hardware=[{**GPU, "threads": 2}])
+    assert rows_of([*naive, same])["ewc"].cells["overhead"].mean == pytest.approx(3.0)
+    assert_cell(rows_of([*naive, same], columns)["naive"].cells["wall_seconds"], 15.0, 50**0.5, 2)
+    mixed = rows_of([naive[0], make_run(seed=1, config=auto, hardware=other)], columns)["naive"]
+    assert mixed.cells["wall_seconds"].mean is None
+    assert mixed.cells["stored_bytes"].mean == 3 * 2**20
+
+
 def test_devices_of_one_kind_and_other_paths_are_comparable() -> None:
     other = {"device": "cuda:1", "output_dir": "b"}
     rows = rows_of([make_run(config={"device": "cuda:0"}), make_run("ewc", wall=30.0, config=other)])
@@ -166,7 +193,7 @@ def test_settings_that_differ_between_strategies_are_noted() -> None:
     notes = compare(runs).tables[0].notes
     assert "epochs differs: 2 (naive, si); 4 (ewc)" in notes
     assert not any("plugin_hashes" in note for note in notes)  # a strategy alone has its source
-    assert "no overhead without naive of the same seed, settings and device: ewc" in notes
+    assert "no overhead without naive of the same seed, settings and hardware: ewc" in notes
 
 
 def test_two_runs_of_one_seed_are_named_and_not_mixed() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.adalora import RankAllocator
 from torch import Tensor, nn
 
 from clbench.data import Example
@@ -461,6 +462,26 @@ def test_the_rank_budget_falls_to_the_target(make_learner: MakeLearner, make_exa
     ranks.after_task(learner, data)
     note = learner.take_events()[0]
     assert (note["event"], note["task"], len(note["ranks"]), sum(note["ranks"])) == ("ranks", "task 1", 4, 8)
+
+
+def test_ranks_are_allocated_as_pefts_own_allocator_does(
+    make_learner: MakeLearner, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which waits for the device where ours does not."""
+
+    def learned(allocator: Any) -> dict[str, Tensor]:
+        monkeypatch.setattr(adaptive_rank, "_Allocator", allocator)
+        learner = make_learner(tasks=2)
+        ranks = adaptive(learner)
+        data = task_data(learner, 0, make_examples(learner.labels, 16))
+        lora.learn_only(learner, "task0")
+        ranks.before_task(learner, data)
+        ranks.train(learner, data, CONFIG)
+        adapt(learner, ranks, range(20))
+        return weights(learner)
+
+    ours, theirs = learned(adaptive_rank._Allocator), learned(RankAllocator)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_adaptive_ranks_go_on_exactly_after_a_resume(make_learner: MakeLearner, make_examples: Examples) -> None:

@@ -22,7 +22,7 @@ from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.strategy import Stack
 from clbench.toolkit.buffer import ExampleBuffer, Sampling
-from clbench.toolkit.rehearsal import ReplayWindow, divergences, join, stored_outputs, uncollate
+from clbench.toolkit.rehearsal import ReplayWindow, divergences, join, stored_outputs
 from clbench.toolkit.selection import herding_order
 from tests.helpers import Examples, MakeLearner, strategy, task_data
 
@@ -76,6 +76,12 @@ def cross_entropy(logits: list[float], label: int, among: list[int]) -> float:
     return math.log(sum(math.exp(logits[c]) for c in among)) - logits[label]
 
 
+def new_batch(learner: Learner, examples: list[Example]) -> Batch:
+    """The batch of a step's new examples, as the engine hands them on."""
+    learner.new_examples = examples
+    return learner.collate(examples)
+
+
 def objective(learner: Learner, strategy: Any, batch: Batch, parts: int = 1) -> Tensor:
     """What the engine minimises in a step: the mean over each part and the strategy's addition, by the part's share."""
     total = torch.zeros(())
@@ -114,7 +120,7 @@ def test_er_ace_by_hand(make_learner: MakeLearner, classes: str, current: list[i
     ace = strategy("er_ace", learner, memory_size=5, replay_batch_size=2, classes=classes)
     ace.buffer.add([image(0, 1, 0), image(1, 2, 0)])
     ace.before_task(learner, task_data(learner, 1, []))
-    batch = ace.train_batch(learner.collate([image(2, 3, 1), image(3, 5, 1), image(2, 5, 1)]))
+    batch = ace.train_batch(new_batch(learner, [image(2, 3, 1), image(3, 5, 1), image(2, 5, 1)]))
     assert batch["task_ids"].tolist() == [1, 1, 1, 0, 0]
     new = (
         cross_entropy(ROWS[2], 3, current) + cross_entropy(ROWS[3], 5, current) + cross_entropy(ROWS[2], 5, current)
@@ -128,7 +134,7 @@ def test_er_ace_pushes_down_no_old_label_with_new_examples(make_learner: MakeLea
     ace = strategy("er_ace", learner, memory_size=5, replay_batch_size=1)
     ace.buffer.add([image(0, 1, 0)])
     ace.before_task(learner, task_data(learner, 1, []))
-    batch = ace.train_batch(learner.collate([image(2, 3, 1), image(3, 5, 1)]))
+    batch = ace.train_batch(new_batch(learner, [image(2, 3, 1), image(3, 5, 1)]))
     objective(learner, ace, batch).backward()
     gradient = row_gradients(learner)
     # Exactly 0: AdamW would blow rounding up to a full step.
@@ -140,7 +146,7 @@ def test_er_ace_before_there_is_a_memory(make_learner: MakeLearner) -> None:
     learner = class_learner(make_learner)
     ace = strategy("er_ace", learner)
     ace.before_task(learner, task_data(learner, 0, []))
-    batch = ace.train_batch(learner.collate([image(0, 1, 0), image(1, 2, 0)]))
+    batch = ace.train_batch(new_batch(learner, [image(0, 1, 0), image(1, 2, 0)]))
     expected = (cross_entropy(ROWS[0], 1, [1, 2]) + cross_entropy(ROWS[1], 2, [1, 2])) / 2
     assert objective(learner, ace, batch).item() == pytest.approx(expected, rel=1e-5)
 
@@ -151,7 +157,7 @@ def test_er_ace_leaves_rows_of_other_strategies_as_they_are(make_learner: MakeLe
     replay = strategy("replay", learner, memory_size=5, replay_batch_size=1)
     ace = strategy("er_ace", learner, memory_size=5)
     replay.after_task(learner, task_data(learner, 0, [image(0, 1, 0)]))
-    new = learner.collate([image(2, 3, 1), image(3, 5, 1)])
+    new = new_batch(learner, [image(2, 3, 1), image(3, 5, 1)])
     ace.before_task(learner, task_data(learner, 1, []))
     losses = [
         cross_entropy(ROWS[2], 3, [3, 5]),
@@ -173,7 +179,7 @@ def test_er_ace_remembers_the_batches_while_it_learns(make_learner: MakeLearner)
         examples = [image(number % 4, 3 * task + number % 3, task) for number in range(8)]
         ace.before_task(learner, task_data(learner, task, examples))
         for start in (0, 4):
-            batch = ace.train_batch(learner.collate(examples[start : start + 4]))
+            batch = ace.train_batch(new_batch(learner, examples[start : start + 4]))
             assert batch["remembered"].tolist() == [False] * 4 + [True] * 2 * (task + start > 0)
             ace.after_step(learner)
             assert len(ace.buffer) == 4 * (task + 1)
@@ -188,7 +194,7 @@ def remember(der: Any, learner: Learner, examples: list[Example], task: int) -> 
     """Let ``examples`` enter the memory as a step's new batch does, without learning from it."""
     learner.tasks_seen = task + 1
     der.before_task(learner, task_data(learner, task, examples))
-    objective(learner, der, der.train_batch(learner.collate(examples)))
+    objective(learner, der, der.train_batch(new_batch(learner, examples)))
     der.after_step(learner)
 
 
@@ -213,7 +219,7 @@ def test_der_by_hand(
     set_rows(learner, moved)
     learner.tasks_seen = 2
     der.before_task(learner, task_data(learner, 1, []))
-    batch = der.train_batch(learner.collate([image(2, 3, 1), image(3, 5, 1)]))
+    batch = der.train_batch(new_batch(learner, [image(2, 3, 1), image(3, 5, 1)]))
     expected = (cross_entropy(moved[2], 3, new) + cross_entropy(moved[3], 5, new)) / 2
     expected += alpha * sum(distance(ROWS[i], moved[i], [0, 1, 2]) for i in (0, 1)) / 2
     expected += beta * (cross_entropy(moved[0], 1, old) + cross_entropy(moved[1], 2, old)) / 2
@@ -237,7 +243,7 @@ def test_der_alone_does_not_learn_the_remembered_labels(make_learner: MakeLearne
     remember(der, learner, [image(0, 1, 0), image(1, 2, 0)], task=0)
     learner.tasks_seen = 2
     der.before_task(learner, task_data(learner, 1, []))
-    objective(learner, der, der.train_batch(learner.collate([image(2, 3, 1)]))).backward()
+    objective(learner, der, der.train_batch(new_batch(learner, [image(2, 3, 1)]))).backward()
     gradient = row_gradients(learner)
     assert gradient[:2].tolist() == [[0.0] * 6] * 2
     assert bool((gradient[2] != 0).all())
@@ -250,7 +256,7 @@ def test_der_stores_what_entered_with_the_logits_of_its_step(make_learner: MakeL
     replay.after_task(learner, task_data(learner, 0, [image(0, 0, 0), image(3, 1, 0)]))
     stack = Stack([("replay", replay), ("der", der)])
     der.before_task(learner, task_data(learner, 1, [{}] * 3))
-    batch = stack.train_batch(learner.collate([image(1, 3, 1), image(2, 4, 1), image(1, 5, 1)]))
+    batch = stack.train_batch(new_batch(learner, [image(1, 3, 1), image(2, 4, 1), image(1, 5, 1)]))
     for parts in (1, 5):
         objective(learner, stack, batch, parts)
     der.after_step(learner)
@@ -288,7 +294,7 @@ def test_with_a_fraction_each_task_keeps_its_own_places(make_learner: MakeLearne
         learner.tasks_seen = task + 1
         der.before_task(learner, task_data(learner, task, examples))
         for start in range(0, 16, 4):
-            objective(learner, der, der.train_batch(learner.collate(examples[start : start + 4])))
+            objective(learner, der, der.train_batch(new_batch(learner, examples[start : start + 4])))
             der.after_step(learner)
         der.after_task(learner, task_data(learner, task, examples))
         assert [example["task_id"] for example in der.buffer.examples] == [0] * 4 + [1] * 4 * task
@@ -303,7 +309,7 @@ def test_ders_memory_comes_back_inside_a_task(make_learner: MakeLearner) -> None
     for _ in range(3):
         batches = []
         for der in (one, other):
-            batches.append(der.train_batch(learner.collate([image(3, 1, 0), image(2, 2, 0)])))
+            batches.append(der.train_batch(new_batch(learner, [image(3, 1, 0), image(2, 2, 0)])))
             objective(learner, der, batches[-1])
             der.after_step(learner)
         assert all(torch.equal(batches[0][key], batches[1][key]) for key in batches[0])
@@ -356,7 +362,7 @@ def test_agem_leaves_no_negative_product(make_learner: MakeLearner, make_example
     reference = task_gradient(learner, agem.buffer.examples)
     noise = torch.randn(len(reference), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     given = sign * reference + 0.1 * noise
-    agem.train_batch(learner.collate(make_examples(learner.labels, 4, task=1)))
+    agem.train_batch(new_batch(learner, make_examples(learner.labels, 4, task=1)))
     set_gradient(learner, given)
     agem.before_step(learner)
     found, product = read_gradient(learner), float(given @ reference)
@@ -668,14 +674,6 @@ def test_join_gives_a_key_that_one_side_lacks_zeros(make_learner: MakeLearner, m
     assert sorted(one) == sorted(other)
 
 
-def test_uncollate_gives_the_examples_back(make_learner: MakeLearner, make_examples: Examples) -> None:
-    learner = make_learner()
-    examples = make_examples(learner.labels, 5)
-    for given, back in zip(examples, uncollate(learner.collate(examples)), strict=True):
-        assert torch.equal(given["input_ids"], back["input_ids"])
-        assert (given["label"], given["task_id"]) == (back["label"], back["task_id"])
-
-
 # --- replay with the divergence from stored distributions
 
 
@@ -702,7 +700,7 @@ def test_replay_with_divergence_by_hand(
     moved = [[value + 0.4 * (c % 3) for c, value in enumerate(row)] for row in ROWS]
     set_rows(learner, moved)
     learner.tasks_seen = 2
-    batch = replay.train_batch(learner.collate([image(2, 3, 1)]))
+    batch = replay.train_batch(new_batch(learner, [image(2, 3, 1)]))
     expected = cross_entropy(moved[2], 3, new) + cross_entropy(moved[0], 1, old) + cross_entropy(moved[1], 2, old)
     expected += 0.6 * sum(kl(ROWS[i], moved[i], [0, 1, 2]) for i in (0, 1))
     total = objective(learner, replay, batch, parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.errors import RunError
+from clbench.integrations.avalanche.catalogue import import_avalanche
 from clbench.toolkit import learning_rate_factor
 
 
@@ -84,6 +85,28 @@ def without_retirements() -> Iterator[None]:
         retired = issubclass(category, DeprecationWarning | FutureWarning) and "avalanche" in warning.filename
         if not retired:
             warnings.warn_explicit(text, category, warning.filename, warning.lineno)
+
+
+@contextmanager
+def weights_copied() -> Iterator[None]:
+    """Let Synaptic Intelligence keep copies of the weights, as its formula needs.
+
+    Avalanche 0.6 keeps ``parameter.detach().cpu().flatten()``, on a CPU the parameter itself by another name: no weight
+    seems ever to have moved, so that neither importance nor penalty is anything but 0.
+    """
+    plugin = import_avalanche("training.plugins").SynapticIntelligencePlugin
+    own = vars(plugin)["extract_weights"]
+
+    def extract(model: nn.Module, target: Mapping[str, Any], excluded: set[str]) -> None:
+        own.__func__(model, target, excluded)
+        for kept in target.values():
+            kept.data = kept.data.clone()
+
+    plugin.extract_weights = staticmethod(extract)
+    try:
+        yield
+    finally:
+        plugin.extract_weights = own
 
 
 @contextmanager

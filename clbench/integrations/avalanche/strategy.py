@@ -14,6 +14,8 @@ clipping, batch size, epochs, autocast, the loss among the same candidate labels
   has neither the schedule nor the clipping;
 - an interrupt is heeded after the task, and an interrupted run starts again: Avalanche's plug-ins cannot be saved
   otherwise than pickled;
+- SynapticIntelligence keeps copies of the weights, which Avalanche 0.6 forgets to make on a CPU: without them its
+  penalty is 0 for any lambda;
 - Fisher and other importances count as training time.
 """
 
@@ -31,6 +33,7 @@ from torch import nn
 
 from clbench.errors import ClbenchError, InputError, RunError
 from clbench.integrations.avalanche import catalogue
+from clbench.models import exhaustion_told
 from clbench.plugins import Description, check_arguments, code_hash
 from clbench.rng import stream_seed
 from clbench.strategy import Strategy
@@ -81,7 +84,7 @@ class AvalancheStrategy(Strategy):
             RunError: Avalanche failed, memory is exhausted, or the loss is not a number.
         """
         from clbench.integrations.avalanche.benchmark import make_experience
-        from clbench.integrations.avalanche.recipe import seeded, without_retirements
+        from clbench.integrations.avalanche.recipe import seeded, weights_copied, without_retirements
 
         if self.inner is None:
             self._start(learner, config)
@@ -89,16 +92,17 @@ class AvalancheStrategy(Strategy):
         self.inner.train_epochs = config.epochs_of(len(task.train))
         experience = make_experience(task.train, task.position, learner.labels, config.max_length)
         seed = stream_seed(config.seed, "avalanche", task.name)
+        remedy = f"try --batch-size {max(1, config.batch_size // 2)}"
         try:
-            with seeded(seed, learner.device), without_retirements():
+            with (
+                exhaustion_told(learner.device, f"in task {task.name!r}", remedy),
+                seeded(seed, learner.device),
+                without_retirements(),
+                weights_copied(),
+            ):
                 self.inner.train(experience, eval_streams=[])
         except ClbenchError:
             raise
-        except torch.OutOfMemoryError as error:
-            raise RunError(
-                f"out of memory on {learner.device} in task {task.name!r}; finished tasks are kept; try --batch-size "
-                f"{max(1, config.batch_size // 2)}"
-            ) from error
         except Exception as error:
             name = f"avalanche.{self.cls.__name__}"
             raise RunError(f"{name} failed in task {task.name!r}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,23 @@
+"""What a run computed on: costs of other hardware are no measure of its strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clbench.results.folder import RunFolder
+
+# What of the hardware the costs depend on.
+HARDWARE = ("device", "processor", "threads")
+
+
+def hardware_of(folder: RunFolder, result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the finished run in ``folder`` computed on: an entry, or several where it went on elsewhere.
+
+    Runs from before 0.2 say it in environment.json alone; empty where nothing tells.
+    """
+    if "hardware" in result:
+        return list(result["hardware"])
+    told = folder.read_environment().get("hardware")
+    known = {key: told[key] for key in HARDWARE if key in told} if isinstance(told, dict) else {}
+    return [known] if known else []
