@@ -99,7 +99,7 @@ def test_an_unknown_name_is_named_with_the_nearest(kind: str, name: str, message
 
 def test_a_folder_is_no_plug_in(tmp_path: Path) -> None:
     (tmp_path / "x.py").mkdir()
-    assert "does not exist" in line_of(plugins.find, "strategy", str(tmp_path / "x.py"))
+    assert "is no file" in line_of(plugins.find, "strategy", str(tmp_path / "x.py"))
 
 
 def test_describe_reads_the_file_without_running_it(tmp_path: Path) -> None:
