@@ -16,6 +16,7 @@ from clbench.data import Batch, Example, TaskData, sorted_batches
 from clbench.errors import RunError
 from clbench.learner import Learner
 from clbench.strategy import Strategy
+from clbench.toolkit.kept import KeptBatches
 
 FeatureKind = Literal["mean", "output_layer"]
 # A matrix of so many squared is 20 GB.
@@ -79,7 +80,8 @@ class FrozenFeatures(Strategy):
     """Base of the strategies that freeze the model and answer with a linear classifier on (transformed) features.
 
     A subclass says in :meth:`transform` what the classifier reads and in :meth:`solve` how it follows from the moments.
-    A task of which no label has been learned is answered by the untrained model, so its forward transfer is 0.
+    A task of which no label has been learned is answered by the untrained model, so its forward transfer is 0. What
+    the frozen model makes of a batch is kept for the next evaluation.
 
     Args:
         features: "mean" of the last layer's token states, or what the "output_layer" reads; of an image always that.
@@ -97,6 +99,7 @@ class FrozenFeatures(Strategy):
         self.seed, self.device, self.labels = learner.seed, learner.device, len(learner.labels.names)
         self.moments: Moments | None = None
         self.classifier: tuple[Tensor, Tensor] | None = None
+        self.kept: KeptBatches[tuple[Tensor, Tensor]] = KeptBatches()
 
     def transform(self, features: Tensor) -> Tensor:
         """What the classifier reads (examples, inputs) of the model's features (examples, features), fp64."""
@@ -122,7 +125,10 @@ class FrozenFeatures(Strategy):
 
     def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
         """The classifier's scores; a label without examples gets less than any other."""
-        logits, features = logits_and_features(learner, batch, self.features)
+        if (found := self.kept.find(batch)) is None:
+            found = logits_and_features(learner, batch, self.features)
+            self.kept.keep(batch, found)
+        logits, features = found
         columns = slice(None) if task_id is None else list(learner.labels.columns[task_id])
         if self.moments is None or not self.moments.seen[columns].any():
             return logits
