@@ -105,6 +105,10 @@ class Strategy:
         """
         return None
 
+    def test_passes(self, evaluations: int) -> int:
+        """Forward passes of a test example that is evaluated so many times in a run; the cost is told beforehand."""
+        return evaluations
+
     def state_dict(self) -> dict[str, Any]:
         """All that later steps depend on: nested dicts of tensors and JSON values, nothing else.
 
@@ -204,6 +208,10 @@ class Stack(Strategy):
             if (logits := member.predict(learner, batch, task_id)) is not None:
                 return logits
         return None
+
+    def test_passes(self, evaluations: int) -> int:
+        """Those of the first member that answers."""
+        return next((m.test_passes(evaluations) for _, m in self.members if m.answers), evaluations)
 
     def state_dict(self) -> dict[str, Any]:
         """Each member's state under its name."""

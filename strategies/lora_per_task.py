@@ -56,6 +56,7 @@ class LoraPerTask(Strategy):
     def setup(self, learner: Learner) -> None:
         """Wrap the model and make every task's module, so that the structure is the same from the first step on."""
         self.router.check("lora_per_task", learner.labels.setting)
+        self.routed = learner.labels.setting != "task"
         lora.check_quantization("lora_per_task", self.quantization, learner.device)
         targets = lora.target_layers("lora_per_task", learner, self.target_modules, self.rank)
         if self.quantization:
@@ -92,7 +93,7 @@ class LoraPerTask(Strategy):
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Note the ranks, and how often the router finds the learned tasks' modules."""
         self.ranks.after_task(learner, task)
-        if learner.labels.setting != "task":
+        if self.routed:
             accuracy = self.router.learn(learner, self.layers, task)
             learner.note("routing", task=task.name, router=self.router.rule, accuracy=accuracy)
 
@@ -103,6 +104,10 @@ class LoraPerTask(Strategy):
             return self.router.answer(learner, self.layers, batch)[0] if self.router.usual else None
         with lora.answering(self.layers, self.names[task_id]):
             return learner.logits(batch)
+
+    def test_passes(self, evaluations: int) -> int:
+        """Without a task id one through each module at most, and one through the pretrained model."""
+        return len(self.names) + 1 if evaluations and self.routed else evaluations
 
     def state_dict(self) -> dict[str, Any]:
         """What the router has learned, and where AdaLoRA is."""

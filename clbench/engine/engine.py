@@ -14,6 +14,7 @@ from clbench.data import Example, TaskData
 from clbench.engine import interrupts
 from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
+from clbench.engine.forecast import forecast
 from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
@@ -110,6 +111,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         begin_part(state, int(hardware["threads"]), report)
         environment = describe_environment(prepared.data_sha256, config.model_sha256, hardware)
         notes = tell_notes(plan.tasks, report)
+        if not state.rows and (line := forecast(prepared)) is not None:
+            report.say(line)
         folder.write_environment({**environment, "data_notes": notes, "parts": state.parts})
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)

@@ -193,7 +193,7 @@ def nearest_class_mean(features: Tensor, means: Sequence[Tensor]) -> Tensor:
     """
     counts = torch.tensor([len(own) for own in means], device=features.device)
     owner = torch.arange(len(means), device=features.device).repeat_interleave(counts)
-    distances = torch.cdist(features, torch.cat(list(means)), compute_mode="donot_use_mm_for_euclid_dist")
+    distances: Tensor = torch.cdist(features, torch.cat(list(means)), compute_mode="donot_use_mm_for_euclid_dist")
     return owner[distances.argmin(1)]
 
 
