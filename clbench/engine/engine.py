@@ -111,8 +111,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         begin_part(state, int(hardware["threads"]), report)
         environment = describe_environment(prepared.data_sha256, config.model_sha256, hardware)
         notes = tell_notes(plan.tasks, report)
-        if not state.rows and (line := forecast(prepared)) is not None:
-            report.say(line)
+        if not state.rows and (expected := forecast(prepared)) is not None:
+            report.say(expected)
         folder.write_environment({**environment, "data_notes": notes, "parts": state.parts})
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)

@@ -180,7 +180,7 @@ def negative_log_entropy(log_probabilities: Tensor) -> Tensor:
     Args:
         log_probabilities: of two labels or more (examples, labels).
     """
-    entropy = torch.special.entr(log_probabilities.exp()).sum(-1)
+    entropy: Tensor = torch.special.entr(log_probabilities.exp()).sum(-1)
     return -entropy.clamp(min=torch.finfo(entropy.dtype).tiny).log()
 
 

@@ -112,6 +112,21 @@ def test_a_task_of_one_label_takes_its_own_texts_only(rule: str, widths: tuple[i
             assert set(chosen.tolist()) == {task}
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("ncm", {}), ("ncm", {"metric": "cosine"}), ("slda", {}), ("klda", {}), ("ranpac", {})]
+)
+def test_classifiers_on_frozen_features_know_one_label_tasks(name: str, arguments: dict[str, Any]) -> None:
+    """Their scores are of labels, not of tasks: how many a task has does not matter."""
+    learner = unequal_learner((2, 1, 3))
+    built = strategy(name, learner, **arguments)
+    for task in range(3):
+        built.after_task(learner, task_data(learner, task, texts_of(learner.labels, task, 12)))
+    owner = torch.tensor([0, 0, 1, 2, 2, 2])
+    for task in range(3):
+        found = built.predict(learner, learner.collate(texts_of(learner.labels, task, 9, 2)), None)
+        assert set(owner[found.argmax(1)].tolist()) == {task}
+
+
 @pytest.mark.parametrize("rule", ["confidence", "entropy", "prototype"])
 def test_what_modules_said_is_kept_and_changes_no_bit(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
     asked: list[int] = []
