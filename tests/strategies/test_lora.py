@@ -374,6 +374,7 @@ def expected_task(
                 distance[task, column] = float((feature - mean).norm())
         return min(distance, key=lambda key: distance[key])[0]
 
+    @torch.no_grad()
     def score(text: Example, task: int) -> float:
         logits = router.predict(learner, learner.collate([text]), task)[0, list(learner.labels.columns[task])]
         odds = logits.double().softmax(-1)
