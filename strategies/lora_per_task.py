@@ -102,8 +102,8 @@ class LoraPerTask(Strategy):
         if task_id is None:
             # Before the first task is learned there is nothing to choose from.
             return self.router.answer(learner, self.layers, batch)[0] if self.router.usual else None
-        with lora.answering(self.layers, self.names[task_id]):
-            return learner.logits(batch)
+        lora.use_module(self.model, self.names[task_id])
+        return learner.logits(batch)
 
     def test_passes(self, evaluations: int) -> int:
         """Without a task id one through each module at most, and one through the pretrained model."""
