@@ -101,6 +101,10 @@ class FrozenFeatures(Strategy):
         self.classifier: tuple[Tensor, Tensor] | None = None
         self.kept: KeptBatches[tuple[Tensor, Tensor]] = KeptBatches()
 
+    def test_passes(self, evaluations: int) -> int:
+        """The first time only."""
+        return min(1, evaluations)
+
     def transform(self, features: Tensor) -> Tensor:
         """What the classifier reads (examples, inputs) of the model's features (examples, features), fp64."""
         return features
@@ -137,10 +141,6 @@ class FrozenFeatures(Strategy):
         weights, biases = self.classifier
         scores = (self.transform(features) @ weights.T + biases).float()
         return scores.masked_fill(~self.moments.seen, torch.finfo(scores.dtype).min)
-
-    def test_passes(self, evaluations: int) -> int:
-        """The first time only."""
-        return min(1, evaluations)
 
     def state_dict(self) -> dict[str, Any]:
         """The moments; the classifier follows from them, and what is random from the seed."""
