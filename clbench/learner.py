@@ -141,7 +141,9 @@ class Learner:
         The states are as the model computes them; the mask (examples, tokens) is of ones and zeros.
         """
         read: list[Any] = []
-        body: nn.Module = getattr(self.model, "base_model", self.model)
+        wrapped: Any = getattr(self.model, "get_base_model", None)  # PEFT's, around the model
+        model: Any = wrapped() if wrapped else self.model
+        body: nn.Module = getattr(model, "base_model", model)
         hook = body.register_forward_hook(lambda _, __, output: read.append(output))
         try:
             logits = self._forward(batch, self.model)

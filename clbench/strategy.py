@@ -143,6 +143,10 @@ class Strategy:
         """
         return Deployable(learner.model)
 
+    def test_passes(self, evaluations: int) -> int:
+        """Forward passes of a test example that is evaluated so many times in a run; the cost is told beforehand."""
+        return evaluations
+
     def state_dict(self) -> dict[str, Any]:
         """All that later steps depend on: nested dicts of tensors and JSON values, nothing else.
 
@@ -255,6 +259,10 @@ class Stack(Strategy):
             if type(member).deployable is not Strategy.deployable:
                 return member.deployable(learner, task_id)
         return super().deployable(learner, task_id)
+
+    def test_passes(self, evaluations: int) -> int:
+        """Those of the first member that answers."""
+        return next((m.test_passes(evaluations) for _, m in self.members if m.answers), evaluations)
 
     def state_dict(self) -> dict[str, Any]:
         """Each member's state under its name."""

@@ -12,6 +12,7 @@ from clbench.engine import interrupts
 from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.finished import begin_again_for_model, read_finished, run_folder as run_folder
+from clbench.engine.forecast import forecast
 from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.model_out import keep_models
 from clbench.engine.outcome import make_result
@@ -108,6 +109,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         begin_part(state, hardware, report)
         environment = describe_environment(prepared.data_sha256, config.model_sha256, hardware)
         notes = {"data_notes": tell_notes(plan.tasks, report), "scenario_notes": list(plan.notes)}
+        if not state.rows and (expected := forecast(prepared)) is not None:
+            report.say(expected)
         folder.write_environment({**environment, **notes, "parts": state.parts})
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)

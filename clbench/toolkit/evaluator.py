@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from sklearn.metrics import accuracy_score, f1_score
@@ -23,12 +23,12 @@ class Evaluation:
     predictions: list[int]
     confidences: list[float]
 
-    @property
+    @cached_property
     def accuracy(self) -> float:
         """The fraction of right predictions."""
         return float(accuracy_score(self.labels, self.predictions))
 
-    @property
+    @cached_property
     def macro_f1(self) -> float:
         """The mean of the F1 scores of the task's own labels."""
         present = sorted(set(self.labels))

@@ -17,6 +17,7 @@ from clbench.data import Batch, Example, TaskData
 from clbench.errors import RunError
 from clbench.learner import Learner
 from clbench.strategy import Deployable, Strategy
+from clbench.toolkit.kept import KeptBatches
 from clbench.toolkit.passes import in_passes
 
 FeatureKind = Literal["mean", "output_layer"]
@@ -81,7 +82,8 @@ class FrozenFeatures(Strategy):
     """Base of the strategies that freeze the model and answer with a linear classifier on (transformed) features.
 
     A subclass says in :meth:`transform` what the classifier reads and in :meth:`solve` how it follows from the moments.
-    A task of which no label has been learned is answered by the untrained model, so its forward transfer is 0.
+    A task of which no label has been learned is answered by the untrained model, so its forward transfer is 0. What
+    the frozen model makes of a batch is kept for the next evaluation.
 
     Args:
         features: "mean" of the last layer's token states, or what the "output_layer" reads; of an image always that.
@@ -99,6 +101,11 @@ class FrozenFeatures(Strategy):
         self.seed, self.device, self.labels = learner.seed, learner.device, len(learner.labels.names)
         self.moments: Moments | None = None
         self.classifier: tuple[Tensor, Tensor] | None = None
+        self.kept: KeptBatches[tuple[Tensor, Tensor]] = KeptBatches()
+
+    def test_passes(self, evaluations: int) -> int:
+        """The first time only."""
+        return min(1, evaluations)
 
     def transform(self, features: Tensor) -> Tensor:
         """What the classifier reads (examples, inputs) of the model's features (examples, features), fp64."""
@@ -124,7 +131,10 @@ class FrozenFeatures(Strategy):
 
     def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
         """The classifier's scores; a label without examples gets less than any other."""
-        logits, features = logits_and_features(learner, batch, self.features)
+        if (found := self.kept.find(batch)) is None:
+            found = logits_and_features(learner, batch, self.features)
+            self.kept.keep(batch, found)
+        logits, features = found
         columns = slice(None) if task_id is None else list(learner.labels.columns[task_id])
         if self.moments is None or not self.moments.seen[columns].any():
             return logits

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -109,6 +110,26 @@ def use_module(model: PeftModel, name: str) -> None:
     """Let the module ``name`` answer alone."""
     if model.active_adapter != name:
         model.set_adapter(name)
+
+
+@contextmanager
+def answering(layers: Sequence[Any], *names: str) -> Iterator[None]:
+    """Inside, the modules ``names`` answer alone, or the pretrained model without any; what learns stays as it is.
+
+    :func:`use_module` goes through every module of every layer, which is slow where T modules answer in turn.
+
+    Args:
+        layers: PEFT's LoRA layers, from :func:`lora_layers`.
+        names: of modules.
+    """
+    before = [layer.active_adapters for layer in layers]
+    try:
+        for layer in layers:
+            layer._active_adapter = list(names)
+        yield
+    finally:
+        for layer, active in zip(layers, before, strict=True):
+            layer._active_adapter = active
 
 
 def learn_on_top(learner: Learner, model: PeftModel, names: Sequence[str]) -> None:

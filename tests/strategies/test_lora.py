@@ -298,25 +298,6 @@ def test_the_merged_weights_answer_for_all_tasks(
 # --- routers
 
 
-def answers() -> Tensor:
-    """Three modules with two, two and four labels of their own; three examples; log-probabilities."""
-    modules = torch.zeros(3, 3, 8)
-    modules[0, :, :2] = torch.tensor([[0.7, 0.3], [0.5, 0.5], [0.9, 0.1]])
-    modules[1, :, 2:4] = torch.tensor([[0.4, 0.6], [0.2, 0.8], [0.5, 0.5]])
-    modules[2, :, 4:] = torch.tensor([[0.6, 0.4, 0.0001, 0.0001], [0.25, 0.25, 0.25, 0.25], [0.97, 0.01, 0.01, 0.01]])
-    return modules.log()
-
-
-def test_routers_choose_by_hand() -> None:
-    assert routing.most_confident(answers()).tolist() == [0, 1, 2]
-    # Entropy as a share of its maximum: .88, .97, .49 (of 2 bits); 1, .72, 1; .47, 1, .12.
-    assert routing.least_entropy(answers()).tolist() == [2, 1, 2]
-    features = torch.tensor([[0.0, 0.0], [5.0, 5.0], [9.0, 1.0]])
-    means = [torch.tensor([[1.0, 1.0], [9.0, 9.0]]), torch.tensor([[4.0, 6.0], [8.0, 0.0], [-3.0, 0.0]])]
-    # Squared distances: 2 against 9; 32 against 2; 64 against 2.
-    assert routing.nearest_class_mean(features, means).tolist() == [0, 1, 1]
-
-
 @pytest.mark.parametrize("rule", ["confidence", "entropy", "prototype"])
 def test_the_chosen_module_answers_and_the_accuracy_is_noted(
     make_learner: MakeLearner, make_examples: Examples, rule: str
@@ -361,6 +342,7 @@ def test_the_chosen_module_answers_and_the_accuracy_is_noted(
     again = strategy("lora_per_task", make_learner("class", tasks=3, width=3), rank=2, router=rule)
     again.load_state_dict(json_and_back(router.state_dict()))
     assert len(again.router.means) == (2 if rule == "prototype" else 0)
+    assert again.router.usual == router.router.usual
     assert all(torch.equal(a, b) for a, b in zip(again.router.means, router.router.means, strict=True))
     assert [e["input_ids"].tolist() for e in again.router.dev] == [e["input_ids"].tolist() for e in dev]
     assert [e["task_id"] for e in again.router.dev] == [0] * 6 + [1] * 6
@@ -368,7 +350,7 @@ def test_the_chosen_module_answers_and_the_accuracy_is_noted(
 
 def json_and_back(state: dict[str, Any]) -> dict[str, Any]:
     """As a checkpoint does it; tensors pass."""
-    state["router"] |= {key: json.loads(json.dumps(state["router"][key])) for key in ("tokens", "tasks")}
+    state["router"] |= {key: json.loads(json.dumps(state["router"][key])) for key in ("tokens", "tasks", "usual")}
     return state
 
 
@@ -376,21 +358,35 @@ def expected_task(
     learner: Learner, router: Any, plain: nn.Module, rule: str, make_examples: Examples, example: Example
 ) -> int:
     """The choice for one example, from one module's answers after the other."""
-    batch = learner.collate([example])
     if rule == "prototype":
-        feature = learner.logits_and_features(batch, plain)[1][0]
+        body: Any = plain
+
+        def mean_state(text: Example) -> Tensor:
+            with torch.no_grad():
+                mean: Tensor = body.bert(text["input_ids"][None]).last_hidden_state[0].mean(0)
+            return mean
+
+        feature = mean_state(example)
         distance = {}
         for task in range(2):
             train = make_examples(learner.labels, 8, task)
             for column in learner.labels.columns[task]:
-                members = [learner.collate([e]) for e in train if e["label"] == column]
-                mean = torch.stack([learner.logits_and_features(m, plain)[1][0] for m in members]).mean(0)
+                mean = torch.stack([mean_state(e) for e in train if e["label"] == column]).mean(0)
                 distance[task, column] = float((feature - mean).norm())
         return min(distance, key=lambda key: distance[key])[0]
+
+    @torch.no_grad()
+    def score(text: Example, task: int) -> float:
+        logits = router.predict(learner, learner.collate([text]), task)[0, list(learner.labels.columns[task])]
+        odds = logits.double().softmax(-1)
+        if rule == "confidence":
+            return float((odds.max() / (1 - odds.max())).log())
+        return -float((-(odds * odds.log()).sum()).log())
+
     scores = []
     for task in range(2):
-        odds = router.predict(learner, batch, task)[0, list(learner.labels.columns[task])].softmax(-1)
-        scores.append(float(odds.max()) if rule == "confidence" else float((odds * odds.log()).sum()))
+        dev = make_examples(learner.labels, 6, task, 1)
+        scores.append(score(example, task) - sum(score(e, task) for e in dev) / 6)
     return scores.index(max(scores))
 
 
@@ -633,6 +629,6 @@ def test_the_class_means_leave_out_a_label_without_examples(make_learner: MakeLe
     learner = make_learner("class", tasks=2, width=2)
     built = strategy("lora_per_task", learner, router="prototype")
     examples = [example for example in make_examples(learner.labels, 6) if example["label"] == 0]
-    means = routing.class_means(learner, built.model, task_data(learner, 0, examples))
+    means = routing.class_means(learner, built.layers, task_data(learner, 0, examples))
     assert means.shape[0] == 1
     assert bool(means.isfinite().all())

@@ -74,6 +74,18 @@ def test_the_mean_is_over_a_texts_own_tokens(make_learner: MakeLearner, make_exa
     torch.testing.assert_close(together[0], learner.logits(learner.collate(examples)))
 
 
+def test_the_mean_is_found_inside_pefts_wrapper(make_learner: MakeLearner, make_examples: Examples) -> None:
+    learner = make_learner("class")
+    learner.model.eval()
+    batch = learner.collate(make_examples(learner.labels, 6))
+    plain = logits_and_features(learner, batch, "mean")
+    strategy("lora_per_task", learner, rank=2)  # modules that have learned nothing
+    learner.model.eval()
+    wrapped = logits_and_features(learner, batch, "mean")
+    assert torch.equal(wrapped[0], plain[0])
+    assert torch.equal(wrapped[1], plain[1])
+
+
 def test_collected_features_belong_to_their_labels_and_dropout_is_off(
     make_learner: MakeLearner, make_examples: Examples
 ) -> None:

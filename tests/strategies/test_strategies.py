@@ -353,38 +353,6 @@ def test_lora_per_task_forgets_nothing_and_touches_nothing_old(tmp_path: Path) -
     assert result["cost"]["trainable_parameters"] == sum(sizes)
 
 
-class Adapters:
-    """Stands for PEFT's model: the adapter in use decides the logits."""
-
-    def __init__(self) -> None:
-        self.active_adapter = "task0"
-
-    def set_adapter(self, name: str) -> None:
-        self.active_adapter = name
-
-
-def test_lora_per_task_asks_the_most_confident_module(
-    make_learner: MakeLearner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    learner = make_learner("class", tasks=3, model=nn.Linear(1, 6))
-    learner.tasks_seen, learner.local_labels = 2, True
-    lora = strategy("lora_per_task")
-    lora.model = Adapters()
-    # Odds among a task's own two labels; the other columns must not matter.
-    answers = {
-        "task0": torch.tensor([[3.0, 1, 99, 99, 99, 99], [1, 4, 99, 99, 99, 99]]).log(),
-        "task1": torch.tensor([[99, 99, 2.0, 1, 99, 99], [99, 99, 1, 9, 99, 99]]).log(),
-        "task2": torch.tensor([[99, 99, 99, 99, 1.0, 1e6]] * 2).log(),
-    }
-    monkeypatch.setattr(learner, "logits", lambda _: answers[lora.model.active_adapter])
-    batch = {"labels": torch.zeros(2), "task_ids": torch.tensor([2, 2])}
-    found = lora.predict(learner, batch, None)
-    # ¾ of task 0 against ⅔ of task 1; then 4/5 against 9/10. Task 2 has not been learned.
-    assert found.exp()[0].tolist() == pytest.approx([0.75, 0.25, 0, 0, 0, 0])
-    assert found.exp()[1].tolist() == pytest.approx([0, 0, 0.1, 0.9, 0, 0])
-    assert torch.equal(lora.predict(learner, batch, 2), answers["task2"])
-
-
 def test_lora_per_task_in_the_class_setting_learns_among_its_own_labels(tmp_path: Path) -> None:
     result, seen, _ = watched("lora_per_task(rank=2, learning_rate=0.02)", tmp_path, setting="class", epochs=1)
     matrix = result["accuracy_matrix"]
