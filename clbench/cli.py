@@ -194,6 +194,7 @@ def advise(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="cap the train and test examples of each task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    save_model: Annotated[bool, typer.Option("--save-model", help="keep the recommended strategy's model")] = False,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="advice and runs")] = Path("advice"),
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
@@ -209,7 +210,7 @@ def advise(
         advise.run(
             given, scenario_arg or [], output, keep_data=keep_data, task_known=task_known, max_stored=max_stored,
             max_overhead=max_overhead, budget=budget, seeds=seeds, metric=metric, strategies=strategy or (),
-            quiet=quiet,
+            save_model=save_model, quiet=quiet,
         )
     )  # fmt: skip
     return 0

@@ -140,6 +140,17 @@ def test_your_own_data_as_printed(
     arguments, output = printed["run"]
     assert main([*arguments, "--model", "tiny", "--epochs", "1"]) == 0
     assert without_numbers(capsys.readouterr().out) == without_numbers(output)
+    later = [
+        words for words in commands(page) if "--save-model" in words or words[0] in ("errors", "export", "predict")
+    ]
+    assert [words[0] for words in later] == ["run", "errors", "export", "predict"]
+    for words in later:
+        places = [part for word in words for part in (sorted(glob.glob(word)) if "*" in word else [word])]
+        places = [place for place in places if "replay/" not in place or "tiny" in place]
+        small = ["--model", "tiny", "--epochs", "1"] if words[0] == "run" else []
+        assert main([*places, *small]) == 0, (words, capsys.readouterr().err)
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [(answer["task"], answer["task_from"]) for answer in answers] == [("router", "given")] * 2
 
 
 def without_numbers(printed: str) -> list[list[str]]:

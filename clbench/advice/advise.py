@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from clbench.advice.candidates import choose_field
 from clbench.advice.constraints import Constraints
 from clbench.advice.pages import write_pages
-from clbench.advice.race import hold_race
+from clbench.advice.race import hold_race, score_finals
 from clbench.advice.runner import Runner
+from clbench.advice.schedule import FINAL
 from clbench.advice.verdict import Verdict, decide
 from clbench.engine import Reporter
 from clbench.errors import InputError, unknown
@@ -37,6 +39,7 @@ def give_advice(
     seeds: int = 3,
     metric: str = "average_accuracy",
     strategies: Sequence[str] = (),
+    save_model: bool = False,
 ) -> Verdict:
     """Race the strategies that the constraints allow and recommend one; writes advice.json and advice.md.
 
@@ -50,6 +53,7 @@ def give_advice(
         seeds: of the final.
         metric: what is compared.
         strategies: expressions to race; without any, every built-in one and a few stacks.
+        save_model: keep the recommended strategy's model of the first seed, trained once more with the same numbers.
 
     Raises:
         InputError: wrong options, constraints that contradict the setting, or a budget that is too small.
@@ -69,6 +73,12 @@ def give_advice(
     entrants = choose_field(runner.options, constraints, runner.made, strategies)
     race = hold_race(runner, entrants, constraints, metric, seeds)
     verdict = decide(runner, entrants, race, constraints, metric)
+    if save_model:
+        best = verdict.recommended.strategy
+        if (kept := runner.run(best, min(verdict.recommended.values), FINAL, "final")) is not None:
+            race.runs[best][0] = kept  # the same numbers, another time
+            score_finals(race, metric)
+            verdict = replace(decide(runner, entrants, race, constraints, metric), model=str(kept.folder / "model"))
     write_pages(folder, verdict, say)
     return verdict
 

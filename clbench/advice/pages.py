@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "budget_seconds": verdict.budget,
         "spent_seconds": verdict.spent,
         "notes": list(verdict.notes),
+        "model": verdict.model,
         "commands": list(verdict.commands),
     }
 
@@ -110,6 +112,7 @@ def page(verdict: Verdict, figures: list[str]) -> str:
         "",
         "```bash",
         *verdict.commands,
+        *([shlex.join(["clbench", "export", str(Path(verdict.model).parent), "-o", "model"])] if verdict.model else []),
         "```",
         "",
         f"The runs took {duration_text(verdict.spent)} of a budget of {duration_text(verdict.budget)}.",

@@ -139,6 +139,11 @@ def _run_final(runner: Runner, race: Race, names: Sequence[str], metric: str, se
         for name in names:
             if (run := runner.run(name, seed, FINAL)) is not None:
                 race.runs.setdefault(name, []).append(run)
+    score_finals(race, metric)
+
+
+def score_finals(race: Race, metric: str) -> None:
+    """Work the scores of the final out from its runs."""
     for name, runs in race.runs.items():
         if (found := score(name, runs, race.runs.get(FLOOR, []), metric, FINAL.stage)) is not None:
             race.finals[name] = found

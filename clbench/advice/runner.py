@@ -83,14 +83,16 @@ class Runner:
         """Seconds of all runs so far."""
         return fsum(self.seconds[key] for key in self.asked)
 
-    def run(self, strategy: str, seed: int, size: Size) -> Run | None:
+    def run(self, strategy: str, seed: int, size: Size, save_model: str | None = None) -> Run | None:
         """One run, read where it was finished before; None where it failed."""
         if strategy in self.failed:
             return None
         started = time.monotonic()
         place = str(self.folder / "runs")
         plan = make_plan(
-            {**self.options, "strategy": strategy, "seed": seed, **size.options(), "output_dir": place}, made=self.made
+            {**self.options, "strategy": strategy, "seed": seed, **size.options(), "output_dir": place}
+            | ({"save_model": save_model} if save_model else {}),
+            made=self.made,
         )
         key = str(run_folder(plan.config).path.relative_to(place))
         self.reporter.say(f"{size.stage}: {strategy}, seed {seed}")

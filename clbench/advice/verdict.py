@@ -33,6 +33,7 @@ class Verdict:
         forgetting: by task, the mean over seeds of the drop from right after learning to the end.
         runs: of the final.
         commands: what repeats the final, and what shows it.
+        model: the folder of the recommended strategy's model, where it was kept.
     """
 
     recommended: Score
@@ -49,6 +50,7 @@ class Verdict:
     budget: float
     spent: float
     notes: tuple[str, ...]
+    model: str | None = None
 
 
 def decide(runner: Runner, entrants: Field, race: Race, constraints: Constraints, metric: str) -> Verdict:

@@ -27,6 +27,7 @@ def run(
     seeds: int,
     metric: str,
     strategies: Sequence[str],
+    save_model: bool,
     quiet: bool,
 ) -> str:
     """Give advice and return what stands in advice.md.
@@ -51,7 +52,8 @@ def run(
     reporter = Progress(-1 if quiet else 0)
     place = expand(folder, "--output")
     give_advice(
-        given, constraints, place, reporter, say, budget=seconds, seeds=seeds, metric=metric, strategies=strategies
+        given, constraints, place, reporter, say, budget=seconds, seeds=seeds, metric=metric, strategies=strategies,
+        save_model=save_model,
     )  # fmt: skip
     return (place / "advice.md").read_text(encoding="utf-8").rstrip("\n")
 

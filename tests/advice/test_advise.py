@@ -17,6 +17,7 @@ SMALL = [
     *("--strategy", "replay", "--strategy", "ewc", "--strategy", "ncm", "--strategy", "lora_per_task"),
 ]
 COMMAND = [*("advise", "toy", *SMALL, "--keep-data", "no", "--max-stored", "300KB", "--seeds", "2", "--budget", "2h")]
+COMMAND.append("--save-model")
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,16 @@ def test_the_page_says_it_in_words(folder: Path) -> None:
     assert 0 < advice["spent_seconds"] < advice["budget_seconds"] == 7200
 
 
+def test_the_recommended_model_is_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    advice = advice_in(folder)
+    run = Path(advice["model"]).parent
+    assert run.parent.name == advice["recommended"]
+    capsys.readouterr()
+    assert main(["predict", str(run), "--task", "kitchen", "an old apple in the kitchen"]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "kitchen"
+    assert f"clbench export {run} -o model" in (folder / "advice.md").read_text()
+
+
 def test_the_same_command_reads_what_is_finished(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,7 +136,7 @@ def test_a_race_that_was_stopped_decides_alike(folder: Path, tmp_path: Path) -> 
     assert main([*COMMAND, "-o", str(place)]) == 0
     one, other = advice_in(folder), advice_in(place)
     for advice in (one, other):
-        del advice["spent_seconds"], advice["commands"]
+        del advice["spent_seconds"], advice["commands"], advice["model"]
         for entry in advice["candidates"]:
             del entry["overhead"]
     assert one == other
