@@ -131,7 +131,7 @@ def test_a_finished_run_leaves_nothing_in_memory(tmp_path: Path, monkeypatch: py
         release_memory()
         alive.append(sum(strategy() is not None for strategy in kept))
 
-    monkeypatch.setattr("clbench.commands.run.release_memory", release)
+    monkeypatch.setattr("clbench.engine.one_run.release_memory", release)
     assert run_plans(plans, verbosity=-1) == 0
     # When the memory goes back after the first run, only the second run's strategy is there.
     assert alive == [1, 0]
@@ -149,7 +149,8 @@ def test_a_failed_run_leaves_nothing_in_memory(tmp_path: Path, monkeypatch: pyte
         release_memory()
         alive.append(kept() is not None)
 
-    monkeypatch.setattr("clbench.commands.run.release_memory", release)
+    for place in ("engine.one_run", "commands.run"):
+        monkeypatch.setattr(f"clbench.{place}.release_memory", release)
     assert run_plans(plans, verbosity=-1) == 1
     assert alive[1:] == [False, False]
 

@@ -151,11 +151,11 @@ def test_other_forms_cut_to_a_task(
 def test_the_router_finds_the_task_and_each_module_is_kept(kept: Callable[[str, str], Kept], tmp_path: Path) -> None:
     plan, folder = kept("lora_per_task", "class")
     model = KeptModel(folder.model, CPU)
-    assert (model.deployment.form, model.deployment.routing) == ("strategy", "confidence")
+    assert (model.deployment.form, model.deployment.routing) == ("strategy", "prototype")
     text = plan.tasks[1].test["text"][:]
     found = model.answer(text)
     assert [a.label for a in found] == [prediction for prediction, _ in last_row(folder, plan.tasks[1].name)]
-    assert {a.task_from for a in found} == {"router confidence"}
+    assert {a.task_from for a in found} == {"router prototype"}
     assert all(a.label.startswith(str(a.task)) for a in found)
     export_model(folder.model, tmp_path / "out", plan.tasks[1].name)
     alone, told = KeptModel(tmp_path / "out", CPU), model.answer(text, plan.tasks[1].name)

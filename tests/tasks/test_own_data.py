@@ -226,7 +226,8 @@ def test_the_tasks_come_in_the_order_of_train_whatever_file_is_read_first(tmp_pa
         table(tmp_path, *lines, name=f"{split}.csv")
     assert list(scenario_of(tmp_path).rows()) == ["a", "b"]
     lines = [f"{line}|{split}" for split, own in parts.items() for line in own]
-    together = table(tmp_path.parent, *lines, header="task|text|label|split", name=f"{tmp_path.name}.csv")
+    (tmp_path / "together").mkdir()
+    together = table(tmp_path / "together", *lines, header="task|text|label|split")
     assert list(scenario_of(together).rows()) == ["a", "b"]
 
 
