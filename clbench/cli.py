@@ -192,6 +192,9 @@ def advise(
     strategy: Annotated[
         list[str] | None, typer.Option(metavar="EXPR", help="race only this one; may be repeated [all]")
     ] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over each task in all runs, few data too")] = None,
+    lr: Annotated[float | None, typer.Option(help="peak learning rate of the body")] = None,
+    head_lr: Annotated[float | None, typer.Option(help="peak learning rate of the output layer")] = None,
     limit: Annotated[int | None, typer.Option(help="cap the train and test examples of each task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     save_model: Annotated[bool, typer.Option("--save-model", help="keep the recommended strategy's model")] = False,
@@ -204,7 +207,10 @@ def advise(
     """
     from clbench.commands import advise
 
-    options = {"scenario": scenario, "model": model, "setting": setting, "limit": limit, "device": device}
+    options = {
+        "scenario": scenario, "model": model, "setting": setting, "limit": limit, "device": device, "epochs": epochs,
+        "lr": lr, "head_lr": head_lr,
+    }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
     print(
         advise.run(

@@ -63,14 +63,17 @@ def give_advice(
         raise unknown("metric", metric, METRICS)
     if seeds < 1:
         raise InputError(f"--seeds {seeds} is not allowed; allowed: 1 or more")
-    folder.mkdir(parents=True, exist_ok=True)
     runner = Runner({**options}, folder, budget, reporter)
     runner = Runner({**options, "setting": _setting(runner, constraints)}, folder, budget, reporter, runner.made)
     plan = make_plan({**runner.options, "strategy": "naive"}, made=runner.made)
+    entrants = choose_field(runner.options, constraints, runner.made, strategies)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # not before: what is refused leaves nothing behind
+    except OSError as error:
+        raise InputError(f"--output {str(folder)!r} cannot be a folder: {error.strerror}") from error
     for note in plan.notes:
         say(note)
     say(describe_tasks(plan.tasks, plan.config.setting))
-    entrants = choose_field(runner.options, constraints, runner.made, strategies)
     race = hold_race(runner, entrants, constraints, metric, seeds)
     verdict = decide(runner, entrants, race, constraints, metric)
     if save_model:

@@ -13,7 +13,7 @@ from clbench.advice.schedule import FINAL
 from clbench.advice.scores import Score, ranked
 from clbench.advice.verdict import Verdict
 from clbench.errors import InputError
-from clbench.files import write_atomic
+from clbench.files import read_file, write_atomic
 from clbench.report import plot_curves, plot_tradeoff
 from clbench.text import DASH, PLUS_MINUS, TIMES, byte_unit, escape_markdown
 
@@ -27,6 +27,8 @@ LARGE_FORGETTING = 0.05
 
 def write_pages(folder: Path, verdict: Verdict, say: Callable[[str], None]) -> None:
     """Write advice.json, advice.md, curves.png and tradeoff.png into ``folder``."""
+    if (before := _recommended_before(folder)) not in (None, verdict.recommended.strategy):
+        say(f"{folder / 'advice.json'} recommended {before}; this command's advice takes its place")
     write_atomic(folder / "advice.json", json.dumps(as_json(verdict), indent=1, allow_nan=False) + "\n")
     runs = [run for found in verdict.runs.values() for run in found]
     figures = []
@@ -37,6 +39,14 @@ def write_pages(folder: Path, verdict: Verdict, say: Callable[[str], None]) -> N
         except InputError as error:  # such as a single task, which has no forgetting
             say(f"no {name}: {error}")
     write_atomic(folder / "advice.md", page(verdict, figures))
+
+
+def _recommended_before(folder: Path) -> object:
+    """What an earlier advice.json in the folder recommends; None where there is none that can be read."""
+    try:
+        return json.loads(read_file(folder / "advice.json")).get("recommended")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
@@ -122,6 +132,9 @@ def page(verdict: Verdict, figures: list[str]) -> str:
 
 def _certainty(verdict: Verdict) -> list[str]:
     seeds = len(verdict.recommended.values)
+    final = [each.strategy for each in verdict.scores if each.stage == FINAL.stage]
+    if not [name for name in final if name not in verdict.excluded and name != verdict.recommended.strategy]:
+        return ["No other strategy that is allowed came to the end."]
     if not verdict.indistinguishable:
         return [f"Every other one below that is allowed was worse, by more than chance, with {plural(seeds, 'seed')}."]
     names = ", ".join(f"`{name}`" for name in verdict.indistinguishable)

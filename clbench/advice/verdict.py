@@ -68,9 +68,8 @@ def decide(runner: Runner, entrants: Field, race: Race, constraints: Constraints
         elif name not in excluded:
             fit.append(found)
     if not fit:
-        raise RunError(
-            "no strategy kept to the constraints on all data; the runs are in " + str(runner.folder / "runs")
-        )
+        reasons = "; ".join(f"{name} {excluded[name]}" for name in race.finals)
+        raise RunError(f"no strategy kept to the constraints on all data: {reasons}")
     best = ranked(fit, metric)[0]
     equal = tuple(each.strategy for each in fit if each is not best and not distinguishable(best, each))
     scores = tuple({**race.scores, **race.finals}.values())

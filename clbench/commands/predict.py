@@ -35,6 +35,8 @@ def answer(
         raise InputError("no text was given; allowed: TEXT ..., or --input FILE with a text a line or a table")
     if output is not None and not os.path.isdir(output.parent):
         raise InputError(f"--output {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
+    if output is not None and os.path.lexists(output):
+        raise InputError(f"--output {str(output)!r} is there already; allowed: the name of a new file")
     kept = KeptModel(folder, choose_device(device))
     lines = [json.dumps(asdict(found), ensure_ascii=False) for found in kept.answer(asked, task)]
     content = "\n".join(lines) + "\n"

@@ -153,6 +153,7 @@ def test_a_race_that_was_stopped_decides_alike(folder: Path, tmp_path: Path) -> 
         (["--metric", "average_acuracy"], "did you mean 'average_accuracy'"),
         (["--seeds", "0"], "--seeds 0 is not allowed; allowed: 1 or more"),
         (["--strategy", "repley"], "did you mean 'replay'"),
+        (["--limit", "0"], "limit = 0 is not allowed"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -161,3 +162,11 @@ def test_bad_input_is_one_line(
     assert main(["advise", "toy", *SMALL, *options, "-o", str(tmp_path / "out")]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("note", "warning"))]
     assert said in line
+    assert (tmp_path / "out").exists() == ("1s" in options), "what is refused before a run leaves nothing behind"
+
+
+def test_a_file_in_the_folders_place_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("mine")
+    assert main(["advise", "toy", *SMALL, "-o", str(tmp_path / "out")]) == 2
+    assert "cannot be a folder: File exists" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"

@@ -60,7 +60,7 @@ def test_predict_reads_texts_from_words_and_from_every_kind_of_file(
     assert [(a["task"], a["task_from"]) for a in expected] == [("kitchen", "given")] * 3
     assert [set(a) for a in expected] == [{"label", "probability", "task", "task_from"}] * 3
     for suffix in ("csv", "tsv", "jsonl", "json", "parquet"):
-        output = tmp_path / "answers.jsonl"
+        output = tmp_path / f"answers-{suffix}.jsonl"
         given = ["--input", str(tmp_path / f"a.{suffix}"), "--output", str(output)]
         assert main(["predict", str(run), "--task", "kitchen", *given]) == 0
         assert answers(output.read_text()) == expected, suffix
@@ -143,6 +143,7 @@ def test_bad_input_is_one_line(run: Path, tmp_path: Path, capsys: pytest.Capture
             "--output",
             str(tmp_path / "no-folder/a.jsonl"),
         ],
+        "two.csv' is there already": ["predict", model, "x", "--output", str(tmp_path / "two.csv")],
         "unknown device 'gpu'": ["predict", model, "x", "--device", "gpu"],
         "exists already": ["export", model, "-o", str(tmp_path / "there")],
         "unknown task 'x'": ["export", model, "-o", out, "--task", "x"],
