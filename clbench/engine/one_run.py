@@ -18,7 +18,8 @@ def run_one(plan: Plan, reporter: Reporter) -> Run:
     Raises:
         InputError, RunError: as the engine; whatever else goes wrong is a RunError, its traceback a line of the log.
     """
-    folder = run_folder(plan.config)
+    folder, config = run_folder(plan.config), plan.config
+    read_back = (folder.path / "result.json").exists() and not (config.overwrite or config.save_model)
     try:
         result = run(plan, reporter)
     except ClbenchError:
@@ -32,5 +33,6 @@ def run_one(plan: Plan, reporter: Reporter) -> Run:
         raise RunError(f"{reason}; the traceback is in {folder.path / 'log.jsonl'}") from error
     finally:
         del plan
-        release_memory()
+        if not read_back:  # which takes a third of a second, and what is read back held no model
+            release_memory()
     return Run(folder.path, result, folder.read_config())

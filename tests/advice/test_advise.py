@@ -13,7 +13,19 @@ from clbench.cli import main
 from clbench.results import find_runs
 
 SMALL = [
-    *("--scenario-arg", "train=48", "--scenario-arg", "dev=12", "--scenario-arg", "test=24", "--device", "cpu", "-q"),
+    *(
+        "--scenario-arg",
+        "train=48",
+        "--scenario-arg",
+        "dev=12",
+        "--scenario-arg",
+        "test=24",
+        "--device",
+        "cpu",
+        "--epochs",
+        "1",
+        "-q",
+    ),
     *("--strategy", "replay", "--strategy", "ewc", "--strategy", "ncm", "--strategy", "lora_per_task"),
 ]
 COMMAND = [*("advise", "toy", *SMALL, "--keep-data", "no", "--max-stored", "300KB", "--seeds", "2", "--budget", "2h")]
