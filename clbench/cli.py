@@ -175,9 +175,7 @@ def resume(
 @app.command()
 def advise(
     scenario: Annotated[str, typer.Argument(metavar="DATA|SCENARIO", help="a data file or folder, or a scenario")],
-    scenario_arg: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
-    ] = None,
+    scenario_arg: ScenarioArguments = None,
     model: Annotated[str | None, typer.Option(help="a name, a hub id or a folder")] = None,
     setting: Annotated[str | None, typer.Option(help="task, domain or class")] = None,
     keep_data: Annotated[str | None, typer.Option(help="may examples of past tasks be kept: yes or no [yes]")] = None,

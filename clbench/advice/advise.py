@@ -16,7 +16,7 @@ from clbench.advice.schedule import FINAL
 from clbench.advice.verdict import Verdict, decide
 from clbench.engine import Reporter
 from clbench.errors import InputError, unknown
-from clbench.plugins import make_plan
+from clbench.plugins import load, make_plan
 from clbench.results import METRICS
 from clbench.scenario import Task
 
@@ -63,8 +63,7 @@ def give_advice(
         raise unknown("metric", metric, METRICS)
     if seeds < 1:
         raise InputError(f"--seeds {seeds} is not allowed; allowed: 1 or more")
-    runner = Runner({**options}, folder, budget, reporter)
-    runner = Runner({**options, "setting": _setting(runner, constraints)}, folder, budget, reporter, runner.made)
+    runner = Runner({**options, "setting": _setting(options, constraints)}, folder, budget, reporter)
     plan = make_plan({**runner.options, "strategy": "naive"}, made=runner.made)
     entrants = choose_field(runner.options, constraints, runner.made, strategies)
     try:
@@ -86,7 +85,7 @@ def give_advice(
     return verdict
 
 
-def describe_tasks(tasks: list[Task] | Any, setting: str) -> str:
+def describe_tasks(tasks: Sequence[Task], setting: str) -> str:
     """What the data look like, with the rule of practice for so many examples; the runs check it."""
     examples = sum(len(task.train) for task in tasks)
     rule = RULES[0 if examples < SMALL else 1 if examples <= LARGE else 2]
@@ -94,12 +93,10 @@ def describe_tasks(tasks: list[Task] | Any, setting: str) -> str:
     return f"{len(tasks)} tasks, setting {setting}: {sizes}\nrule of practice, {rule}; a hint, which the runs check"
 
 
-def _setting(runner: Runner, constraints: Constraints) -> str:
+def _setting(options: Mapping[str, Any], constraints: Constraints) -> str:
     """The setting that was asked for or that ``task_known`` means, checked against each other."""
-    from clbench.plugins import load
-
-    scenario = load("scenario", str(runner.options["scenario"]), runner.options.get("scenario_args"))
-    asked, known = runner.options.get("setting"), constraints.task_known
+    scenario = load("scenario", str(options["scenario"]), options.get("scenario_args"))
+    asked, known = options.get("setting"), constraints.task_known
     if asked is not None:
         if known is not None and known != (asked == "task"):
             means = "task" if known else "domain or class"
