@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         path = self.folder / SPENT
-        if path.exists():
+        if os.path.exists(path):  # not path.exists(), which raises for a name too long
             try:
                 self.seconds = {str(key): float(value) for key, value in json.loads(path.read_text("utf-8")).items()}
             except (ValueError, AttributeError, TypeError) as error:

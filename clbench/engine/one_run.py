@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 
 from clbench.engine.engine import run, run_folder
@@ -19,7 +20,8 @@ def run_one(plan: Plan, reporter: Reporter) -> Run:
         InputError, RunError: as the engine; whatever else goes wrong is a RunError, its traceback a line of the log.
     """
     folder, config = run_folder(plan.config), plan.config
-    read_back = (folder.path / "result.json").exists() and not (config.overwrite or config.save_model)
+    # os.path, because Path.exists() raises for a name too long
+    read_back = os.path.exists(folder.path / "result.json") and not (config.overwrite or config.save_model)
     try:
         result = run(plan, reporter)
     except ClbenchError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,9 +50,9 @@ def _checked(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{str(path)!r} names no kind of picture; allowed suffixes: {', '.join(SUFFIXES)}")
-    if path.is_dir():
+    if os.path.isdir(path):  # not path.is_dir(), which raises for a name too long
         raise InputError(f"{str(path)!r} is a folder; give a file to write with -o")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise InputError(f"{str(path)!r}: the folder {str(path.parent)!r} does not exist")
     return path
 

@@ -207,6 +207,7 @@ LONG_OR_ODD: list[tuple[list[str], list[str]]] = [
         for arguments in (["resume", LONG], ["check", LONG], ["metrics", LONG], ["compare", LONG], ["errors", LONG])
     ),
     ([*NAIVE, "--output-dir", LONG], ["/xxx"]),
+    (["advise", "toy", "--model", "tiny", "--budget", "5m", "-o", LONG], ["/xxx"]),
     ([*NAIVE, "--config", LONG], ["/xxx"]),
     ([*TOY, "--strategy", f"/{'x' * 1000}.py"], ["/xxx"]),
     ([*NAIVE, "--model", LONG], ["/xxx"]),

@@ -331,6 +331,7 @@ def test_pyplot_keeps_no_figure(tmp_path: Path) -> None:
         ("figure.jpg", "allowed suffixes: .png, .pdf, .svg"),
         ("figure", "allowed suffixes"),
         ("no/figure.png", "does not exist"),
+        ("y" * 300 + "/figure.png", "does not exist"),
         ("folder.png", "is a folder"),
     ],
 )
