@@ -45,6 +45,7 @@ class Task:
             of the labels, and an answer is looked for among those of the tasks seen so far.
         incomplete: train or test may lack a label.
         notes: what a person should know of the data, such as what was left out and why; the run says it.
+        measure: by which of its kind's measures the task's answers are judged; empty for the first.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Task:
     shared_labels: bool = False
     incomplete: bool = False
     notes: tuple[str, ...] = ()
+    measure: str = ""
 
     @property
     def splits(self) -> dict[str, datasets.Dataset]:
