@@ -17,7 +17,8 @@ from clbench.models import choose_device, load_model
 from clbench.plugins import make_plan
 from clbench.rng import generator, seeded_torch
 from clbench.sources import model_path
-from clbench.tasks import label_space, tokenise
+from clbench.kinds import tokenise
+from clbench.tasks import label_space
 from clbench.toolkit import parameter_groups
 
 HUGGING_FACE_DROPOUT = 0.1  # of BERT configurations, the pretrained model's too

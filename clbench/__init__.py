@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from clbench.commands.notebook import run as run
     from clbench.data import Batch as Batch, Example as Example, TaskData as TaskData
+    from clbench.kinds import Kind as Kind
     from clbench.learner import Learner as Learner
     from clbench.report.frames import load_runs as load_runs
     from clbench.scenario import Scenario as Scenario, Task as Task

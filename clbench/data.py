@@ -1,23 +1,23 @@
-"""From a task's texts or images to batches: tokenising, length buckets, collating."""
+"""Examples and batches: collating, length buckets, the label space."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from clbench.scenario import Task
-
 # One tokenised example: "input_ids" (tokens,) int64 or "pixel_values" (channels, height, width) fp32,
-# "label" its column in the output layer, "task_id" its task's position.
+# "label" its column in the output layer, or (tokens,) int64 one for each token that has an answer and IGNORE elsewhere,
+# "task_id" its task's position.
 Example = dict[str, Any]
 # A collated batch: "input_ids" and "attention_mask" (examples, tokens) or "pixel_values" (examples, c, h, w),
-# "labels" and "task_ids" (examples,).
+# "labels" (examples,) or (examples, tokens) and "task_ids" (examples,).
 Batch = dict[str, Tensor]
+# The label of a token that has no answer; torch's cross-entropy leaves it out.
+IGNORE = -100
 
 # Batches are drawn from windows of this many shuffled batches sorted by length: little padding, well mixed.
 BUCKET_BATCHES = 10
@@ -81,36 +81,37 @@ class TaskData:
     dev: list[Example]
 
 
-def encode(task: Task, split: str, position: int, labels: LabelSpace, ids: Iterator[Tensor]) -> list[Example]:
-    """The examples of one split of ``task``; a text's token ids are the next of ``ids``."""
-    rows = getattr(task, split)
-    columns = [labels.columns[position][label] for label in rows["label"][:]]
-    if task.kind == "text":
-        features = [{"input_ids": next(ids)} for _ in columns]
-    else:
-        features = [{"pixel_values": torch.tensor(image, dtype=torch.float32)} for image in rows["image"][:]]
-    return [{**f, "label": column, "task_id": position} for f, column in zip(features, columns, strict=True)]
-
-
 def length(example: Example) -> int:
     """Tokens of a text, 1 for an image."""
     return len(example["input_ids"]) if "input_ids" in example else 1
 
 
+def label_group(example: Example) -> int:
+    """What memories balance: the example's label, or its task where it has no single one, as a number below 0."""
+    label = example["label"]
+    return -1 - int(example["task_id"]) if isinstance(label, Tensor | float) else int(label)
+
+
 def collate(examples: Sequence[Example], padding_id: int, device: torch.device) -> Batch:
     """Stack ``examples`` into a batch on ``device``, padding texts to the longest."""
+    labels = [e["label"] for e in examples]
     batch = {
-        "labels": torch.tensor([e["label"] for e in examples]),
+        "labels": padded(labels, IGNORE) if isinstance(labels[0], Tensor) else torch.tensor(labels),
         "task_ids": torch.tensor([e["task_id"] for e in examples]),
     }
     if "pixel_values" in examples[0]:
         batch["pixel_values"] = torch.stack([e["pixel_values"] for e in examples])
     else:
         ids = [e["input_ids"] for e in examples]
-        batch["input_ids"] = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=padding_id)
+        batch["input_ids"] = padded(ids, padding_id)
         lengths = torch.tensor([len(i) for i in ids])
         batch["attention_mask"] = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).long()
     return {key: upload(value, device) for key, value in batch.items()}
+
+
+def padded(rows: Sequence[Tensor], value: float) -> Tensor:
+    """Tensors (length, ...) of different lengths as one (rows, longest, ...), filled up with ``value``."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
 
 
 def upload(value: Tensor, device: torch.device) -> Tensor:
@@ -128,16 +129,22 @@ def pad_left(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def concatenate(first: Batch, second: Batch, padding_id: int) -> Batch:
-    """Two batches as one, the shorter texts padded to the longer."""
+    """Two batches as one, what has a value a token padded to the longer."""
+    filling = {"input_ids": padding_id, "labels": IGNORE}
     joined = {}
     for key in first:
         a, b = first[key], second[key]
-        if key in ("input_ids", "attention_mask"):
+        if a.ndim > 1 and a.shape[1:] != b.shape[1:]:
             width = max(a.shape[1], b.shape[1])
-            value = padding_id if key == "input_ids" else 0
-            a, b = (torch.nn.functional.pad(x, (0, width - x.shape[1]), value=value) for x in (a, b))
+            a, b = (_widened(x, width, filling.get(key, 0)) for x in (a, b))
         joined[key] = torch.cat([a, b])
     return joined
+
+
+def _widened(values: Tensor, width: int, filling: float) -> Tensor:
+    """``values`` (examples, length, ...) with ``filling`` up to the length ``width``."""
+    beside = [0, 0] * (values.ndim - 2)
+    return torch.nn.functional.pad(values, [*beside, 0, width - values.shape[1]], value=filling)
 
 
 def training_batches(lengths: Sequence[int], batch_size: int, generator: torch.Generator) -> list[list[int]]:

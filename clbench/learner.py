@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from clbench.clock import Clock
-from clbench.data import Batch, Example, LabelSpace, collate, pad_left, upload
+from clbench.data import Batch, Example, LabelSpace, pad_left, upload
 from clbench.errors import InputError
 from clbench.head import Head, guess_head
+from clbench.kinds import Kind, find_kind
 
 INPUTS = ("input_ids", "attention_mask", "pixel_values")
 
@@ -21,8 +22,13 @@ class Learner:
     """What strategies and the evaluator know of the model.
 
     Attributes:
-        model: the network; its output has ``.logits`` of shape (examples, labels of the scenario).
+        model: the network; its output has ``.logits`` of shape (examples, labels of the scenario), or, where every
+            token is answered, (examples, tokens, labels of the scenario or words of the vocabulary).
         labels: which column is which label.
+        kind: of the tasks: what an answer, its loss and its measure are.
+        measures: by what each task's answers are measured.
+        tokenizer: the model's; None for images.
+        longest_answer: tokens of a written answer at most; 0 where none is written.
         seed: the run's seed, for random streams of one's own (``clbench.rng``).
         tasks: how many tasks the scenario has.
         tasks_seen: how many of them training has reached.
@@ -48,6 +54,10 @@ class Learner:
         model: nn.Module,
         labels: LabelSpace,
         *,
+        kind: str | Kind = "text",
+        measures: Sequence[str] = (),
+        tokenizer: Any = None,
+        longest_answer: int = 0,
         seed: int = 0,
         padding_id: int = 0,
         precision: str = "fp32",
@@ -64,6 +74,9 @@ class Learner:
         self.padding_side = padding_side
         self.longest_text, self.positions = longest_text, positions
         self.labels = labels
+        self.kind = find_kind(kind)
+        self.measures = tuple(measures) or (self.kind.measures[0],) * len(labels.columns)
+        self.tokenizer, self.longest_answer = tokenizer, longest_answer
         self.seed = seed
         self.padding_id = padding_id
         self.precision = precision
@@ -107,10 +120,10 @@ class Learner:
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """``examples`` as a batch on the model's device."""
-        return collate(examples, self.padding_id, self.device)
+        return self.kind.collate(examples, self.padding_id, self.device)
 
     def logits(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
-        """Unmasked fp32 logits (examples, labels of the scenario), by ``model`` when another one is given."""
+        """Unmasked fp32 logits, of the shape of the model's, by ``model`` when another one is given."""
         if self.keep_features and model is None:
             logits, self.features = self.logits_and_features(batch)
             return logits
@@ -120,7 +133,10 @@ class Learner:
         return self._forward(batch, model or self.model)
 
     def logits_and_features(self, batch: Batch, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
-        """The logits, and what the output layer computed them from (examples, features), fp32; one forward pass."""
+        """The logits, and what the output layer computed them from, fp32; one forward pass.
+
+        Features are (examples, features), or (examples, tokens, features) where every token is answered.
+        """
         read: list[tuple[Tensor, Tensor]] = []
         layer = self.output_layer(model)
         hook = layer.register_forward_hook(lambda _, inputs, output: read.append((inputs[0], output)))
@@ -129,7 +145,7 @@ class Learner:
         finally:
             hook.remove()
         features, scores = read[-1]
-        if features.ndim == 3:  # every token is scored, and one answers: the model's code knows which
+        if features.ndim == 3 and logits.ndim == 2:  # every token is scored, and the model knows which answers
             with torch.no_grad():
                 answering = (scores.float() - logits[:, None]).abs().sum(-1).argmin(1)
             features = features[torch.arange(len(answering), device=answering.device), answering]
@@ -186,7 +202,10 @@ class Learner:
 
     def mask(self, logits: Tensor, task_ids: Tensor) -> Tensor:
         """``logits`` with −inf in every column that is no candidate for the example's task."""
-        return logits.masked_fill(~self.candidates(self.local_labels)[task_ids], float("-inf"))
+        if not self.kind.over_labels:
+            return logits
+        allowed = self.candidates(self.local_labels)[task_ids]
+        return logits.masked_fill(~(allowed if logits.ndim == 2 else allowed[:, None]), float("-inf"))
 
     def candidates(self, local: bool) -> Tensor:
         """Which labels may be the answer to an example of each task: bool (tasks, labels of the scenario).
@@ -203,8 +222,37 @@ class Learner:
         return self._allowed[key]
 
     def example_losses(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of each example (examples,) among its candidate labels."""
-        return nn.functional.cross_entropy(self.mask(logits, batch["task_ids"]), batch["labels"], reduction="none")
+        """The task loss of each example (examples,), among its candidate labels; see :meth:`clbench.Kind.losses`."""
+        return self.kind.losses(self.mask(logits, batch["task_ids"]), batch["labels"])
+
+    def decode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Greedy continuation of each text of ``batch``, at most ``longest_answer`` tokens.
+
+        Returns:
+            Token ids (examples, tokens), padded after the one that ends an answer; the geometric mean of the
+            probabilities of an answer's tokens, its end included (examples,).
+        """
+        from transformers import GenerationConfig
+
+        inputs = pad_left({key: batch[key] for key in INPUTS if key in batch})
+        ending = self.tokenizer.eos_token_id
+        settings = GenerationConfig(
+            max_new_tokens=self.longest_answer,
+            do_sample=False,
+            eos_token_id=ending,
+            pad_token_id=self.padding_id,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        model: Any = self.model
+        with self.autocast():
+            found = model.generate(**inputs, generation_config=settings)
+        written = found.sequences[:, inputs["input_ids"].shape[1] :]
+        scores = torch.stack(found.logits, dim=1).float().log_softmax(-1)
+        sure = scores.gather(-1, written[..., None]).squeeze(-1)
+        ended = (written == ending).cumsum(1)
+        counted = ended - (written == ending).long() == 0  # up to the end, which counts
+        return written, (sure.masked_fill(~counted, 0.0).sum(1) / counted.sum(1)).exp()
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that learn, in the model's order."""

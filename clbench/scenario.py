@@ -27,19 +27,20 @@ from clbench.errors import InputError, unknown
 if TYPE_CHECKING:
     import datasets
 
-CONTENT_COLUMN = {"text": "text", "image": "image"}
-"""The column that holds what the model reads, for each kind of task."""
+    from clbench.kinds import Kind
 
 
 @dataclass(frozen=True)
 class Task:
     """One task: its name, its kind, the names of its labels and three splits.
 
-    A split has the column ``text`` (str) or ``image`` (floats in 0..1; channels, height, width), by ``kind``, and
-    the column ``label``, an index into ``labels``. ``dev`` is for choosing hyper-parameters; ``test`` is read by the
-    evaluator alone.
+    What columns a split has is the kind's to say. ``text`` tasks have ``text`` (str) and ``label``, an index into
+    ``labels``; ``image`` tasks ``image`` (floats in 0..1; channels, height, width) and ``label``; ``token`` tasks
+    ``tokens`` (list of str) and ``tags`` (list of indices into ``labels``); ``generation`` tasks ``prompt`` and
+    ``answer`` (str) and no labels. ``dev`` is for choosing hyper-parameters; ``test`` is read by the evaluator alone.
 
     Attributes:
+        kind: "text", "image", "token", "generation", or a ``clbench.Kind`` of one's own.
         shared_labels: a label's name means the same in every task that has it, so that they share one column of the
             output layer; the same in all tasks of a scenario. In the setting ``domain`` tasks may then have only some
             of the labels, and an answer is looked for among those of the tasks seen so far.
@@ -49,7 +50,7 @@ class Task:
     """
 
     name: str
-    kind: str
+    kind: str | Kind
     labels: tuple[str, ...]
     train: datasets.Dataset
     dev: datasets.Dataset
@@ -74,7 +75,7 @@ class Scenario:
     examples are drawn.
     """
 
-    kind: ClassVar[str] = "text"
+    kind: ClassVar[str | Kind] = "text"
     settings: ClassVar[tuple[str, ...]] = ("task",)
     refusals: ClassVar[dict[str, str]] = {}
     defaults: ClassVar[dict[str, Any]] = {}

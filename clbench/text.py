@@ -106,3 +106,12 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     rule = "  ".join("-" * width for width in widths)
     return "\n".join([*map(line, head), rule, *map(line, rows)])
+
+
+def same_text(text: str) -> str:
+    """``text`` in lower case with runs of white space made one space: equal for texts a reader would call equal.
+
+    >>> same_text(" Hello\\n World ")
+    'hello world'
+    """
+    return " ".join(text.casefold().split())

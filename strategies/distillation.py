@@ -1,7 +1,8 @@
 """Learning without forgetting: the model as it was before the task guides the new one on the old labels.
 
 Li & Hoiem 2016, "Learning without Forgetting"; the temperature and its square as in Hinton et al. 2015: the loss gains
-alpha · T² · KL(softmax(teacher / T) ‖ softmax(student / T)), the mean over the batch's examples and the old tasks.
+alpha · T² · KL(softmax(teacher / T) ‖ softmax(student / T)), the mean over the batch's examples and the old tasks,
+and over an example's answers where it has several: the tags of a sentence's words, the tokens of a written answer.
 """
 
 import copy
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
+from clbench.toolkit import IGNORE
 
 
 class Distillation(Strategy):
@@ -45,15 +47,17 @@ class Distillation(Strategy):
             target = learner.logits(batch, self.teacher) / self.temperature
         student = logits / self.temperature
         divergences = [
-            nn.functional.kl_div(
-                student[:, columns].log_softmax(-1),
-                target[:, columns].log_softmax(-1),
-                reduction="batchmean",
-                log_target=True,
-            )
-            for columns in self.old
+            self._divergence(student[..., columns], target[..., columns], batch["labels"]) for columns in self.old
         ]
         return self.alpha * self.temperature**2 * torch.stack(divergences).mean()
+
+    def _divergence(self, student: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+        """The mean over the examples of KL(target ‖ student); of one with several answers, the mean over them."""
+        terms = nn.functional.kl_div(student.log_softmax(-1), target.log_softmax(-1), reduction="none", log_target=True)
+        if labels.ndim == 2:
+            answered = labels != IGNORE
+            terms = terms * (answered / answered.sum(1, keepdim=True).clamp(min=1))[..., None]
+        return terms.sum() / len(terms)
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Freeze a copy of the model as the next task's teacher."""
@@ -75,5 +79,8 @@ class Distillation(Strategy):
     def _set_learned(self, tasks: int) -> None:
         """Note how many tasks are learned, and the columns of each distribution of their labels."""
         self.tasks_learned = tasks
-        groups = {tuple(self.learner.labels.candidates(task, tasks)) for task in range(tasks)}
-        self.old = [torch.tensor(group, device=self.learner.device) for group in sorted(groups)]
+        labels, device = self.learner.labels, self.learner.device
+        groups = {tuple(labels.candidates(task, tasks)) for task in range(tasks)}
+        # Where answers are written, each of their tokens is one distribution over the vocabulary.
+        self.old: list[Tensor | slice] = [slice(None)] if tasks and not self.learner.kind.over_labels else []
+        self.old += [torch.tensor(group, device=device) for group in sorted(groups) if group]

@@ -1,8 +1,9 @@
 """Memory aware synapses: weights to which the model's output is sensitive are held where they were.
 
 Aljundi et al. 2018, "Memory Aware Synapses: Learning what (not) to forget", equations 2 to 4. After each task
-Ω_i gains the mean over examples of |∂ ‖f(x)‖² / ∂θ_i|, f the logits of the example's candidate labels, and the loss of
-what follows gains strength · Σ_i Ω_i (θ_i − θ*_i)², θ* the weights as the last task left them. No label is needed.
+Ω_i gains the mean over examples of |∂ ‖f(x)‖² / ∂θ_i|, f the logits of the candidate labels, for each answer where an
+example has several, and the loss of what follows gains strength · Σ_i Ω_i (θ_i − θ*_i)², θ* the weights as the last
+task left them. No label is needed.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import torch
 
 from clbench import Example, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import Weights, add_pull, copy_weights, generator, to_device, zeros
+from clbench.toolkit import IGNORE, Weights, add_pull, copy_weights, generator, to_device, zeros
 
 
 class MAS(Strategy):
@@ -67,8 +68,11 @@ def output_sensitivity(learner: Learner, examples: Sequence[Example]) -> Weights
             batch = learner.collate([example])
             with learner.unscaled():
                 logits = learner.logits(batch)
-            candidates = learner.candidates(learner.local_labels)[batch["task_ids"]]
-            length = logits.masked_fill(~candidates, 0.0).square().sum()
+            masked = learner.mask(logits, batch["task_ids"])
+            outputs = masked.masked_fill(masked.isinf(), 0.0)
+            if outputs.ndim == 3:
+                outputs = outputs * (batch["labels"] != IGNORE)[..., None]
+            length = outputs.square().sum()
             gradients = torch.autograd.grad(length, parameters, allow_unused=True)
             reached = [(total, g.abs()) for total, g in zip(sums.values(), gradients, strict=True) if g is not None]
             torch._foreach_add_([total for total, _ in reached], [g for _, g in reached])

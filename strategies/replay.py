@@ -3,13 +3,12 @@
 Chaudhry et al. 2019, "On Tiny Episodic Memories in Continual Learning" (ER); the memory is filled when a task ends.
 With ``kl_weight`` the loss gains kl_weight · Σ_m KL(p_m ‖ q_m) / n over the remembered among the batch's n examples:
 q_m is the model's distribution over the candidate labels and p_m that of the model as it stood when the example's task
-ended. p_m is stored beside the example: the input never changes, so one number a label is exactly what a copy of the
-model would give, without its memory and without a second forward pass a step.
+ended, where an example has several answers the mean over them. p_m is stored beside it: the input never changes, so one
+number a label is exactly what a copy of the model would give, without its memory and a second forward pass a step.
 """
 
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
@@ -23,6 +22,8 @@ from clbench.toolkit import (
     hold_other_rows,
     join,
     other_rows,
+    stacked,
+    stored_logits,
     stored_outputs,
     upload,
 )
@@ -96,14 +97,14 @@ class Replay(Strategy):
         taken = self.window.take(width)
         remembered = self.learner.collate(taken)
         if self.kl_weight:
-            remembered["replay_logits"] = upload(torch.stack([e["logits"] for e in taken]), self.learner.device)
+            remembered["replay_logits"] = upload(stacked([e["logits"] for e in taken]), self.learner.device)
         return join(batch, remembered, self.learner.padding_id)
 
     def loss(self, learner: Learner, batch: Batch, logits: Tensor) -> Tensor | None:
         """The weighted divergence from the stored distributions."""
         if "replay_logits" not in batch:
             return None
-        return self.kl_weight * divergences(batch["replay_logits"], logits).mean()
+        return self.kl_weight * divergences(batch["replay_logits"], logits, batch["labels"]).mean()
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Offer the task's examples to the memory."""
@@ -111,7 +112,7 @@ class Replay(Strategy):
         self.buffer.add(task.train, stored_outputs(learner, task.train)[1] if needs_features else None)
         new = [number for number, example in enumerate(self.buffer.examples) if "logits" not in example]
         if self.kl_weight and new:
-            logits = stored_outputs(learner, [self.buffer.examples[number] for number in new])[0]
+            logits = stored_logits(learner, [self.buffer.examples[number] for number in new])
             for number, row in zip(new, logits, strict=True):
                 # A new dict: the task's own examples stay as they are.
                 self.buffer.examples[number] = {**self.buffer.examples[number], "logits": row}

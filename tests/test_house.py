@@ -34,14 +34,16 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("results",),
     ("tasks",),
-    ("strategy", "scenario", "learner", "data", "config"),
+    ("strategy", "scenario", "learner", "config"),
+    ("kinds",),
+    ("data",),
     ("head",),
     ("errors", "rng", "clock", "files", "text"),
     ("doors",),
 )
 ORDER = {name: number for number, row in enumerate(ROWS) for name in row}
 ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"scenarios", "strategies"}
-PUBLIC = {"Strategy", "Scenario", "Task", "TaskData", "Learner", "Example", "Batch", "run", "load_runs"}
+PUBLIC = {"Strategy", "Scenario", "Task", "TaskData", "Learner", "Kind", "Example", "Batch", "run", "load_runs"}
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from clbench import engine, plugins
 from clbench.clock import Clock
@@ -16,10 +14,11 @@ from clbench.conformance.checks import Check, seed_everything
 from clbench.engine import Reporter, prepare
 from clbench.errors import InputError
 from clbench.files import LONGEST_NAME, safe_name
+from clbench.kinds import available_kinds, find_kind
 from clbench.plugins import Plan, make_plan
-from clbench.scenario import CONTENT_COLUMN, Scenario, Task
+from clbench.scenario import Scenario, Task
 from clbench.strategy import ALL_SETTINGS
-from clbench.tasks import check_tasks, data_hash, same_text
+from clbench.tasks import check_tasks, data_hash
 
 OPTIONS: dict[str, Any] = {"model": "tiny", "device": "cpu", "epochs": 1, "batch_size": 8, "limit": 8}
 SPLITS = ("train", "dev", "test")
@@ -178,16 +177,16 @@ class ScenarioChecks:
 
 def _readable(task: Any) -> bool:
     """Whether its examples can be compared; what is wrong with others, check_tasks says."""
-    column = CONTENT_COLUMN.get(getattr(task, "kind", ""), "")
-    return bool(column) and all(column in getattr(task, split).column_names for split in SPLITS)
+    kind = getattr(task, "kind", "")
+    if isinstance(kind, str) and kind not in available_kinds():
+        return False
+    columns = find_kind(kind).columns
+    return all(column in getattr(task, split).column_names for split in SPLITS for column in columns)
 
 
-def _contents(task: Task, split: str) -> set[str] | set[bytes]:
-    """What makes the examples of a split the same: their words, or their pixels."""
-    data = getattr(task, split)
-    if task.kind == "image":
-        return {np.asarray(image).tobytes() for image in data.with_format("numpy")["image"][:]}
-    return {same_text(str(text)) for text in data["text"]}
+def _contents(task: Task, split: str) -> set[Hashable]:
+    """What makes the examples of a split the same, such as their words or their pixels."""
+    return set(find_kind(task.kind).contents(getattr(task, split)))
 
 
 def _hashes(tasks: Sequence[Task]) -> dict[str, str]:

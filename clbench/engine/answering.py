@@ -14,11 +14,11 @@ from clbench.data import Batch, LabelSpace, pass_budget, sorted_batches
 from clbench.engine.checkpoint import load_checkpoint
 from clbench.errors import InputError
 from clbench.head import make_head
+from clbench.kinds import tokenise
 from clbench.learner import Learner
 from clbench.models import STATE, Deployment, PlainModel, load_base, read_deployment, use_onednn
 from clbench.plugins import rebuild_strategy
 from clbench.strategy import Stack
-from clbench.tasks import tokenise
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from clbench.data import Example, TaskData
+from clbench.kinds import count_cut, whole_lengths
 from clbench.scenario import Task
-from clbench.tasks import count_cut, whole_lengths
 
 
 def warn_of_cuts(

@@ -38,16 +38,31 @@ def make_result(prepared: Prepared, state: State, peak_memory: int) -> dict[str,
         "micro_batch_size": state.micro_batch_size,
         "skipped_steps": sum(state.skipped_steps.values()),
         "hardware": _ran_on(state),
+        **_measures(prepared),
         "accuracy_matrix": state.accuracy,
         "forgetting_matrix": forgetting_matrix(state.accuracy),
         "metrics": compute_metrics(state.accuracy),
-        "macro_f1_matrix": state.macro_f1,
-        "metrics_f1": compute_metrics(state.macro_f1),
+        **_beside(prepared, state),
         "forgetting_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "forgetting"],
         "learning_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "not_learned"],
         **_model_warnings(state),
         "cost": _cost(prepared, state, peak_memory),
     }
+
+
+def _measures(prepared: Prepared) -> dict[str, Any]:
+    """What a cell of the matrix is: one measure, or "mixed" and each task's."""
+    measures = prepared.learner.measures
+    if len(set(measures)) == 1:
+        return {"measure": measures[0]}
+    return {"measure": "mixed", "measures": dict(zip([t.name for t in prepared.tasks], measures, strict=True))}
+
+
+def _beside(prepared: Prepared, state: State) -> dict[str, Any]:
+    """The matrix of the kind's second measure, and of macro-F1 the metrics, too."""
+    name = prepared.learner.kind.beside
+    found: dict[str, Any] = {f"{name}_matrix": state.beside} if name else {}
+    return {**found, "metrics_f1": compute_metrics(state.beside)} if name == "macro_f1" else found
 
 
 def _model_warnings(state: State) -> dict[str, list[str]]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from clbench.clock import Clock
 from clbench.config import RunConfig
-from clbench.data import Example, TaskData, encode
+from clbench.data import Example, TaskData
 from clbench.engine.lengths import warn_of_cuts
 from clbench.errors import InputError
+from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
 from clbench.models import LoadedModel, choose_device, load_model, use_onednn
 from clbench.plugins import Plan
-from clbench.scenario import Task
 from clbench.strategy import Stack
-from clbench.tasks import data_hash, label_space, limit_task, tokenise
+from clbench.tasks import data_hash, label_space, limit_task
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,19 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     """
     config = plan.config
     tasks = [limit_task(task, config.limit, config.seed) for task in plan.tasks]
+    kind = find_kind(tasks[0].kind)
     labels = label_space(tasks, config.setting)
     loaded = load_model(config, tasks, len(labels.names), choose_device(config.device))
     model, tokenizer, longest = loaded.model, loaded.tokenizer, loaded.longest_text(config.max_length)
-    if config.save_model and tokenizer is None:
-        raise InputError("--save-model keeps models that read texts; this scenario has images: leave it away")
+    if config.save_model and not kind.deployable:
+        raise InputError(f"--save-model keeps models that read texts; this scenario has {kind.noun}s: leave it away")
     use_onednn(model)
     learner = Learner(
         model,
         labels,
+        kind=kind,
+        measures=[task.measure or kind.measures[0] for task in tasks],
+        tokenizer=tokenizer,
         seed=config.seed,
         padding_id=0 if tokenizer is None else tokenizer.pad_token_id,
         precision=config.precision,
@@ -73,19 +76,27 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     )
 
     splits = ("train", "dev", config.eval_split)
-    ids = _token_ids(tasks, splits, loaded, longest)
-    data, tests = [], []
-    for position, task in enumerate(tasks):
-        train, dev, test = (encode(task, split, position, labels, ids) for split in splits)
-        data.append(TaskData(position, task.name, labels.columns[position], train, dev))
-        tests.append(test)
+    parts = [
+        Part(getattr(task, split), task.labels, labels.columns[position], position)
+        for position, task in enumerate(tasks)
+        for split in splits
+    ]
+    examples, cuts = kind.encode(parts, tokenizer, longest)
+    if tokenizer is not None:
+        loaded.check_tokens([example["input_ids"] for own in examples for example in own])
+    data = [
+        TaskData(position, task.name, labels.columns[position], *examples[3 * position : 3 * position + 2])
+        for position, task in enumerate(tasks)
+    ]
+    tests = examples[2::3]
+    learner.longest_answer = kind.longest_answer([example for task in data for example in task.train])
     model_bytes = parameter_bytes(model)
     plan.strategy.setup(learner)
     if config.compile:
         learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
-    warnings = loaded.warnings(config.max_length)
-    if plan.notes:  # a scenario that tells of its data
+    warnings = [*loaded.warnings(config.max_length), *cuts]
+    if plan.notes and kind.name == "text":  # a scenario that tells of its data
         warnings += warn_of_cuts(tasks, splits, data, tests, loaded.tokenizer, longest)
     load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
     return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again)
@@ -94,13 +105,3 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
 def parameter_bytes(model: torch.nn.Module) -> int:
     """Bytes of all parameters of ``model``."""
     return sum(p.numel() * p.element_size() for p in model.parameters())
-
-
-def _token_ids(tasks: Sequence[Task], splits: Sequence[str], loaded: LoadedModel, max_length: int) -> Iterator[Tensor]:
-    """The token ids of every text, task after task and split after split; none for images."""
-    if loaded.tokenizer is None:
-        return iter(())
-    texts = [text for task in tasks for split in splits for text in getattr(task, split)["text"][:]]
-    ids = tokenise(texts, loaded.tokenizer, max_length)
-    loaded.check_tokens(ids)
-    return iter(ids)

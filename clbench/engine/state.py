@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +29,10 @@ class State:
     Attributes:
         micro_batch_size: the smallest that memory allowed so far.
         rows: rows of the matrix that are done; row 0 is before training.
-        predictions: the columns of predictions.parquet; tasks and labels as numbers.
+        accuracy: the matrix, whatever its measure.
+        beside: the matrix of the kind's second measure.
+        predictions: the columns of predictions.parquet; tasks as numbers, labels as columns of the output layer or as
+            strings.
         learned: names of the parameters that learned in any task.
         training: where inside a task the run is, None between tasks.
         skipped_steps: of each task that had any, how many steps fp16's gradient scaler skipped.
@@ -39,8 +41,8 @@ class State:
 
     rows: int = 0
     accuracy: list[list[float | None]] = field(default_factory=list)
-    macro_f1: list[list[float | None]] = field(default_factory=list)
-    predictions: dict[str, Tensor] = field(default_factory=dict)
+    beside: list[list[float | None]] = field(default_factory=list)
+    predictions: dict[str, Tensor | list[str]] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     examples_seen: int = 0
@@ -61,8 +63,8 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
             "try a smaller --lr or --head-lr"
         )
     state.rows = row + 1
-    state.accuracy.append([e.accuracy if e else None for e in evaluations])
-    state.macro_f1.append([e.macro_f1 if e else None for e in evaluations])
+    state.accuracy.append([e.score if e else None for e in evaluations])
+    state.beside.append([e.beside if e else None for e in evaluations])
     _record_predictions(state, row, evaluations)
     _warn_of_no_learning(prepared, state, row, evaluations)
     for position, evaluation in enumerate(evaluations):
@@ -70,28 +72,28 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
             continue
         task = prepared.tasks[position].name
         learned = state.accuracy[position + 1][position] if position + 1 < row else None
-        if learned is not None and evaluation.accuracy < FORGETTING_THRESHOLD * learned:
-            text = f"{task} is being forgotten: accuracy {evaluation.accuracy:.3f} after {prepared.tasks[row - 1].name}"
-            text += f", {learned:.3f} right after learning"
+        if learned is not None and evaluation.score < FORGETTING_THRESHOLD * learned:
+            text = f"{task} is being forgotten: {evaluation.measure} {evaluation.score:.3f} after "
+            text += f"{prepared.tasks[row - 1].name}, {learned:.3f} right after learning"
             state.warnings.append({"event": "forgetting", "after_task": row, "task": task, "text": text})
 
 
 def _warn_of_no_learning(prepared: Prepared, state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
-    """Warn where the task just trained on is answered no better than with its most frequent label."""
+    """Warn where the task just trained on is answered no better than with always the same answer."""
     evaluation = evaluations[row - 1] if row else None
-    if evaluation is None or len(set(evaluation.labels)) < 2:
-        return
-    most_frequent = max(Counter(evaluation.labels).values()) / len(evaluation.labels)
-    if evaluation.accuracy <= most_frequent:
+    chance = evaluation.kind.chance(evaluation.measure, evaluation.labels) if evaluation else None
+    if evaluation is not None and chance is not None and evaluation.score <= chance:
         task = prepared.tasks[row - 1].name
-        text = f"{task} was not learned: accuracy {evaluation.accuracy:.3f}, {most_frequent:.3f} with always the same "
-        text += "label; try more --epochs or another --lr or --head-lr"
+        text = (
+            f"{task} was not learned: {evaluation.measure} {evaluation.score:.3f}, {chance:.3f} with always the same "
+        )
+        text += "answer; try more --epochs or another --lr or --head-lr"
         state.warnings.append({"event": "not_learned", "after_task": row, "task": task, "text": text})
 
 
 def _record_predictions(state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
     """Append a row's predictions to the columns, all tasks at once: each append copies what is there."""
-    columns: dict[str, list[Tensor]] = {name: [value] for name, value in state.predictions.items()}
+    columns: dict[str, list[Any]] = {name: [value] for name, value in state.predictions.items()}
     for position, evaluation in enumerate(evaluations):
         if evaluation is not None:
             count = len(evaluation.labels)
@@ -99,22 +101,34 @@ def _record_predictions(state: State, row: int, evaluations: Sequence[Evaluation
                 "after_task": torch.full((count,), row),
                 "task": torch.full((count,), position),
                 "index": torch.arange(count),
-                "label": torch.tensor(evaluation.labels),
-                "prediction": torch.tensor(evaluation.predictions),
+                "label": _column(evaluation.labels),
+                "prediction": _column(evaluation.predictions),
                 "confidence": torch.tensor(evaluation.confidences),
             }
             for name, value in values.items():
                 columns.setdefault(name, []).append(value)
-    state.predictions = {name: torch.cat(values) for name, values in columns.items()}
+    state.predictions = {name: _joined(values) for name, values in columns.items()}
+
+
+def _column(values: list[Any]) -> Tensor | list[str]:
+    return values if values and isinstance(values[0], str) else torch.tensor(values)
+
+
+def _joined(values: Sequence[Any]) -> Tensor | list[str]:
+    if isinstance(values[0], Tensor):
+        return torch.cat(list(values))
+    return [text for texts in values for text in texts]
 
 
 def prediction_columns(prepared: Prepared, state: State) -> dict[str, list[Any]]:
     """All predictions as predictions.parquet names them."""
-    columns: dict[str, list[Any]] = {name: values.tolist() for name, values in state.predictions.items()}
+    columns: dict[str, list[Any]] = {
+        name: values.tolist() if isinstance(values, Tensor) else values for name, values in state.predictions.items()
+    }
     labels = prepared.learner.labels.names
     columns["task"] = [prepared.tasks[position].name for position in columns["task"]]
     for column in ("label", "prediction"):
-        columns[column] = [labels[number] for number in columns[column]]
+        columns[column] = [labels[value] if isinstance(value, int) else str(value) for value in columns[column]]
     return columns
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from clbench.errors import InputError
-from clbench.head import guess_head
+from clbench.head import guess_head, make_head
+from clbench.kinds import find_kind
+from clbench.models.language_model import load_language_model
 from clbench.models.libraries import import_libraries
 from clbench.models.pretrained import LoadedModel, load_pretrained
-from clbench.models.tiny import tiny_image_model, tiny_text_model
+from clbench.models.tiny import tiny_image_model, tiny_language_model, tiny_text_model
 from clbench.rng import seeded_torch
 from clbench.tasks import label_space
 
@@ -31,19 +33,30 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
     import_libraries()
     if config.keep_head and config.model == "tiny":
         raise InputError("--keep-head: model 'tiny' is made on the spot and has no output layer yet; leave it away")
+    kind = find_kind(tasks[0].kind)
     with seeded_torch(device, config.seed, "model"):
-        if tasks[0].kind == "image":
+        if kind.auto_class == "AutoModelForImageClassification":
             if config.model != "tiny":
                 raise InputError(f"model {config.model!r} does not read images; allowed for image scenarios: tiny")
             model = tiny_image_model(tasks, labels)
             loaded = LoadedModel(model, None, guess_head(model, labels))
+        elif kind.auto_class == "AutoModelForCausalLM":
+            loaded = _language_model(config, tasks, device)
         elif config.model == "tiny":
-            model, tokenizer = tiny_text_model(tasks, labels, config)
+            model, tokenizer = tiny_text_model(tasks, labels, config, kind.auto_class)
             loaded = LoadedModel(model, tokenizer, guess_head(model, labels))
         else:
-            loaded = load_pretrained(config, labels, device, _spellings(config, tasks)[:labels])
+            names = _spellings(config, tasks)[:labels]
+            loaded = load_pretrained(config, labels, device, names, kind.auto_class)
     loaded.model.to(device)
     return loaded
+
+
+def _language_model(config: RunConfig, tasks: Sequence[Task], device: torch.device) -> LoadedModel:
+    if config.model != "tiny":
+        return load_language_model(config, device)
+    model, tokenizer = tiny_language_model(tasks, config)
+    return LoadedModel(model, tokenizer, make_head(model, None))
 
 
 def _spellings(config: RunConfig, tasks: Sequence[Task]) -> list[tuple[str, ...]]:

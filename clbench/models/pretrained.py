@@ -71,25 +71,26 @@ class LoadedModel:
 
 
 def load_pretrained(
-    config: RunConfig, labels: int, device: torch.device, names: Sequence[Sequence[str]]
+    config: RunConfig, labels: int, device: torch.device, names: Sequence[Sequence[str]], auto_class: str
 ) -> LoadedModel:
-    """The model ``config.model``, on the CPU.
+    """The model ``config.model`` with an output layer over labels, on the CPU.
 
     Args:
         config: the run's.
         labels: columns of its output layer.
         device: where the model will be.
         names: what each label may be called in an output layer that the model brings.
+        auto_class: transformers' class for it.
 
     Raises:
-        InputError: it cannot be had, its files are damaged, or it does not do what a text classifier must.
+        InputError: it cannot be had, its files are damaged, or it does not do what a classifier of texts or words must.
     """
     path = model_path(config.model)
     try:
-        settings = _settings(path, config, labels)
-        tokenizer = _tokenizer(path, config)
-        model, loading = _model(path, config, settings, device)
-        _fit(model, tokenizer)
+        settings = read_settings(path, config, num_labels=labels)
+        tokenizer = read_tokenizer(path, config, split=auto_class == "AutoModelForTokenClassification")
+        model, loading = read_model(path, config, settings, device, auto_class)
+        fit(model, tokenizer)
         texts = ProbeTexts(model, tokenizer)
         output_layer = find_output_layer(model, labels, texts)
         new = new_parameters(model, loading, output_layer, texts)
@@ -97,7 +98,7 @@ def load_pretrained(
         brought = own - set(loading["missing_keys"])
         if brought - {name for name, *_ in loading["mismatched_keys"]}:
             renew(model, output_layer)
-        note = _keep_rows(model, output_layer, path, config, names) if brought else ""
+        note = _keep_rows(model, output_layer, path, config, names, auto_class) if brought else ""
         side = find_padding_side(model, texts, tokenizer.pad_token_id)
         head, positions = make_head(model, output_layer, new), count_positions(model, texts)
         if config.keep_head and not brought:
@@ -109,7 +110,9 @@ def load_pretrained(
         raise cannot_load(config.model, error) from error
 
 
-def _keep_rows(model: Any, layer: str, path: str, config: RunConfig, names: Sequence[Sequence[str]]) -> str:
+def _keep_rows(
+    model: Any, layer: str, path: str, config: RunConfig, names: Sequence[Sequence[str]], auto_class: str
+) -> str:
     """Copy, with ``keep_head``, the rows of labels that the model knew by the same names; the line that says what was.
 
     Raises:
@@ -127,7 +130,7 @@ def _keep_rows(model: Any, layer: str, path: str, config: RunConfig, names: Sequ
     if not rows:
         allowed = ", ".join(own[-1] for own in names[:10])
         raise InputError(f"--keep-head: no label has a row in {config.model!r}, which knows {had}; labels: {allowed}")
-    old = _model(path, config, settings, torch.device("cpu"))[0].get_submodule(layer)
+    old = read_model(path, config, settings, torch.device("cpu"), auto_class)[0].get_submodule(layer)
     with torch.no_grad():
         for name, parameter in model.get_submodule(layer).named_parameters():
             parameter[list(rows)] = old.get_parameter(name)[list(rows.values())]
@@ -140,10 +143,11 @@ def attention_for(device: torch.device) -> str | None:
     return "eager" if device.type == "cpu" else None
 
 
-def _settings(path: str, config: RunConfig, labels: int) -> Any:
+def read_settings(path: str, config: RunConfig, **given: Any) -> Any:
+    """The model's configuration with the run's dropout; one that could not be built is refused."""
     from transformers import AutoConfig
 
-    settings = AutoConfig.from_pretrained(path, num_labels=labels, trust_remote_code=config.trust_remote_code)
+    settings = AutoConfig.from_pretrained(path, **given, trust_remote_code=config.trust_remote_code)
     for key, value in vars(settings).items():
         if key.endswith(("dropout", "dropout_prob", "pdrop")) and isinstance(value, float | int):
             setattr(settings, key, config.dropout)
@@ -152,10 +156,14 @@ def _settings(path: str, config: RunConfig, labels: int) -> Any:
     return settings
 
 
-def _tokenizer(path: str, config: RunConfig) -> Any:
+def read_tokenizer(path: str, config: RunConfig, *, split: bool = False) -> Any:
+    """The model's tokenizer, with a token for padding; ``split`` where it is given words, not texts."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=config.trust_remote_code)
+    # Words that are given one by one begin with a blank, as they do in a text.
+    tokenizer = AutoTokenizer.from_pretrained(
+        path, trust_remote_code=config.trust_remote_code, **({"add_prefix_space": True} if split else {})
+    )
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ValueError("it has no tokenizer: its vocabulary is empty")
     if tokenizer.pad_token_id is None:
@@ -168,7 +176,7 @@ def _tokenizer(path: str, config: RunConfig) -> Any:
     return tokenizer
 
 
-def _fit(model: Any, tokenizer: Any) -> None:
+def fit(model: Any, tokenizer: Any) -> None:
     """Make the model and its tokenizer agree on padding and on where a text ends."""
     rows = model.get_input_embeddings().num_embeddings
     used = {"padding": tokenizer.pad_token_id, **{str(token): token for token in tokenizer("")["input_ids"]}}
@@ -181,11 +189,14 @@ def _fit(model: Any, tokenizer: Any) -> None:
         tokenizer.split_special_tokens = True
 
 
-def _model(path: str, config: RunConfig, settings: Any, device: torch.device) -> tuple[Any, dict[str, Any]]:
-    from transformers import AutoModelForSequenceClassification
+def read_model(
+    path: str, config: RunConfig, settings: Any, device: torch.device, auto_class: str
+) -> tuple[Any, dict[str, Any]]:
+    """The model as transformers' ``auto_class`` reads it, and what it tells of loading it: missing keys and others."""
+    import transformers
 
     check_weight_files(path, config.allow_pickle)
-    model, loading = AutoModelForSequenceClassification.from_pretrained(
+    model, loading = getattr(transformers, auto_class).from_pretrained(
         path,
         config=settings,
         use_safetensors=None if config.allow_pickle else True,

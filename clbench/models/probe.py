@@ -35,7 +35,7 @@ class ProbeTexts:
 
 @torch.no_grad()
 def logits_of(model: nn.Module, texts: Iterable[Tensor], padding_id: int = 0, side: str = "right") -> Tensor:
-    """Logits (texts, labels) of token ids, padded on ``side``."""
+    """Logits (texts, labels) of token ids, padded on ``side``, or (texts, tokens, outputs)."""
     rows = list(texts)
     device = next(model.parameters()).device
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding_id).to(device)
@@ -63,9 +63,9 @@ def find_output_layer(model: nn.Module, labels: int, texts: ProbeTexts) -> str:
     finally:
         for hook in hooks:
             hook.remove()
-    if logits.shape == (1, labels):
+    if len(logits) == 1 and logits.shape[-1] == labels:
         for name, output in reversed(given):
-            if (output.reshape(-1, labels) == logits).all(-1).any():
+            if (output.reshape(-1, labels) == logits.reshape(-1, labels)[-1]).all(-1).any():
                 return name
     raise ValueError(f"its logits {tuple(logits.shape)} are not the output of a linear layer with {labels} outputs")
 
@@ -121,6 +121,10 @@ def find_padding_side(model: nn.Module, texts: ProbeTexts, padding_id: int) -> s
     alone = logits_of(model, [text])[0]
     for side in ("right", "left"):
         beside = logits_of(model, [text, longer], padding_id, side)[0]
+        if alone.ndim == 2:  # an answer a token: padding on the left would move them
+            beside = beside[: len(alone)]
         if same_logits(beside, alone):
             return side
+        if alone.ndim == 2:
+            break
     raise ValueError("padding changes its answers, so that they would depend on the other texts of a batch")

@@ -1,4 +1,4 @@
-"""The model ``tiny``, made on the spot: a two-layer BERT with its own tokenizer for texts, a small CNN for images."""
+"""The model ``tiny``, made on the spot: two layers with its own tokenizer for texts, a small CNN for images."""
 
 from __future__ import annotations
 
@@ -9,26 +9,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from clbench.kinds import find_kind
+
 if TYPE_CHECKING:
     from clbench.config import RunConfig
     from clbench.scenario import Task
 
 
-def tiny_text_model(tasks: Sequence[Task], labels: int, config: RunConfig) -> tuple[nn.Module, Any]:
+def tiny_text_model(
+    tasks: Sequence[Task], labels: int, config: RunConfig, auto_class: str = "AutoModelForSequenceClassification"
+) -> tuple[nn.Module, Any]:
     """A BERT of two layers with random weights, and a tokenizer of the words of the training texts."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+    import transformers
+    from tokenizers import processors
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
-    words.normalizer = normalizers.Lowercase()
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.WordLevelTrainer(vocab_size=8000, special_tokens=special, show_progress=False)
-    words.train_from_iterator((text for task in tasks for text in task.train["text"]), trainer)
-    words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
-    settings = BertConfig(
-        vocab_size=words.get_vocab_size(),
+    tokenizer = _words(tasks, ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    tokenizer.backend_tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    settings = transformers.BertConfig(
+        vocab_size=len(tokenizer),
         hidden_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -39,7 +37,42 @@ def tiny_text_model(tasks: Sequence[Task], labels: int, config: RunConfig) -> tu
         num_labels=labels,
         attn_implementation="eager",
     )
-    return BertForSequenceClassification(settings), tokenizer
+    return getattr(transformers, auto_class.replace("AutoModel", "Bert"))(settings), tokenizer
+
+
+def tiny_language_model(tasks: Sequence[Task], config: RunConfig) -> tuple[nn.Module, Any]:
+    """A Llama of two layers with random weights, and a tokenizer of the words of the training prompts and answers."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = _words(tasks, ["[PAD]", "[UNK]", "[EOS]"])
+    tokenizer.eos_token = "[EOS]"
+    settings = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        max_position_embeddings=max(config.max_length, 16),
+        attention_dropout=config.dropout,
+        bos_token_id=None,
+        eos_token_id=2,
+        pad_token_id=0,
+        attn_implementation="eager",
+    )
+    return LlamaForCausalLM(settings), tokenizer
+
+
+def _words(tasks: Sequence[Task], special: list[str]) -> Any:
+    """A tokenizer of the words of the training texts, after the ``special`` tokens, padding and unknown first."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordLevelTrainer(vocab_size=8000, special_tokens=special, show_progress=False)
+    words.train_from_iterator((text for task in tasks for text in find_kind(task.kind).texts(task.train)), trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
 
 
 def tiny_image_model(tasks: Sequence[Task], labels: int) -> nn.Module:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.files import expand
+from clbench.kinds import kind_name
 from clbench.models import choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
@@ -128,7 +129,7 @@ def make_plan(
     precision = choose_precision(config.precision, device, config.model)
     config = config.model_copy(update={"device": str(device), "precision": precision})
     _check_setting(config.setting, scenario_class)
-    check_stack(members, config.setting, scenario_class.kind, config.accumulation)
+    check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation)
     tasks, data, notes = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
     if label_space(tasks, config.setting).shares_columns:
         check_own_labels(members)

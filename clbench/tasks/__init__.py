@@ -26,6 +26,5 @@ if TYPE_CHECKING:
         text_dataset as text_dataset,
     )
     from clbench.tasks.splits import balanced_counts as balanced_counts, draw as draw, same_text as same_text
-    from clbench.tasks.tokens import count_cut as count_cut, tokenise as tokenise, whole_lengths as whole_lengths
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
+from clbench.kinds import find_kind
 from clbench.scenario import Task
 
-Contents = Mapping[str, Sequence[str] | Sequence[bytes]]
+Contents = Mapping[str, Sequence[Hashable]]
 """For each split what makes its examples the same as others, in the split's order."""
 # More names would not be read.
 NAMES_TOLD = 3
@@ -25,7 +26,7 @@ def keep_tests_apart(tasks: Sequence[Task], contents: Sequence[Contents], *, apa
         apart: leave test examples out of every train and dev set.
     """
     tests = {content for own in contents for content in own["test"]}
-    learned: dict[str | bytes, list[str]] = {}
+    learned: dict[Hashable, list[str]] = {}
     for task, own in zip(tasks, contents, strict=True):
         for content in {*own["train"], *own["dev"]} & tests:
             learned.setdefault(content, []).append(task.name)
@@ -34,13 +35,13 @@ def keep_tests_apart(tasks: Sequence[Task], contents: Sequence[Contents], *, apa
     return [_apart(t, own, learned, leave_out=apart) for t, own in zip(tasks, contents, strict=True)]
 
 
-def _apart(task: Task, contents: Contents, learned: Mapping[str | bytes, list[str]], *, leave_out: bool) -> Task:
-    notes = list(task.notes)
+def _apart(task: Task, contents: Contents, learned: Mapping[Hashable, list[str]], *, leave_out: bool) -> Task:
+    notes, noun = list(task.notes), find_kind(task.kind).noun
     twice = [content for content in contents["test"] if content in learned]
     if twice:
         others = list(dict.fromkeys(name for content in twice for name in learned[content]))
         end = ", where they are left out" if leave_out else ""
-        count = f"{len(twice)} of {len(contents['test'])} test {task.kind}s"
+        count = f"{len(twice)} of {len(contents['test'])} test {noun}s"
         notes.append(f"{count} stand in train or dev of {some_names(others)}{end}")
     if not leave_out:
         return replace(task, notes=tuple(notes))
@@ -50,9 +51,7 @@ def _apart(task: Task, contents: Contents, learned: Mapping[str | bytes, list[st
         data = getattr(task, split)
         kept[split] = data if len(rows) == len(data) else data.select(rows)
         if out := len(data) - len(rows):
-            notes.append(
-                f"{out} of {len(data)} {split} {task.kind}s left out: they are test {task.kind}s of other tasks"
-            )
+            notes.append(f"{out} of {len(data)} {split} {noun}s left out: they are test {noun}s of other tasks")
     return replace(task, **kept, notes=tuple(notes))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from clbench.kinds import find_kind
 from clbench.rng import generator
 from clbench.scenario import Task
 
@@ -16,7 +17,7 @@ def limit_task(task: Task, limit: int | None, seed: int) -> Task:
     if limit is None:
         return task
     train, test = (
-        split.select(_spread(split["label"][:], limit, generator(seed, "limit", task.name, name)))
+        split.select(_spread(find_kind(task.kind).strata(split), limit, generator(seed, "limit", task.name, name)))
         for name, split in (("train", task.train), ("test", task.test))
     )
     return replace(task, train=train, test=test)

@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from clbench.text import same_text as same_text
+
 Content = TypeVar("Content")
 
 Counts = tuple[int, int, int]
@@ -35,15 +37,6 @@ def words_only(text: str) -> str:
     'don t panic'
     """
     return " ".join(text.casefold().translate(_LETTERS_AND_DIGITS).split()) or same_text(text)
-
-
-def same_text(text: str) -> str:
-    """``text`` in lower case with runs of white space made one space: equal for texts a reader would call equal.
-
-    >>> same_text(" Hello\\n World ")
-    'hello world'
-    """
-    return " ".join(text.casefold().split())
 
 
 def deduplicate(

@@ -7,7 +7,7 @@ from clbench.doors import open_door
 if TYPE_CHECKING:
     from clbench import sources as sources
     from clbench.config import RunConfig as RunConfig
-    from clbench.data import upload as upload
+    from clbench.data import IGNORE as IGNORE, upload as upload
     from clbench.rng import generator as generator, seeded_torch as seeded_torch, stream_seed as stream_seed
     from clbench.sources import Rows as Rows, corpora as corpora
     from clbench.strategy import ALL_SETTINGS as ALL_SETTINGS, Deployable as Deployable, Stack as Stack
@@ -76,6 +76,8 @@ if TYPE_CHECKING:
         memory_gradient as memory_gradient,
         other_rows as other_rows,
         remember as remember,
+        stacked as stacked,
+        stored_logits as stored_logits,
         stored_outputs as stored_outputs,
     )
     from clbench.toolkit.routing import Router as Router

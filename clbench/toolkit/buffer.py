@@ -9,9 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from clbench.data import Example
+from clbench.data import Example, label_group
 from clbench.errors import InputError
 from clbench.rng import generator
+from clbench.toolkit.packing import pack, unpack
 from clbench.toolkit.selection import deal, herded
 
 Sampling = Literal["reservoir", "ring", "class_balanced", "herding", "greedy_balanced"]
@@ -29,7 +30,8 @@ class ExampleBuffer:
             nearest to the label's; "greedy_balanced" is GDumb's sampler (Prabhu et al. 2020, algorithm 1).
         seed: the run's seed.
 
-    An example may carry further tensors (stored logits), of the same shape in every example.
+    An example may carry further tensors (stored logits). Where examples have no single label, as sentences with a tag
+    a word, "label" means their task.
     """
 
     def __init__(self, size: float, sampling: Sampling, seed: int) -> None:
@@ -59,13 +61,13 @@ class ExampleBuffer:
         elif self.sampling == "class_balanced":
             if share:
                 pool = self._uniform(examples)
-                self.examples += self._dealt([(e["label"], e) for e in reversed(pool)], places)
+                self.examples += self._dealt([(label_group(e), e) for e in reversed(pool)], places)
             else:
                 self.examples = self._balanced(examples, places)
         elif self.sampling in ("ring", "herding"):
             ranked = list(reversed(examples)) if features is None else herded(examples, features, places)
             pool = ranked if share else [*ranked, *self.examples]
-            dealt = self._dealt([((e["task_id"], e["label"]), e) for e in pool], places)
+            dealt = self._dealt([((e["task_id"], label_group(e)), e) for e in pool], places)
             self.examples = [*self.examples, *dealt] if share else dealt
         elif share:
             self.examples += self._uniform(examples, places)
@@ -109,19 +111,9 @@ class ExampleBuffer:
             "first": self.first,
             "offered": self.offered,
             "generator": self.generator.get_state(),
-            "count": len(self.examples),
+            "examples": pack(self.examples),
             "label_seen": {str(label): count for label, count in self.label_seen.items()},
         }
-        if self.examples:
-            key = "input_ids" if "input_ids" in self.examples[0] else "pixel_values"
-            inputs = [example[key] for example in self.examples]
-            state["key"] = key
-            state["inputs"] = torch.cat(inputs) if key == "input_ids" else torch.stack(inputs)
-            state["lengths"] = torch.tensor([len(i) for i in inputs])
-            state["labels"] = torch.tensor([example["label"] for example in self.examples])
-            state["task_ids"] = torch.tensor([example["task_id"] for example in self.examples])
-            extra = [name for name in self.examples[0] if name not in (key, "label", "task_id")]
-            state["extra"] = {name: torch.stack([example[name] for example in self.examples]) for name in extra}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -130,15 +122,7 @@ class ExampleBuffer:
         self.seed = state["seed"]
         self.label_seen = {int(label): count for label, count in state["label_seen"].items()}
         self.generator.set_state(state["generator"])
-        self.examples = []
-        if state["count"]:
-            ragged = state["key"] == "input_ids"
-            inputs = state["inputs"].split(state["lengths"].tolist()) if ragged else state["inputs"].unbind()
-            columns = zip(inputs, state["labels"].tolist(), state["task_ids"].tolist(), strict=True)
-            self.examples = [{state["key"]: i.clone(), "label": label, "task_id": task} for i, label, task in columns]
-            for name, values in state["extra"].items():
-                for example, value in zip(self.examples, values, strict=True):
-                    example[name] = value.clone()
+        self.examples = unpack(state["examples"])
 
     def _integer(self, below: int) -> int:
         return int(torch.randint(below, (1,), generator=self.generator))
@@ -152,17 +136,17 @@ class ExampleBuffer:
         few = places < len({group for group, _ in pool})
         return deal(pool, places, self._lot) if few else deal(pool, places)
 
-    def _lot(self, group: Any) -> float:
-        """The group's lot, always the same one: the groups with the lowest are a uniform sample of all."""
-        return float(torch.rand((), dtype=torch.float64, generator=generator(self.seed, "buffer lot", str(group))))
+    def _lot(self, dealt_to: Any) -> float:
+        """A group's lot, always the same one: the groups with the lowest are a uniform sample of all."""
+        return float(torch.rand((), dtype=torch.float64, generator=generator(self.seed, "buffer lot", str(dealt_to))))
 
     def _balanced(self, examples: Sequence[Example], places: int) -> list[Example]:
         """Equal shares of the labels, and within a label each example ever seen with the same probability."""
         old, new = _by_label(self.examples), _by_label(examples)
         seen = {label: self.label_seen.get(label, 0) for label in sorted({*self.label_seen, *new})}
         totals = {label: count + len(new[label]) for label, count in seen.items()}
-        everyone = [(label, {"label": label}) for label, total in totals.items() for _ in range(total)]
-        shares = Counter(example["label"] for example in self._dealt(everyone, places))
+        everyone: list[tuple[Any, Example]] = [(own, {"group": own}) for own, n in totals.items() for _ in range(n)]
+        shares = Counter(marked["group"] for marked in self._dealt(everyone, places))
         kept: list[Example] = []
         for label, total in totals.items():
             # As many of the old ones as a draw from all would take; which, does not matter: they are a uniform sample.
@@ -176,7 +160,7 @@ class ExampleBuffer:
         """Give the places that equal shares leave free to the task's other examples, the rarest label's first."""
         inside = {id(example) for example in self.examples}
         others = _by_label(self._uniform([example for example in examples if id(example) not in inside]))
-        held = Counter(example["label"] for example in self.examples)
+        held = Counter(label_group(example) for example in self.examples)
         while len(self.examples) < places and (waiting := [label for label in others if others[label]]):
             rarest = min(waiting, key=lambda label: (held[label], label))
             self.examples.append(others[rarest].pop())
@@ -186,22 +170,22 @@ class ExampleBuffer:
         """Each example enters while its label has less than its share; the label with most gives up a random one."""
         kept: dict[int, list[Example]] = defaultdict(list)
         for example in self.examples:
-            kept[example["label"]].append(example)
+            kept[label_group(example)].append(example)
         for example in examples:
-            label = example["label"]
+            label = label_group(example)
             if label in kept and len(kept[label]) >= places / len(kept):
                 continue
             if sum(map(len, kept.values())) >= places:
                 most = max(kept.values(), key=len)
                 most.pop(self._integer(len(most)))
             kept[label].append(example)
-        return [example for group in kept.values() for example in group]
+        return [example for own in kept.values() for example in own]
 
 
 def _by_label(examples: Sequence[Example]) -> defaultdict[int, list[Example]]:
     groups: defaultdict[int, list[Example]] = defaultdict(list)
     for example in examples:
-        groups[example["label"]].append(example)
+        groups[label_group(example)].append(example)
     return groups
 
 

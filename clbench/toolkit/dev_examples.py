@@ -25,7 +25,7 @@ class DevExamples:
         self.buffer.add(task.dev)
 
     def accuracies(self, learner: Learner, strategy: Strategy) -> dict[int, float]:
-        """The accuracy on each kept task's dev examples, by the task's position.
+        """What is measured (accuracy, ...) on each kept task's dev examples, by the task's position.
 
         Args:
             learner: the model as it is now; its training mode is put back.
@@ -38,7 +38,7 @@ class DevExamples:
             evaluations = evaluate_all(learner, strategy, by_task)
         finally:
             learner.model.train(was_training)
-        return {position: found.accuracy for position, found in enumerate(evaluations) if found is not None}
+        return {position: found.score for position, found in enumerate(evaluations) if found is not None}
 
     def state_dict(self) -> dict[str, Any]:
         """The examples."""

@@ -1,15 +1,18 @@
-"""One row of the accuracy matrix: every task's test set, with each prediction kept."""
+"""One row of the matrix: every task's test set, with each prediction kept."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import islice
+from typing import Any
 
 import torch
-from sklearn.metrics import accuracy_score, f1_score
+from torch import Tensor
 
 from clbench.data import Example
+from clbench.kinds import Kind
 from clbench.learner import Learner
 from clbench.strategy import Strategy
 from clbench.toolkit.passes import in_passes
@@ -17,22 +20,31 @@ from clbench.toolkit.passes import in_passes
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One task's test set after some task: predicted columns and their probabilities, in the order of the test set."""
+    """One task's test set after some task: answers and how sure each is, in the order of the test set.
 
-    labels: list[int]
-    predictions: list[int]
+    Attributes:
+        labels: the right answers: columns of the output layer, or strings.
+        predictions: the same of the model.
+        confidences: in 0..1.
+        kind: of the task.
+        measure: by which the answers are scored.
+    """
+
+    labels: list[Any]
+    predictions: list[Any]
     confidences: list[float]
+    kind: Kind
+    measure: str
 
     @cached_property
-    def accuracy(self) -> float:
-        """The fraction of right predictions."""
-        return float(accuracy_score(self.labels, self.predictions))
+    def score(self) -> float:
+        """The cell of the matrix: accuracy where nothing else is said."""
+        return self.kind.score(self.measure, self.labels, self.predictions)
 
     @cached_property
-    def macro_f1(self) -> float:
-        """The mean of the F1 scores of the task's own labels."""
-        present = sorted(set(self.labels))
-        return float(f1_score(self.labels, self.predictions, labels=present, average="macro", zero_division=0))
+    def beside(self) -> float | None:
+        """The kind's second measure, such as macro-F1 beside accuracy; None where it has none."""
+        return self.kind.score(self.kind.beside, self.labels, self.predictions) if self.kind.beside else None
 
 
 def measurable(learner: Learner, position: int) -> bool:
@@ -60,29 +72,38 @@ def evaluate_all(
     learner.model.eval()
     for group in groups:
         examples = [example for position in group for example in tests[position]]
-        predict = partial(_predict, learner, strategy, examples, group)
-        predictions, confidences = in_passes(learner, examples, predict, token_budget)
+        questions = [learner.kind.question(example) for example in examples]
+        predict = partial(_predict, learner, strategy, questions, group)
+        answers = in_passes(learner, questions, predict, token_budget)
+        given = iter(zip(examples, answers, strict=True))
         for position in group:
-            labels = [example["label"] for example in tests[position]]
-            rows[position] = Evaluation(labels, predictions[: len(labels)], confidences[: len(labels)])
-            predictions, confidences = predictions[len(labels) :], confidences[len(labels) :]
+            own = list(islice(given, len(tests[position])))
+            rows[position] = _read(learner, position, own)
     return rows
+
+
+def _read(learner: Learner, position: int, given: Sequence[tuple[Example, tuple[Any, Any]]]) -> Evaluation:
+    """The answers to a task's examples as they are scored and stored."""
+    kind, names, tokenizer = learner.kind, learner.labels.names, learner.tokenizer
+    read = [kind.read(*answer, example, names, tokenizer) for example, answer in given]
+    truths = [kind.truth(example) for example, _ in given]
+    return Evaluation(truths, [r[0] for r in read], [r[1] for r in read], kind, learner.measures[position])
 
 
 @torch.inference_mode()
 def _predict(
     learner: Learner,
     strategy: Strategy,
-    examples: Sequence[Example],
+    questions: Sequence[Example],
     tasks: Sequence[int],
     batches: Iterable[list[int]],
-) -> tuple[list[int], list[float]]:
-    """The most probable candidate column of each example, which is of one of ``tasks``, and its probability."""
+) -> list[tuple[Any, Any]]:
+    """The answer to each question, which is of one of ``tasks``, and how sure it is; numbers or lists of numbers."""
     given = learner.labels.setting == "task"
     allowed = learner.candidates(local=False)
-    numbers, columns, confidences = [], [], []
+    numbers, answers, confidences = [], [], []
     for batch_numbers in batches:
-        batch = learner.collate([examples[i] for i in batch_numbers])
+        batch = learner.collate([questions[i] for i in batch_numbers])
         del batch["labels"]
         rows = allowed[batch["task_ids"]]
         if not given:
@@ -91,9 +112,18 @@ def _predict(
             logits = strategy.predict(learner, batch, tasks[0] if given else None) if strategy.answers else None
             if logits is None:
                 logits = learner.logits(batch)
-        confidence, best = logits.masked_fill(~rows, float("-inf")).softmax(-1).max(-1)
+            answer, confidence = learner.kind.answer(logits, rows, batch, learner.decode)
         numbers += batch_numbers
-        columns.append(best)
+        answers.append(answer)
         confidences.append(confidence)
-    order = torch.tensor(numbers).argsort()
-    return torch.cat(columns).cpu()[order].tolist(), torch.cat(confidences).cpu()[order].tolist()
+    found: list[tuple[Any, Any]] = [(None, None)] * len(questions)
+    for number, *pair in zip(numbers, _as_lists(answers), _as_lists(confidences), strict=True):
+        found[number] = (pair[0], pair[1])
+    return found
+
+
+def _as_lists(batches: Sequence[Tensor]) -> list[Any]:
+    """The rows of all batches; one copy from the device where a row is a number."""
+    if batches and batches[0].ndim == 1:
+        return list(torch.cat(list(batches)).tolist())
+    return [row for batch in batches for row in batch.tolist()]

@@ -2,7 +2,8 @@
 
 F_i = 1/N Σ_n E_y [ (∂ log p(y|x_n) / ∂θ_i)² ] (Kirkpatrick et al. 2017; Kunstner et al. 2019 on the kinds):
 ``sampled`` draws one label a text from the model, ``empirical`` takes the true one, ``exact`` the expectation over all.
-The squares are of single examples, never of a batch's mean, so the result does not depend on any batch size.
+The squares are of single examples, never of a batch's mean, so the result does not depend on any batch size. An
+example that has several answers, such as a sentence with a tag a word, counts as one: its whole likelihood is squared.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clbench.data import Batch, Example
+from clbench.data import Batch, Example, padded
 from clbench.learner import Learner
 from clbench.toolkit.passes import in_passes
 from clbench.toolkit.per_example import Sums, add_squares_by_loop, rows_observed, squares_collected, supported
@@ -37,7 +38,7 @@ def diagonal_fisher(
         learner: the model; the candidate labels are those that its training scores.
         examples: tokenised examples.
         kind: whose labels: "sampled", "empirical" or "exact".
-        generator: the stream from which labels are sampled, one number an example.
+        generator: the stream from which labels are sampled, a number for each answer of an example.
         loop: take the gradients one example at a time, the slow reference.
         token_budget: tokens of one pass, 0 for what suits the device; changes the memory for activations, nothing else.
             Where memory runs out it is halved.
@@ -48,7 +49,8 @@ def diagonal_fisher(
     was_training = learner.model.training
     learner.model.eval()
     parameters = dict(learner.named_parameters())
-    draws = torch.rand(len(examples), generator=generator)
+    counts = [learner.kind.draws(example) for example in examples]
+    draws = torch.rand(sum(counts), generator=generator).split(counts)
 
     def squares(batches: Iterable[list[int]]) -> Sums:
         sums = {p: torch.zeros_like(p, dtype=torch.float32) for p in parameters.values()}
@@ -56,10 +58,10 @@ def diagonal_fisher(
             batch = learner.collate([examples[i] for i in numbers])
             if batched:
                 with squares_collected(learner.model, sums, len(numbers)):
-                    for losses in _weighted_losses(learner, batch, kind, draws[numbers]):
+                    for losses in _weighted_losses(learner, batch, kind, [draws[i] for i in numbers]):
                         losses.sum().backward(retain_graph=kind == "exact")
             else:
-                for losses in _weighted_losses(learner, batch, kind, draws[numbers]):
+                for losses in _weighted_losses(learner, batch, kind, [draws[i] for i in numbers]):
                     add_squares_by_loop(losses, sums)
         return sums
 
@@ -78,26 +80,9 @@ def _fits(learner: Learner, example: Example) -> bool:
     return all(rows_observed(learner.model, partial(learner.logits, batch), len(batch["labels"])) for batch in batches)
 
 
-def _weighted_losses(learner: Learner, batch: Batch, kind: FisherKind, draws: Tensor) -> Iterator[Tensor]:
-    """Per-example losses (examples,) whose squared gradients sum to the batch's share of the Fisher.
-
-    One set for ``sampled`` and ``empirical``; for ``exact`` one a label, each times the root of its probability.
-    """
+def _weighted_losses(learner: Learner, batch: Batch, kind: FisherKind, draws: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Per-example losses (examples,) whose squared gradients sum to the batch's share of the Fisher."""
     logits = learner.mask(learner.logits(batch), batch["task_ids"])
-    log_probabilities = logits.log_softmax(-1)
-    probabilities = log_probabilities.detach().exp()
-    if kind == "exact":
-        for column in probabilities.amax(0).nonzero().flatten().tolist():
-            weight = probabilities[:, column].sqrt()
-            # A label that is no candidate of an example has log-probability −inf; its weight is 0.
-            yield -weight * log_probabilities[:, column].masked_fill(weight == 0, 0.0)
-        return
     labels = batch["labels"]
-    if kind == "sampled":
-        # A GPU's running sum is refused where --deterministic is asked for: then it is the host's.
-        wide = probabilities.cpu() if torch.are_deterministic_algorithms_enabled() else probabilities
-        cumulative = wide.double().cumsum(-1)
-        cumulative /= cumulative[:, -1:].clone()
-        labels = torch.searchsorted(cumulative, draws.to(cumulative)[:, None], right=True).squeeze(-1)
-        labels = labels.to(probabilities.device)
-    yield -log_probabilities.gather(-1, labels[:, None]).squeeze(-1)
+    numbers = padded(draws, 0.0)
+    yield from learner.kind.fisher_losses(logits, labels, kind, numbers[:, 0] if labels.ndim == 1 else numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -15,8 +16,11 @@ LINEAR = (nn.Linear, Conv1D)
 
 
 def body_layers(learner: Learner) -> dict[str, nn.Module]:
-    """Every linear layer of the body by its name, in the model's order."""
-    return {n: m for n, m in learner.model.named_modules() if isinstance(m, LINEAR) and not learner.is_head(n)}
+    """Every linear layer of the body by its name, in the model's order; none over a vocabulary."""
+    model: Any = learner.model
+    vocabulary = None if learner.kind.over_labels else model.get_output_embeddings()
+    named = ((name, m) for name, m in model.named_modules() if isinstance(m, LINEAR) and m is not vocabulary)
+    return {name: module for name, module in named if not learner.is_head(name)}
 
 
 def matching(names: Iterable[str], wanted: Sequence[str]) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from clbench.data import BUCKET_BATCHES, Batch, Example, TaskData, concatenate, length
+from clbench.data import BUCKET_BATCHES, IGNORE, Batch, Example, TaskData, concatenate, length, padded
 from clbench.learner import Learner
 from clbench.models import halve_until_it_fits
 from clbench.toolkit.buffer import ExampleBuffer
@@ -80,8 +80,8 @@ def join(batch: Batch, remembered: Batch, padding_id: int) -> Batch:
 
     A key that one of them lacks is 0 in its rows, so that strategies may each mark the rows that are theirs.
     """
-    batch = {"remembered": torch.zeros_like(batch["labels"], dtype=torch.bool), **batch}
-    remembered = {**remembered, "remembered": torch.ones_like(remembered["labels"], dtype=torch.bool)}
+    batch = {"remembered": torch.zeros_like(batch["task_ids"], dtype=torch.bool), **batch}
+    remembered = {**remembered, "remembered": torch.ones_like(remembered["task_ids"], dtype=torch.bool)}
     for one, other in ((batch, remembered), (remembered, batch)):
         for key in other.keys() - one.keys():
             one[key] = other[key].new_zeros(len(one["labels"]), *other[key].shape[1:])
@@ -94,7 +94,7 @@ def other_rows(learner: Learner, task: TaskData) -> Tensor | None:
     Where it is given, no other task's row competes with this task's labels, so that nothing new is learned from moving
     one: a memory of few texts only spoils it (:func:`hold_rows`).
     """
-    if learner.labels.setting != "task":
+    if learner.labels.setting != "task" or not learner.kind.over_labels:
         return None
     rows = torch.ones(len(learner.labels.names), dtype=torch.bool)
     rows[list(task.columns)] = False
@@ -139,43 +139,88 @@ def remember(buffer: ExampleBuffer, places: int, new: Sequence[Example], **store
         buffer.put(place, {**new[number], **kept})
 
 
-@torch.no_grad()
-def stored_outputs(learner: Learner, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
-    """Logits (examples, labels) and features (examples, features) of ``examples``, the model in eval mode; on the CPU.
+def stored_outputs(learner: Learner, examples: Sequence[Example]) -> tuple[list[Tensor], Tensor]:
+    """Logits of ``examples`` as of :func:`stored_logits`, and features (examples, features); on the CPU.
+
+    Features are what the output layer reads, the mean over the answers where an example has several.
+    """
+    features: list[Tensor] = [torch.empty(0)] * len(examples)
+
+    def read(batch: Batch, numbers: Sequence[int]) -> Tensor:
+        logits, found = learner.logits_and_features(batch)
+        if found.ndim == 3:
+            answered = (batch["labels"] != IGNORE)[..., None]
+            found = (found * answered).sum(1) / answered.sum(1).clamp(min=1)
+        for number, feature in zip(numbers, found.cpu(), strict=True):
+            features[number] = feature
+        return logits
+
+    return _stored(learner, examples, read), torch.stack(features)
+
+
+def stored_logits(learner: Learner, examples: Sequence[Example]) -> list[Tensor]:
+    """Logits (labels,) of each example, or (answers, labels) where it has several; the model in eval mode, on the CPU.
 
     Where a label does not exist yet its logit is −inf, so that the stored logits remember their label space.
     """
+    return _stored(learner, examples, lambda batch, _: learner.logits(batch))
+
+
+@torch.no_grad()
+def _stored(
+    learner: Learner, examples: Sequence[Example], read: Callable[[Batch, Sequence[int]], Tensor]
+) -> list[Tensor]:
     was_training = learner.model.training
     learner.model.eval()
     logits: list[Tensor] = [torch.empty(0)] * len(examples)
-    features = list(logits)
 
     def store(batches: Iterable[list[int]]) -> None:
         for numbers in batches:
             batch = learner.collate([examples[i] for i in numbers])
-            given, read = learner.logits_and_features(batch)
-            known = learner.mask(given, batch["task_ids"]).cpu()
-            for number, row, feature in zip(numbers, known, read.cpu(), strict=True):
-                logits[number], features[number] = row, feature
+            known = learner.mask(read(batch, numbers), batch["task_ids"]).cpu()
+            for number, row in zip(numbers, known, strict=True):
+                label = examples[number]["label"]
+                logits[number] = row[: len(label)][label != IGNORE] if isinstance(label, Tensor) else row
 
     in_passes(learner, examples, store)
     learner.model.train(was_training)
-    return torch.stack(logits), torch.stack(features)
+    return logits
 
 
-def divergences(stored: Tensor, logits: Tensor) -> Tensor:
+def stacked(stored: Sequence[Tensor]) -> Tensor:
+    """What was stored of each example as one tensor; zeros where an example has fewer answers than another."""
+    return torch.stack(list(stored)) if stored[0].ndim == 1 else padded(stored, 0.0)
+
+
+def at_answers(logits: Tensor, labels: Tensor, most: int) -> Tensor:
+    """Of ``logits`` (examples, tokens, outputs) those of the first ``most`` answers (examples, most, outputs).
+
+    Where an example has fewer, what follows is of other tokens.
+    """
+    places = (labels == IGNORE).int().argsort(dim=1, stable=True)[:, :most]
+    return logits.gather(1, places[..., None].expand(-1, -1, logits.shape[-1]))
+
+
+def divergences(stored: Tensor, logits: Tensor, labels: Tensor | None = None) -> Tensor:
     """KL(softmax(stored) ‖ softmax(logits)) of each example (examples,), over the labels that were stored.
 
     Args:
         stored: (examples, labels), −inf where a label did not exist; a row of zeros alone stands for nothing stored.
-        logits: (examples, labels).
+            Or (examples, answers, labels): the mean over an example's answers.
+        logits: (examples, labels), or (examples, tokens, labels).
+        labels: of the batch; they tell which tokens have an answer.
     """
+    if stored.ndim == 3:
+        assert labels is not None
+        logits = at_answers(logits, labels, stored.shape[1])
     known = stored.isfinite()
     target = stored.log_softmax(-1)
     student = logits.masked_fill(~known, float("-inf")).log_softmax(-1)
     # 0 · ∞ where a label did not exist; the mask before the product keeps it out of the gradient as well.
     terms = target.exp() * (target.masked_fill(~known, 0.0) - student.masked_fill(~known, 0.0))
-    return terms.sum(-1) * stored.ne(0).any(-1)
+    held = stored.ne(0).any(-1)
+    found = terms.sum(-1) * held
+    return found if stored.ndim == 2 else found.sum(1) / held.sum(1).clamp(min=1)
 
 
 def memory_gradient(learner: Learner, batch: Batch, parameters: Sequence[Tensor]) -> list[Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.data import Example
+from clbench.data import Example, label_group
 
 
 def deal(
@@ -62,5 +62,5 @@ def herded(examples: Sequence[Example], features: Tensor, count: int) -> list[Ex
     """
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, example in enumerate(examples):
-        groups[example["task_id"], example["label"]].append(number)
+        groups[example["task_id"], label_group(example)].append(number)
     return [examples[rows[i]] for rows in groups.values() for i in herding_order(features[rows], count)]

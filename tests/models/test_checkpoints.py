@@ -21,7 +21,7 @@ from clbench.models.identity import model_identity
 from clbench.models.weights import renew
 from clbench.plugins import make_plan
 from clbench.scenario import Task
-from clbench.tasks import tokenise
+from clbench.kinds import tokenise
 from tests.helpers import strategy
 from tests.models import zoo
 from tests.models.test_architectures import SIZES, learner_of, load, tasks, words

@@ -29,13 +29,14 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
-from clbench.data import Example, LabelSpace, encode, length
+from clbench.data import Example, LabelSpace, length
 from clbench.errors import InputError, unknown
 from clbench.integrations.avalanche.catalogue import import_avalanche
 from clbench.integrations.avalanche.model import stack_inputs
+from clbench.kinds import Part, find_kind
 from clbench.scenario import Scenario, Task
 from clbench.strategy import ALL_SETTINGS
-from clbench.tasks import check_tasks, image_dataset, label_space, splits, text_dataset, tokenise
+from clbench.tasks import check_tasks, image_dataset, label_space, splits, text_dataset
 
 STREAMS = {"train": "train", "dev": "valid", "test": "test"}
 Row = tuple[Any, str]
@@ -89,13 +90,18 @@ def avalanche_benchmark(scenario: Scenario, tokenizer: Any = None, *, max_length
     """
     scenarios = import_avalanche("benchmarks.scenarios")
     tasks = check_tasks(scenario.tasks(), scenario.setting)
+    if tasks[0].kind not in ("text", "image"):
+        raise InputError(f"Avalanche has no benchmark of {tasks[0].kind} tasks; allowed: text, image")
     if tasks[0].kind == "text" and tokenizer is None:
         raise InputError("a text scenario needs a tokenizer to become a benchmark of Avalanche's")
     labels = label_space(tasks, scenario.setting)
-    encoded = {
-        stream: [_encode(task, split, i, labels, tokenizer, max_length) for i, task in enumerate(tasks)]
-        for split, stream in STREAMS.items()
-    }
+    parts = [
+        Part(getattr(task, split), task.labels, labels.columns[i], i)
+        for split in STREAMS
+        for i, task in enumerate(tasks)
+    ]
+    examples = iter(find_kind(tasks[0].kind).encode(parts, tokenizer, max_length).examples)
+    encoded = {stream: [next(examples) for _ in tasks] for stream in STREAMS.values()}
     width = max(length(e) for stream in encoded.values() for examples in stream for e in examples)
     return scenarios.CLScenario(
         [
@@ -105,14 +111,6 @@ def avalanche_benchmark(scenario: Scenario, tokenizer: Any = None, *, max_length
             for name, stream in encoded.items()
         ]
     )
-
-
-def _encode(
-    task: Task, split: str, position: int, labels: LabelSpace, tokenizer: Any, max_length: int
-) -> list[Example]:
-    texts = getattr(task, split)["text"][:] if task.kind == "text" else []
-    ids = iter(tokenise(texts, tokenizer, max_length) if texts else ())
-    return encode(task, split, position, labels, ids)
 
 
 def tasks_from_benchmark(

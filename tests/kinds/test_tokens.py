@@ -9,7 +9,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from clbench.tasks.tokens import FEWEST_CACHED, count_cut, tokenise, whole_lengths
+from clbench.kinds.tokens import FEWEST_CACHED, count_cut, tokenise, whole_lengths
 
 
 class Words:

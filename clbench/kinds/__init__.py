@@ -1,0 +1,20 @@
+"""Kinds of task: what an example holds, how it is encoded, what its answer, loss and measure are."""
+
+from typing import TYPE_CHECKING
+
+from clbench.doors import open_door
+
+if TYPE_CHECKING:
+    from clbench.kinds.base import (
+        Encoded as Encoded,
+        Kind as Kind,
+        Part as Part,
+        check_strings as check_strings,
+        find_columns as find_columns,
+    )
+    from clbench.kinds.finding import available_kinds as available_kinds, find_kind as find_kind, kind_name as kind_name
+    from clbench.kinds.image import common_shape as common_shape
+    from clbench.kinds.measures import BIO_MEASURE as BIO_MEASURE, measure_answers as measure_answers
+    from clbench.kinds.tokens import count_cut as count_cut, tokenise as tokenise, whole_lengths as whole_lengths
+
+__all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -1,0 +1,38 @@
+"""Texts with one label each: the columns "text" (str) and "label"; accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from clbench.kinds.base import Encoded, Part, check_strings
+from clbench.kinds.labelled import Labelled, labelled_examples
+from clbench.kinds.tokens import tokenise
+from clbench.text import same_text
+
+if TYPE_CHECKING:
+    import datasets
+
+
+class Text(Labelled):
+    """A model reads a text and answers with one of the labels."""
+
+    name = "text"
+    noun = "text"
+    columns = ("text", "label")
+    deployable = True
+
+    def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
+        """Texts are strings."""
+        check_strings(data, "text", where)
+
+    def contents(self, data: datasets.Dataset) -> list[Hashable]:
+        """A reader would call them the same."""
+        return [same_text(text) for text in data["text"][:]]
+
+    def encode(self, parts: Sequence[Part], tokenizer: Any, max_length: int) -> Encoded:
+        """Token ids (tokens,) under "input_ids", cut at ``max_length``."""
+        texts = [part.data["text"][:] for part in parts]
+        ids = iter(tokenise([text for own in texts for text in own], tokenizer, max_length))
+        features = [[{"input_ids": next(ids)} for _ in own] for own in texts]
+        return Encoded([labelled_examples(part, own) for part, own in zip(parts, features, strict=True)])
