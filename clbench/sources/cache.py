@@ -19,7 +19,8 @@ from clbench.errors import RunError, unknown
 from clbench.files import cache_folder
 from clbench.sources.archives import Member, copy_member, file_sha256, read_member
 from clbench.sources.download import download
-from clbench.sources.pinned import SOURCES, Source
+from clbench.sources.pinned import SOURCES
+from clbench.sources.source import Source
 
 
 def source(name: str) -> Source:

@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from clbench.errors import InputError
+
 Content = TypeVar("Content")
 
 Counts = tuple[int, int, int]
@@ -173,6 +175,13 @@ def draw(
     for split in splits:
         generator.shuffle(split)
     return splits
+
+
+def check_sizes(sizes: Counts, fewest: Counts = (1, 1, 1), why: str = "") -> None:
+    """Refuse splits that are too small with an InputError, which adds ``why`` to the fewest rows allowed."""
+    for name, size, least in zip(("train", "dev", "test"), sizes, fewest, strict=True):
+        if size < least:
+            raise InputError(f"{name}={size} is not allowed; allowed: {least} or more{why}")
 
 
 def count_labels(rows: Iterable[tuple[Content, str]], labels: Iterable[str]) -> dict[str, int]:

@@ -18,7 +18,8 @@ from clbench.errors import InputError, RunError
 from clbench.files import cache_folder
 from clbench.sources import archives
 from clbench.sources.archives import Member, copy_member, file_sha256, read_member
-from clbench.sources.pinned import SOURCES, Source
+from clbench.sources.pinned import SOURCES
+from clbench.sources.source import Source
 
 CORPUS = b"a small corpus"
 WEIGHTS = b"weights" * 1000
