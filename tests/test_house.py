@@ -43,6 +43,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
 )
 ORDER = {name: number for number, row in enumerate(ROWS) for name in row}
 ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"scenarios", "strategies"}
+BUILT_IN = ("clbench.strategies.", "clbench.scenarios.")
 PUBLIC = {"Strategy", "Scenario", "Task", "TaskData", "Learner", "Kind", "Example", "Batch", "run", "load_runs"}
 
 
@@ -182,7 +183,7 @@ def test_plug_ins_import_the_public_names_the_toolkit_and_the_errors() -> None:
     for path in files:
         for module, name in imported(path):
             if module.split(".")[0] == "clbench":
-                allowed = module in ("clbench.toolkit", "clbench.errors") or module.startswith("clbench.strategies.")
+                allowed = module in ("clbench.toolkit", "clbench.errors") or module.startswith(BUILT_IN)
                 assert allowed or (module == "clbench" and name in PUBLIC), f"{path.name}: from {module} import {name}"
 
 

@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from clbench.errors import RunError
@@ -25,12 +25,17 @@ class Member:
     """A file in an archive: its path there, its size in bytes and, where it is pinned on its own, its sha256.
 
     ``inside`` is the member that is itself the archive holding this one, if the file lies in an archive in an archive.
+    ``name`` is what it is called outside; left empty, its name in the archive.
     """
 
     path: str
     size: int
     sha256: str = ""
     inside: Member | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or PurePosixPath(self.path).name)
 
 
 def file_sha256(path: Path) -> str:

@@ -12,14 +12,15 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from clbench.errors import RunError, unknown
 from clbench.files import cache_folder
 from clbench.sources.archives import Member, copy_member, file_sha256, read_member
 from clbench.sources.download import download
-from clbench.sources.pinned import SOURCES, Source
+from clbench.sources.pinned import SOURCES
+from clbench.sources.source import Source
 
 
 def source(name: str) -> Source:
@@ -52,9 +53,12 @@ def fetch(name: str) -> Path:
 
 def read(name: str, file: str) -> bytes:
     """The bytes of the file called ``file`` in the source ``name``, fetched if need be."""
-    members = {PurePosixPath(member.path).name: member for member in source(name).members}
+    wanted = source(name)
+    members = {member.name: member for member in wanted.members}
     if file not in members:
         raise unknown(f"file of {name}", file, members)
+    if wanted.unpacked:
+        return (_unpacked(wanted) / file).read_bytes()
     return read_member(fetch(name), members[file])
 
 
@@ -66,26 +70,14 @@ def model_folder(name: str) -> Path:
     wanted = source(name)
     if wanted.kind != "model":
         raise unknown("model", name, [model.name for model in SOURCES.values() if model.kind == "model"])
-    folder = _model_path(wanted)
-    try:
-        if not _holds(folder, wanted.members):
-            archive = fetch(name)
-            with _alone():
-                if not _holds(folder, wanted.members):  # nobody unpacked it meanwhile
-                    _unpack(archive, wanted.members, folder)
-    except OSError as error:
-        raise RunError(
-            f"{name} cannot be unpacked into the cache {cache_folder()}: {error.strerror or error}; unpack it where "
-            f"that can be written: python -m clbench data pull {name}, or set CLBENCH_CACHE to a folder of your own"
-        ) from error
-    return folder
+    return _unpacked(wanted)
 
 
 def pull(names: Iterable[str]) -> None:
-    """Fetch the sources ``names`` into the cache, a model unpacked; a line on stderr says what is done."""
+    """Fetch the sources ``names`` into the cache, unpacked if they are used so; a line on stderr says what is done."""
     for wanted in map(source, names):
-        if wanted.kind == "model":
-            model_folder(wanted.name)
+        if wanted.unpacked:
+            _unpacked(wanted)
         else:
             fetch(wanted.name)
         _say(f"{wanted.name}: in the cache ({_megabytes(wanted.size)})")
@@ -101,10 +93,28 @@ def source_rows() -> list[dict[str, Any]]:
             "origin": known.origin,
             "about": known.about,
             "rights": known.rights,
-            "cached": _archive_path(known).is_file() or (known.kind == "model" and _model_path(known).is_dir()),
+            "cached": _archive_path(known).is_file() or (known.unpacked and _folder_path(known).is_dir()),
         }
         for known in SOURCES.values()
     ]
+
+
+def _unpacked(wanted: Source) -> Path:
+    """The folder in the cache with the members of ``wanted``, fetched and unpacked if need be."""
+    folder = _folder_path(wanted)
+    try:
+        if not _holds(folder, wanted.members):
+            archive = fetch(wanted.name)
+            with _alone():
+                if not _holds(folder, wanted.members):  # nobody unpacked it meanwhile
+                    _unpack(archive, wanted.members, folder)
+    except OSError as error:
+        raise RunError(
+            f"{wanted.name} cannot be unpacked into the cache {cache_folder()}: {error.strerror or error}; unpack it "
+            f"where that can be written: python -m clbench data pull {wanted.name}, or set CLBENCH_CACHE to a folder "
+            "of your own"
+        ) from error
+    return folder
 
 
 @contextmanager
@@ -124,7 +134,7 @@ def _alone() -> Iterator[None]:
         _say(f"another process works in the cache {folder}; waiting for it")
         lock.acquire()
     try:
-        for leftover in (*folder.glob("sources/.download-*"), *folder.glob("models/.unpack-*")):
+        for leftover in (*folder.glob("sources/.download-*"), *folder.glob("*/.unpack-*")):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
     finally:
@@ -147,7 +157,7 @@ def _unpack(archive: Path, members: Iterable[Member], folder: Path) -> None:
         fresh = Path(name) / "fresh"
         fresh.mkdir()
         for member in members:
-            with (fresh / PurePosixPath(member.path).name).open("wb") as target:
+            with (fresh / member.name).open("wb") as target:
                 copy_member(archive, member, target)
         if os.path.lexists(folder):
             folder.rename(Path(name) / "damaged")
@@ -156,7 +166,7 @@ def _unpack(archive: Path, members: Iterable[Member], folder: Path) -> None:
 
 def _holds(folder: Path, members: Iterable[Member]) -> bool:
     """Whether each of ``members`` lies in ``folder`` as it is pinned."""
-    return all(_is_whole(folder / PurePosixPath(member.path).name, member) for member in members)
+    return all(_is_whole(folder / member.name, member) for member in members)
 
 
 def _is_whole(path: Path, pinned: Source | Member) -> bool:
@@ -167,8 +177,8 @@ def _archive_path(wanted: Source) -> Path:
     return cache_folder() / "sources" / wanted.file
 
 
-def _model_path(wanted: Source) -> Path:
-    return cache_folder() / "models" / f"{wanted.name}-{wanted.sha256[:12]}"
+def _folder_path(wanted: Source) -> Path:
+    return cache_folder() / ("models" if wanted.kind == "model" else "sources") / f"{wanted.name}-{wanted.sha256[:12]}"
 
 
 def _megabytes(size: int) -> str:

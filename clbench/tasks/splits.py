@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from clbench.errors import InputError
 from clbench.text import same_text as same_text
 
 Content = TypeVar("Content")
@@ -166,6 +167,13 @@ def draw(
     for split in splits:
         generator.shuffle(split)
     return splits
+
+
+def check_sizes(sizes: Counts, fewest: Counts = (1, 1, 1), why: str = "") -> None:
+    """Refuse splits that are too small with an InputError, which adds ``why`` to the fewest rows allowed."""
+    for name, size, least in zip(("train", "dev", "test"), sizes, fewest, strict=True):
+        if size < least:
+            raise InputError(f"{name}={size} is not allowed; allowed: {least} or more{why}")
 
 
 def count_labels(rows: Iterable[tuple[Content, str]], labels: Iterable[str]) -> dict[str, int]:

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from clbench.sources import Rows as Rows, corpora as corpora
     from clbench.strategy import ALL_SETTINGS as ALL_SETTINGS, Deployable as Deployable, Stack as Stack
     from clbench.tasks import (
+        answer_dataset as answer_dataset,
         balanced_counts as balanced_counts,
         draw as draw,
         image_dataset as image_dataset,
         read_csv_tasks as read_csv_tasks,
+        sequences as sequences,
         splits as splits,
         task_from_rows as task_from_rows,
         task_from_splits as task_from_splits,
         text_dataset as text_dataset,
+        token_dataset as token_dataset,
     )
     from clbench.toolkit import lora as lora, merging as merging
     from clbench.toolkit.adaptive_rank import AdaptiveRank as AdaptiveRank, adaptive_settings as adaptive_settings

@@ -18,7 +18,8 @@ from clbench.errors import InputError, RunError
 from clbench.files import cache_folder
 from clbench.sources import archives
 from clbench.sources.archives import Member, copy_member, file_sha256, read_member
-from clbench.sources.pinned import SOURCES, Source
+from clbench.sources.pinned import SOURCES
+from clbench.sources.source import Source
 
 CORPUS = b"a small corpus"
 WEIGHTS = b"weights" * 1000
@@ -90,6 +91,22 @@ def test_an_sdist_is_fetched_and_read_without_running_its_setup(
     captured = capsys.readouterr()
     assert captured.err == "fetching dull-corpus==1.0 (0.0 MB) for dull\n"
     assert captured.out == ""
+
+
+def test_members_pinned_on_their_own_are_read_from_a_folder_and_under_their_own_names(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = hashlib.sha256(CORPUS).hexdigest()
+    members = (Member("dull-corpus-1.0/data/corpus.txt", len(CORPUS), sha256, name="other.txt"),)
+    monkeypatch.setitem(SOURCES, "dull", replace(SOURCES["dull"], members=members))
+    assert sources.read("dull", "other.txt") == CORPUS
+    (index / "dull-corpus-1.0.tar.gz").unlink()
+    (tmp_path / "cache" / "sources" / "dull-corpus-1.0.tar.gz").unlink()
+    assert sources.read("dull", "other.txt") == CORPUS  # the archive is not needed any more
+    (unpacked,) = (tmp_path / "cache" / "sources").glob("dull-*/other.txt")
+    unpacked.write_bytes(b"A small corpus")
+    with pytest.raises(RunError, match="could not be fetched"):
+        sources.read("dull", "other.txt")
 
 
 @pytest.mark.parametrize("cache", ["relative", "with:colon", "with blank"])
