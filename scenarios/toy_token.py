@@ -74,7 +74,7 @@ class ToyToken(Scenario):
         generator = random.Random(f"{self.seed}/{place}")
         shuffled = generator.sample(KEYWORDS, len(KEYWORDS))
         words = [shuffled[kind :: len(KINDS)] for kind in range(len(KINDS))]
-        prefix = "" if self.setting == "domain" else f"{place} "
+        prefix = "" if self.setting == "domain" else f"{place}-"
         names = [f"{prefix}{kind}" for kind in KINDS[:NOTHING]]
         labels = ("O", *(f"{begin}-{name}" for name in names for begin in "BI"))
         sentences: dict[tuple[str, ...], tuple[str, ...]] = {}

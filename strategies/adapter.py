@@ -35,7 +35,7 @@ class Adapter(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text",)
+    kinds = ("text", "token", "generation")
     settings = ("task",)
     own_labels = True
     alone = "adapter never overwrites an old task's weights, so there is nothing to protect; adapter(shared=True) does"

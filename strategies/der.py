@@ -33,6 +33,7 @@ class DER(Strategy):
 
     decides = ("how much each row of a batch counts",)
     hook_phases = {"train_batch": "weigh", "before_step": "fix"}
+    kinds = ("text", "image")
     keeps_examples = True
 
     def __init__(

@@ -32,7 +32,7 @@ class IA3(Strategy):
             dev texts.
     """
 
-    kinds = ("text",)
+    kinds = ("text", "token", "generation")
     settings = ("task",)
     own_labels = True
     alone = "ia3 never overwrites an old task's scales, so there is nothing to protect"

@@ -22,7 +22,7 @@ class LoraIncremental(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text",)
+    kinds = ("text", "token", "generation")
 
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}

@@ -44,7 +44,7 @@ class LoraMerge(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text",)
+    kinds = ("text", "token", "generation")
     alone = "lora_merge learns each task from the pretrained model, so there is nothing to protect"
 
     def __init__(

@@ -34,7 +34,7 @@ class OLora(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text",)
+    kinds = ("text", "token", "generation")
 
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}

@@ -44,6 +44,7 @@ class SeqStar(Strategy):
         scale: of the cosine, above 0; not tuned.
     """
 
+    kinds = ("text", "image", "token")
     settings = ("task", "class")
     own_labels = True
 

@@ -10,9 +10,10 @@ from typing import Any
 from clbench import plugins
 from clbench.config import RunConfig, make_config
 from clbench.errors import InputError
+from clbench.kinds import count_cut
 from clbench.models import tokenizer_at_hand
 from clbench.scenario import Task
-from clbench.tasks import OwnData, Row, check_tasks, count_cut, short_name
+from clbench.tasks import OwnData, Row, check_tasks, short_name
 from clbench.text import DASH, text_table
 
 LABELS_TOLD = 12

@@ -58,10 +58,11 @@ class Cuts(Probe):
 
     Args:
         done: the places that were cut at, shared by the runs that go on after each other.
+        only: the one place to cut at; empty for all.
     """
 
-    def __init__(self, done: set[str]) -> None:
-        self.done = done
+    def __init__(self, done: set[str], only: str = "") -> None:
+        self.done, self.only = done, only
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Between two tasks."""
@@ -77,7 +78,7 @@ class Cuts(Probe):
         self._cut(f"after {task.name}")
 
     def _cut(self, place: str) -> None:
-        if place not in self.done:
+        if place not in self.done and self.only in ("", place):
             self.done.add(place)
             raise Cut(place)
 

@@ -8,8 +8,6 @@ from functools import cached_property
 from typing import Any
 from unittest import mock
 
-import numpy as np
-
 from clbench import plugins
 from clbench.clock import Clock
 from clbench.conformance.checks import NOT_RESUMABLE, Check, NotApplicable, seed_everything
@@ -18,9 +16,9 @@ from clbench.conformance.kept import kept_difference
 from clbench.conformance.trials import SCENARIOS, Record, Trials, difference, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
 from clbench.engine import prepare
+from clbench.kinds import find_kind
 from clbench.plugins import Plan
 from clbench.scenario import Task
-from clbench.tasks import image_dataset, text_dataset
 
 # Set up before the checked strategy, to see whether that matters to it.
 NEIGHBOURS = ("replay", "ewc")
@@ -153,8 +151,20 @@ class StrategyChecks:
             return self.trials.run(Plan(plan.config, tasks, plan.strategy))
 
     def resume(self) -> str:
-        """A run that is cut off at every place, and goes on each time, ends as the uninterrupted one."""
-        return self.trials.cut_everywhere(self.reference)
+        """A run that is cut off at every place, and goes on each time, ends as the uninterrupted one.
+
+        With tasks of another kind it is cut off once, inside the second task.
+        """
+        if found := self.trials.cut_everywhere(self.reference):
+            return found
+        first = self.trials.grounds[0][0]
+        for ground in (ground for ground in self.trials.grounds if ground[0] != first):
+            short: dict[str, Any] = {"tasks": 2, "epochs": 1}
+            plan = self.trials.plan(ground, **short)
+            place = f"in step 2 of {plan.tasks[1].name}"
+            if found := self.trials.cut_everywhere(self.trials.run(plan), ground, place, **short):
+                return f"{found}, on {ground[0]}"
+        return ""
 
     def kept_model(self) -> str:
         """A model that is kept answers the test texts as the run did."""
@@ -171,20 +181,11 @@ class StrategyChecks:
 
 
 def _with_other_labels(task: Task) -> Task:
-    """``task`` with its test examples' labels moved on by one."""
-    labels = [(label + 1) % len(task.labels) for label in task.test["label"]]
-    return replace(task, test=task.test.remove_columns("label").add_column("label", labels))
+    """``task`` with wrong answers to its test examples."""
+    return replace(task, test=find_kind(task.kind).with_other_answers(task.test, task.labels))
 
 
 def _with_other_test(task: Task) -> Task:
-    """``task`` with test examples of the same number and shape: words or images turned round, labels moved on."""
-    labels = list(_with_other_labels(task).test["label"])
-    if task.kind == "image":
-        images = 1 - np.array(task.test["image"], dtype="float32")
-        test = image_dataset(images, labels)
-    else:
-        texts = [" ".join(text.split()[::-1]) for text in task.test["text"]]
-        test = text_dataset(
-            [(text, task.labels[label]) for text, label in zip(texts, labels, strict=True)], task.labels
-        )
-    return replace(task, test=test)
+    """``task`` with test examples of the same number and shape, turned round, and wrong answers to them."""
+    changed = _with_other_labels(task)
+    return replace(changed, test=find_kind(task.kind).with_other_inputs(changed.test))

@@ -13,6 +13,7 @@ from clbench.conformance.checks import seed_everything
 from clbench.conformance.fingerprints import state_difference
 from clbench.conformance.probes import Cut, Cuts, Observed, Trace
 from clbench.engine import Reporter
+from clbench.kinds import Kind, find_kind
 from clbench.plugins import Plan, make_plan, parse_expression
 from clbench.scenario import Task
 from clbench.strategy import ALL_SETTINGS, Stack, Strategy
@@ -21,7 +22,7 @@ TASKS = 3
 # Two batches an epoch, the second one smaller, and two epochs: four steps a task. Dropout draws from a random stream.
 OPTIONS: dict[str, Any] = {"model": "tiny", "device": "cpu", "epochs": 2, "batch_size": 5, "dropout": 0.1}
 TRAIN, DEV, TEST = 8, 3, 6
-SCENARIOS = {"text": "toy", "image": "digits_seq"}
+SCENARIOS = {"text": "toy", "image": "digits_seq", "token": "toy_token", "generation": "toy_generation"}
 # Of a run's cost, what is neither time nor memory.
 COUNTS = ("trainable_parameters", "examples_seen")
 
@@ -66,11 +67,12 @@ class Trials:
         for kind in kinds:
             allowed = plugins.load("scenario", SCENARIOS[kind]).settings
             fitting = [(SCENARIOS[kind], setting) for setting in settings if setting in allowed]
-            # Texts in every setting; images, which nothing but the inputs tells from texts, in one.
-            self.grounds += fitting[-1:] if self.grounds else fitting
+            # The first kind in every setting, each other one in its first.
+            self.grounds += fitting[:1] if self.grounds else fitting
         if not self.grounds:
             declared = "; ".join(f"{c.__name__}: settings {c.settings!r}, kinds {c.kinds!r}" for c in classes)
-            return f"no scenario fits {declared}; allowed: settings task, domain, class; kinds text, image, or none"
+            kinds_known = ", ".join(SCENARIOS)
+            return f"no scenario fits {declared}; allowed: settings task, domain, class; kinds {kinds_known}, or none"
         self.strategy = self.plan().strategy
         return ""
 
@@ -98,19 +100,21 @@ class Trials:
         stack = Observed(*first, plan.strategy, Trace(record.weights), *watches)
         return finish(Plan(plan.config, plan.tasks, stack), record)
 
-    def cut_everywhere(self, reference: Record, ground: Ground | None = None, **options: Any) -> str:
+    def cut_everywhere(self, reference: Record, ground: Ground | None = None, only: str = "", **options: Any) -> str:
         """Cut a run off at every place and let it go on each time; how it departs from the uninterrupted ``reference``.
 
         Args:
             reference: a run of the same plan.
             ground: its scenario and setting; the first of the grounds unless it is given.
+            only: the one place to cut at; empty for all.
             options: its other options.
         """
         record, done = Record(), set[str]()
-        options = {"output_dir": str(self.folder / "resume"), "checkpoint_every": 1, **options}
+        folder = str(self.folder / f"resume {'-'.join(ground or ())}")
+        options = {"output_dir": folder, "checkpoint_every": 1, **options}
         while True:
             plan = self.plan(ground, **options)
-            members = [("strategy", plan.strategy), ("trace", Trace(record.weights)), ("cuts", Cuts(done))]
+            members = [("strategy", plan.strategy), ("trace", Trace(record.weights)), ("cuts", Cuts(done, only))]
             seed_everything(0)
             try:
                 finish(Plan(plan.config, plan.tasks, Stack(members)), record)
@@ -129,11 +133,12 @@ def _departed(record: Record, reference: Record) -> str:
 def _few(task: Task) -> Task:
     """``task`` with a few examples of each split, taken in turn from each label."""
     sizes = (("train", TRAIN), ("dev", DEV), ("test", TEST))
-    return replace(task, **{split: _take(getattr(task, split), size) for split, size in sizes})
+    kind = find_kind(task.kind)
+    return replace(task, **{split: _take(kind, getattr(task, split), size) for split, size in sizes})
 
 
-def _take(split: Any, size: int) -> Any:
-    labels = list(split["label"])
+def _take(kind: Kind, split: Any, size: int) -> Any:
+    labels = kind.strata(split)
     turns = sorted(range(len(labels)), key=lambda row: (labels[:row].count(labels[row]), labels[row]))
     return split.select(sorted(turns[:size]))
 

@@ -96,6 +96,15 @@ class Kind:
         """What a tokenizer that is made on the spot learns its words from."""
         return list(data[self.columns[0]][:])
 
+    def with_other_answers(self, data: datasets.Dataset, labels: Sequence[str]) -> datasets.Dataset:
+        """The same questions with wrong answers; conformance checks that no strategy looks at the right ones."""
+        return with_column(data, "label", [(label + 1) % len(labels) for label in data["label"][:]])
+
+    def with_other_inputs(self, data: datasets.Dataset) -> datasets.Dataset:
+        """As many other questions of the same shape; conformance checks that no strategy trains on the test split."""
+        texts = [" ".join(reversed(text.split())) for text in data[self.columns[0]][:]]
+        return with_column(data, self.columns[0], texts)
+
     # From rows to batches.
 
     def encode(self, parts: Sequence[Part], tokenizer: Any, max_length: int) -> Encoded:
@@ -243,6 +252,12 @@ def check_strings(data: datasets.Dataset, column: str, where: str) -> None:
     """
     if not all(isinstance(value, str) for value in data[column][:]):
         raise InputError(f"{where} has a {column} that is not a string")
+
+
+def with_column(data: datasets.Dataset, name: str, values: Sequence[Any]) -> datasets.Dataset:
+    """``data`` with other values in the column ``name``."""
+    kept = data.features[name]
+    return data.remove_columns(name).add_column(name, list(values)).cast_column(name, kept)
 
 
 def find_columns(data: datasets.Dataset, columns: Sequence[str], where: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clbench.data import IGNORE, Batch, Example
 from clbench.errors import InputError
-from clbench.kinds.base import Decode, Encoded, Kind, Part, check_strings
+from clbench.kinds.base import Decode, Encoded, Kind, Part, check_strings, with_column
 from clbench.text import same_text
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ class Generation(Kind):
     def contents(self, data: datasets.Dataset) -> list[Hashable]:
         """A reader would call the prompts the same."""
         return [same_text(prompt) for prompt in data["prompt"][:]]
+
+    def with_other_answers(self, data: datasets.Dataset, labels: Sequence[str]) -> datasets.Dataset:
+        """The answers' letters turned round."""
+        return with_column(data, "answer", [answer[::-1] for answer in data["answer"][:]])
 
     def texts(self, data: datasets.Dataset) -> list[str]:
         """Prompts with their answers."""
@@ -108,8 +112,7 @@ def _answer_start(label: Tensor) -> int:
 
 def _opened(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
     """Each prompt's tokens, with those that the tokenizer puts before a text and none of those after it."""
-    opening = tokenizer.build_inputs_with_special_tokens([]) if hasattr(tokenizer, "bos_token_id") else []
-    first = [token for token in opening[:1] if token == tokenizer.bos_token_id]
+    first = [token for token in tokenizer("")["input_ids"][:1] if token == tokenizer.bos_token_id]
     return [first + ids for ids in tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
 
 

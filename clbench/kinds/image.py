@@ -42,6 +42,10 @@ class Image(Labelled):
         """Every pixel is the same."""
         return [image.tobytes() for image in images_of(data)]
 
+    def with_other_inputs(self, data: datasets.Dataset) -> datasets.Dataset:
+        """Negatives."""
+        return data.map(lambda row: {"image": (1 - torch.tensor(row["image"])).tolist()}, features=data.features)
+
     def encode(self, parts: Sequence[Part], tokenizer: Any, max_length: int) -> Encoded:
         """Pixels (channels, height, width) fp32 under "pixel_values", those of all tasks of the largest's shape."""
         shape = common_shape(part.data for part in parts)

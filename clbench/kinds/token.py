@@ -16,7 +16,7 @@ from torch import Tensor
 
 from clbench.data import IGNORE, Example
 from clbench.errors import InputError
-from clbench.kinds.base import Encoded, Kind, Part
+from clbench.kinds.base import Encoded, Kind, Part, with_column
 from clbench.text import same_text
 
 if TYPE_CHECKING:
@@ -60,6 +60,14 @@ class Token(Kind):
     def contents(self, data: datasets.Dataset) -> list[Hashable]:
         """The words, whatever their case."""
         return [same_text(" ".join(tokens)) for tokens in data["tokens"][:]]
+
+    def with_other_answers(self, data: datasets.Dataset, labels: Sequence[str]) -> datasets.Dataset:
+        """Every tag moved on by one."""
+        return with_column(data, "tags", [[(tag + 1) % len(labels) for tag in tags] for tags in data["tags"][:]])
+
+    def with_other_inputs(self, data: datasets.Dataset) -> datasets.Dataset:
+        """The words turned round."""
+        return with_column(data, "tokens", [list(reversed(tokens)) for tokens in data["tokens"][:]])
 
     def texts(self, data: datasets.Dataset) -> list[str]:
         """The words as sentences."""

@@ -17,9 +17,14 @@ WARNINGS = ("learning_warnings", "forgetting_warnings")
 def matrix_table(result: Mapping[str, Any]) -> str:
     """The accuracy matrix of a result as text: a row for each time of evaluation, a column for each task."""
     names = [clean(shorten(name, LONGEST_TASK_NAME)) for name in result["tasks"]]
+    measures = result.get("measures", {})
+    heads = [
+        f"{name}\n{measures[task]}" if task in measures else name
+        for name, task in zip(names, result["tasks"], strict=True)
+    ]
     times = ["before", *(f"after {name}" for name in names)]
     rows = [[time, *map(_fraction, row)] for time, row in zip(times, result["accuracy_matrix"], strict=True)]
-    return text_table(["accuracy", *names], rows)
+    return text_table([result.get("measure", "accuracy"), *heads], rows)
 
 
 def metrics_table(metrics: Mapping[str, float | None]) -> str:

@@ -89,6 +89,7 @@ class FrozenFeatures(Strategy):
         features: "mean" of the last layer's token states, or what the "output_layer" reads; of an image always that.
     """
 
+    kinds: ClassVar[tuple[str, ...]] = ("text", "image")
     alone: ClassVar[str] = "it freezes the model and takes no training steps, so there is nothing to protect"
     keep_products: ClassVar[bool] = True
 
