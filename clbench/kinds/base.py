@@ -73,6 +73,13 @@ class Kind:
 
     # What a split holds.
 
+    def check_labels(self, labels: Sequence[str], measure: str, where: str) -> None:
+        """Refuse names of labels that cannot be; ``measure`` is the task's, ``where`` names the task.
+
+        Raises:
+            InputError: names the first.
+        """
+
     def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
         """Refuse rows that cannot be used; ``where`` names the task and split.
 

@@ -6,7 +6,7 @@ size but for ties of floating point. No chat template is applied: what a prompt 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,6 +85,14 @@ class Generation(Kind):
         start = _answer_start(example["label"])
         ids = example["input_ids"][:start]
         return {**example, "input_ids": ids, "label": torch.full_like(ids, IGNORE), "answer": ""}
+
+    def fisher_losses(self, logits: Tensor, labels: Tensor, whose: str, draws: Tensor) -> Iterator[Tensor]:
+        """Given the tokens before it, each token of the true answer is one distribution; "exact" is too many passes."""
+        if whose == "exact":
+            raise InputError(
+                "fisher='exact' goes through every answer, and a vocabulary has too many; allowed: sampled, empirical"
+            )
+        yield from super().fisher_losses(logits, labels, whose, draws)
 
     def longest_answer(self, examples: Sequence[Example]) -> int:
         """Tokens of the longest answer among them, with the token that ends it."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from clbench.data import IGNORE, Example
 from clbench.errors import InputError
 from clbench.kinds.base import Encoded, Kind, Part, with_column
+from clbench.kinds.measures import BIO_MEASURE
 from clbench.text import same_text
 
 if TYPE_CHECKING:
@@ -37,10 +38,19 @@ class Token(Kind):
     common_labels = (OUTSIDE,)
     complete = False
 
-    def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
-        """As many tags as words, and no word or tag is empty."""
-        if spaced := [label for label in labels if not label.strip() or len(label.split()) != 1]:
+    def check_labels(self, labels: Sequence[str], measure: str, where: str) -> None:
+        """Tags hold no white space, and are in BIO where entities are measured."""
+        if spaced := [label for label in labels if len(label.split()) != 1]:
             raise InputError(f"{where} has the tag {spaced[0]!r}; allowed: names without white space")
+        plain = [label for label in labels if label != OUTSIDE and not (label[:2] in ("B-", "I-") and label[2:])]
+        if plain and measure == BIO_MEASURE:
+            raise InputError(
+                f"{where}: the tag {plain[0]!r} is not in BIO; allowed for {BIO_MEASURE}: O, B-TYPE, I-TYPE, or "
+                "measure='token_accuracy' for plain tags"
+            )
+
+    def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
+        """As many tags as words, and no word is empty."""
         for row, (tokens, tags) in enumerate(zip(data["tokens"][:], data["tags"][:], strict=True)):
             if not isinstance(tokens, list) or not all(isinstance(token, str) and token.strip() for token in tokens):
                 raise InputError(f"{where} has in row {row} words that are no list of strings with something in them")

@@ -62,6 +62,7 @@ def _check_labels(task: Task) -> None:
         raise unknown(f"measure of task {task.name!r}", task.measure, kind.measures)
     if not task.labels and kind.over_labels:
         raise InputError(f"task {task.name!r} has no labels")
+    kind.check_labels(task.labels, task.measure or kind.measures[0], f"task {task.name!r}")
     for label, count in Counter(task.labels).items():
         if count > 1 or not isinstance(label, str):
             raise InputError(f"task {task.name!r}: labels must be distinct names, got {label!r} {count} times")

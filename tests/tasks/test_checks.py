@@ -52,7 +52,7 @@ BAD = {
     "task names must be unique and not empty, got 'one' 2 times": [ONE, ONE],
     "task names must be unique and not empty, got '' 1 times": [ONE, replace(TWO, name="")],
     "tasks must be of one kind, got one: text, two: image": [ONE, make_image_task("two")],
-    "unknown kind of task 'one' 'txt'; did you mean 'text'? allowed: image, text": [
+    "unknown kind of task 'one' 'txt'; did you mean 'text'? allowed: generation, image, text, token": [
         replace(ONE, kind="txt"),
         replace(TWO, kind="txt"),
     ],
