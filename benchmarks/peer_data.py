@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from benchmarks.sequences import TaskSequence
 from clbench.config import RunConfig
-from clbench.data import Example, encode, length, pass_budget, sorted_batches, training_batches
+from clbench.data import Example, length, pass_budget, sorted_batches, training_batches
 from clbench.head import guess_head
+from clbench.kinds import Part, find_kind
 from clbench.models import choose_device, load_model
 from clbench.plugins import make_plan
 from clbench.rng import generator, seeded_torch
 from clbench.sources import model_path
-from clbench.kinds import tokenise
 from clbench.tasks import label_space
 from clbench.toolkit import parameter_groups
 
@@ -63,9 +63,11 @@ def load(sequence: TaskSequence) -> Loaded:
         model, tokenizer = _documented_model(config, len(labels.names), device)
 
     def encoded(split: str) -> list[list[Example]]:
-        texts = [text for task in tasks for text in getattr(task, split)["text"][:]]
-        ids = iter(tokenise(texts, tokenizer, config.max_length))
-        return [encode(task, split, position, labels, ids) for position, task in enumerate(tasks)]
+        parts = [
+            Part(getattr(task, split), task.labels, labels.columns[position], position)
+            for position, task in enumerate(tasks)
+        ]
+        return find_kind("text").encode(parts, tokenizer, config.max_length).examples
 
     names = [task.name for task in tasks]
     return Loaded(sequence, config, device, names, labels.columns, model, tokenizer, encoded("train"), encoded("test"))

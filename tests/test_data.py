@@ -14,12 +14,13 @@ from clbench.data import (
     BUCKET_BATCHES,
     collate,
     concatenate,
-    encode,
     evaluation_batches,
     length,
     pad_left,
     training_batches,
 )
+from clbench.kinds import Part, find_kind
+from clbench.models.tiny import tiny_words
 from clbench.rng import generator, stream_seed
 from clbench.scenario import Task
 from clbench.tasks.labels import label_space
@@ -128,10 +129,11 @@ def test_encode_gives_labels_their_columns() -> None:
     split = text_dataset([("a bb ccc dddd", "yes"), ("bb", "no")], ("no", "yes"))
     task = Task("two", "text", ("no", "yes"), split, split, split)
     space = label_space([task, task], "task")
-    ids = iter([torch.tensor([1, 2, 3]), torch.tensor([2]), torch.tensor([9])])
-    examples = encode(task, "train", 1, space, ids)
-    assert [example["input_ids"].tolist() for example in examples] == [[1, 2, 3], [2]]
-    assert next(ids).tolist() == [9]  # the next split's
+    parts = [Part(split, task.labels, space.columns[position], position) for position in (1, 0)]
+    examples, other = find_kind("text").encode(parts, tiny_words([task]), 3).examples
+    assert [len(example["input_ids"]) for example in examples] == [3, 1]  # cut at three tokens
+    assert examples[0]["input_ids"][1] == examples[1]["input_ids"][0]  # "bb"
+    assert [(example["label"], example["task_id"]) for example in other] == [(1, 0), (0, 0)]
     # The second task's labels are the columns 2 (no) and 3 (yes).
     assert [(example["label"], example["task_id"]) for example in examples] == [(3, 1), (2, 1)]
     assert [length(example) for example in examples] == [3, 1]
@@ -141,7 +143,8 @@ def test_encode_images() -> None:
     images = torch.linspace(0, 1, 8).reshape(2, 1, 2, 2).numpy()
     split = image_dataset(images, [1, 0])
     task = Task("one", "image", ("no", "yes"), split, split, split)
-    examples = encode(task, "test", 0, label_space([task, task], "domain"), iter(()))
+    columns = label_space([task, task], "domain").columns[0]
+    (examples,) = find_kind("image").encode([Part(split, task.labels, columns, 0)], None, 0).examples
     assert torch.equal(torch.stack([example["pixel_values"] for example in examples]), torch.from_numpy(images))
     assert [(example["label"], length(example)) for example in examples] == [(1, 1), (0, 1)]
 

@@ -23,7 +23,7 @@ def tiny_text_model(
     import transformers
     from tokenizers import processors
 
-    tokenizer = _words(tasks, ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    tokenizer = tiny_words(tasks, ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
     tokenizer.backend_tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     settings = transformers.BertConfig(
         vocab_size=len(tokenizer),
@@ -44,7 +44,7 @@ def tiny_language_model(tasks: Sequence[Task], config: RunConfig) -> tuple[nn.Mo
     """A Llama of two layers with random weights, and a tokenizer of the words of the training prompts and answers."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = _words(tasks, ["[PAD]", "[UNK]", "[EOS]"])
+    tokenizer = tiny_words(tasks, ["[PAD]", "[UNK]", "[EOS]"])
     tokenizer.eos_token = "[EOS]"
     settings = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -62,7 +62,7 @@ def tiny_language_model(tasks: Sequence[Task], config: RunConfig) -> tuple[nn.Mo
     return LlamaForCausalLM(settings), tokenizer
 
 
-def _words(tasks: Sequence[Task], special: list[str]) -> Any:
+def tiny_words(tasks: Sequence[Task], special: Sequence[str] = ("[PAD]", "[UNK]")) -> Any:
     """A tokenizer of the words of the training texts, after the ``special`` tokens, padding and unknown first."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -70,7 +70,7 @@ def _words(tasks: Sequence[Task], special: list[str]) -> Any:
     words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     words.normalizer = normalizers.Lowercase()
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.WordLevelTrainer(vocab_size=8000, special_tokens=special, show_progress=False)
+    trainer = trainers.WordLevelTrainer(vocab_size=8000, special_tokens=list(special), show_progress=False)
     words.train_from_iterator((text for task in tasks for text in find_kind(task.kind).texts(task.train)), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
 

@@ -18,6 +18,7 @@ from clbench.engine import engine
 from clbench.engine.checkpoint import load_checkpoint
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError, RunError
+from clbench.kinds import find_kind
 from clbench.learner import Learner
 from clbench.models import processor
 from clbench.plugins.plan import Plan, make_plan
@@ -275,7 +276,10 @@ def scripted(accuracies: list[list[float]], monkeypatch: pytest.MonkeyPatch) -> 
 
     def evaluate_all(*_: Any) -> list[Evaluation]:
         rights = [round(10 * cell) for cell in next(rows)]
-        return [Evaluation([0] * 10, [0] * right + [1] * (10 - right), [0.5] * 10) for right in rights]
+        return [
+            Evaluation([0] * 10, [0] * right + [1] * (10 - right), [0.5] * 10, find_kind("text"), "accuracy")
+            for right in rights
+        ]
 
     def skip(self: Training) -> None:
         self.step += 1

@@ -421,7 +421,7 @@ def test_accuracy_and_forgetting_agree_where_the_definitions_do(toy: dict[str, A
 
     def row() -> list[float | None]:
         evaluations = evaluate_all(learner, plan.strategy, prepared.tests)
-        return [None if evaluation is None else evaluation.accuracy for evaluation in evaluations]
+        return [None if evaluation is None else evaluation.score for evaluation in evaluations]
 
     matrix = [row()]
     torch.manual_seed(0)

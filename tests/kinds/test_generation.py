@@ -11,7 +11,7 @@ from clbench.data import IGNORE
 from clbench.engine.preparation import Prepared, prepare
 from clbench.errors import InputError
 from clbench.kinds import Part, find_kind
-from clbench.models.tiny import _words
+from clbench.models.tiny import tiny_words
 from clbench.plugins import make_plan
 from clbench.scenario import Task
 from clbench.strategy import Strategy
@@ -34,7 +34,7 @@ def task(name: str, **changed: Any) -> Task:
 
 
 def tokenizer() -> Any:
-    made = _words([task("one"), task("two")], ["[PAD]", "[UNK]", "[EOS]"])
+    made = tiny_words([task("one"), task("two")], ["[PAD]", "[UNK]", "[EOS]"])
     made.eos_token = "[EOS]"
     return made
 

@@ -14,7 +14,7 @@ from clbench.data import IGNORE, LabelSpace
 from clbench.errors import InputError
 from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
-from clbench.models.tiny import _words
+from clbench.models.tiny import tiny_words
 from clbench.scenario import Task
 from clbench.strategy import Strategy
 from clbench.tasks.checks import check_tasks
@@ -41,7 +41,7 @@ def task(name: str, labels: tuple[str, ...] = TAGS, **changed: Any) -> Task:
 
 def tokenizer() -> Any:
     """Words and punctuation are tokens of their own: "Byron." is two."""
-    return _words([task("one"), task("two")], ["[PAD]", "[UNK]"])
+    return tiny_words([task("one"), task("two")])
 
 
 def test_a_word_is_answered_at_its_first_token_and_one_cut_off_is_outside() -> None:

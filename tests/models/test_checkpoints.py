@@ -16,12 +16,12 @@ from clbench.config import make_config
 from clbench.engine import engine
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
+from clbench.kinds import tokenise
 from clbench.models import LoadedModel, load_model
 from clbench.models.identity import model_identity
 from clbench.models.weights import renew
 from clbench.plugins import make_plan
 from clbench.scenario import Task
-from clbench.kinds import tokenise
 from tests.helpers import strategy
 from tests.models import zoo
 from tests.models.test_architectures import SIZES, learner_of, load, tasks, words

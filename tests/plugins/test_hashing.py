@@ -99,9 +99,9 @@ def test_a_moved_or_renamed_file_keeps_its_hash(mine: Path, tmp_path: Path) -> N
 
 
 def test_the_files_that_are_reached(mine: Path, tmp_path: Path) -> None:
-    """By hand: replay takes its memory from buffer and rehearsal, buffer chooses with selection; fisher has passes."""
+    """By hand: replay takes its memory from buffer and rehearsal, buffer has selection and packing, fisher passes."""
     own = ["beside.py", "further.py", "package/__init__.py", "package/inner.py", "package/sibling.py"]
-    toolkit = ["buffer.py", "rehearsal.py", "selection.py", "fisher.py", "per_example.py", "passes.py"]
+    toolkit = ["buffer.py", "rehearsal.py", "selection.py", "fisher.py", "per_example.py", "passes.py", "packing.py"]
     expected = {mine, *(tmp_path / name for name in own), *(ROOT / "clbench" / "toolkit" / name for name in toolkit)}
     assert set(reached_files(mine)) == {*expected, ROOT / "strategies" / "replay.py"}
     assert reached_files(mine)[0] == mine

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.data import Batch, Example
+from clbench.kinds import find_kind
 from clbench.learner import Learner
 from clbench.strategy import Strategy
 from clbench.toolkit.evaluator import Evaluation, evaluate_all, measurable
@@ -54,7 +55,7 @@ def test_task_setting_by_hand(make_learner: Callable[..., Learner]) -> None:
     assert first.labels == [1, 1, 1]
     assert first.predictions == [1, 0, 1]
     assert first.confidences == pytest.approx([0.75, 0.75, 0.6])
-    assert first.accuracy == pytest.approx(2 / 3)
+    assert first.score == pytest.approx(2 / 3)
     second = evaluate(learner, Strategy(), images([2, 3, 3], 1), 1)
     assert second.predictions == [2, 3, 2]
     assert second.confidences == pytest.approx([90 / 91, 0.75, 0.8])
@@ -83,16 +84,16 @@ def test_domain_setting_is_always_measurable(make_learner: Callable[..., Learner
 
 def test_macro_f1_by_hand() -> None:
     # Label 0: 2 right of 3 true and 4 predicted. Label 1: 1 right of 2 true and 2 predicted: 1/2. Label 2: none right.
-    evaluation = Evaluation([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 0], [0.5] * 6)
-    assert evaluation.accuracy == pytest.approx(0.5)
+    evaluation = Evaluation([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 0, 0], [0.5] * 6, find_kind("text"), "accuracy")
+    assert evaluation.score == pytest.approx(0.5)
     precision = 2 / 4
-    assert evaluation.macro_f1 == pytest.approx((2 * precision * (2 / 3) / (precision + 2 / 3) + 0.5 + 0.0) / 3)
+    assert evaluation.beside == pytest.approx((2 * precision * (2 / 3) / (precision + 2 / 3) + 0.5 + 0.0) / 3)
 
 
 def test_macro_f1_is_over_the_tasks_own_labels() -> None:
     # Two of four go to another task's label 7, which has no F1 here: both labels have recall 1/2, precision 1.
-    evaluation = Evaluation([0, 0, 1, 1], [0, 7, 1, 7], [0.5] * 4)
-    assert evaluation.macro_f1 == pytest.approx(2 / 3)
+    evaluation = Evaluation([0, 0, 1, 1], [0, 7, 1, 7], [0.5] * 4, find_kind("text"), "accuracy")
+    assert evaluation.beside == pytest.approx(2 / 3)
 
 
 def test_each_prediction_is_that_of_its_own_text(

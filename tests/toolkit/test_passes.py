@@ -34,7 +34,7 @@ def gradient(learner: Learner, examples: list[Example]) -> Numbers:
 
 def outputs(learner: Learner, examples: list[Example]) -> Numbers:
     logits, features = stored_outputs(learner, examples)
-    return [logits.exp(), features]
+    return [torch.stack(logits).exp(), features]
 
 
 def features(learner: Learner, examples: list[Example]) -> Numbers:
