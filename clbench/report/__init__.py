@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         plot_tradeoff as plot_tradeoff,
     )
     from clbench.report.rendering import FORMATS as FORMATS, render as render
+    from clbench.report.statistics import student_interval as student_interval
     from clbench.report.tables import (
         metrics_table as metrics_table,
         result_line as result_line,

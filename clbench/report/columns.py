@@ -30,6 +30,11 @@ def higher_is_better(column: str) -> bool:
     return column not in ("overhead", *COSTS) and column.removeprefix("f1_") not in LOWER_IS_BETTER
 
 
+def metric_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of which a difference from a baseline is told."""
+    return tuple(name for name in columns if name not in ("overhead", *COSTS))
+
+
 def rank(column: str, mean: float | None) -> tuple[bool, float]:
     """Sorts the better first and no value last."""
     return (mean is None, 0.0 if mean is None else -mean if higher_is_better(column) else mean)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from clbench.config import NOT_SCIENCE
+from clbench.report.statistics import Difference
 from clbench.results import Run
 from clbench.text import ELLIPSIS, shorten
 
@@ -18,6 +19,7 @@ IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8", "data_s
 
 MOST_DIFFERENCES = 8  # settings that a row's name shows; what more there are has a digest
 LONGEST_KEY, LONGEST_VALUE = 60, 40
+SOURCES = "plugin_hashes."  # with which the settings begin that differ between any two strategies
 
 Settings = dict[str, Any]
 Item = TypeVar("Item")
@@ -26,12 +28,16 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean and sample standard deviation (None below two values) over ``count`` runs; ``best`` of its column or not."""
+    """Mean and sample standard deviation (None below two values) over ``count`` runs; ``best`` of its column or not.
+
+    ``difference`` is from the baseline, where there is one.
+    """
 
     mean: float | None
     std: float | None
     count: int
     best: bool = False
+    difference: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,11 @@ def run_settings(run: Run, any_tasks: bool = False) -> Settings:
     return _flatten(scientific) if any_tasks else {**_flatten(scientific), "tasks": run.result["tasks"]}
 
 
+def settings_but_sources(run: Run, any_tasks: bool = False) -> Settings:
+    """The settings that runs of different strategies can share."""
+    return {key: value for key, value in run_settings(run, any_tasks).items() if not key.startswith(SOURCES)}
+
+
 def _flatten(values: dict[str, Any], prefix: str = "") -> Settings:
     flat: Settings = {}
     for key, value in values.items():
@@ -167,3 +178,8 @@ def short_value(value: object) -> str:
     if re.fullmatch("[0-9a-f]{64}", text):
         return text[:8]
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}{ELLIPSIS}"
+
+
+def labels(rows: Sequence[TableRow]) -> str:
+    """The first three rows' labels, and how many more there are."""
+    return ", ".join(row.label for row in rows[:3]) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clbench.report.columns import DECIMALS, F1_METRICS, higher_is_better
-from clbench.report.comparison import Table
+from clbench.report.comparison import ACCURACY, Table
 from clbench.report.rows import Cell, TableRow
 from clbench.results import METRICS
 from clbench.text import DASH, DOWN, PLUS_MINUS, TIMES, UP, byte_unit, fixed
@@ -47,17 +47,20 @@ def row_line(row: TableRow, columns: tuple[str, ...], mark: Callable[[Cell, str]
     return [row.label, str(len(row.runs)), *(mark(cell, text) for cell, text in cells)]
 
 
-def legend(table: Table, mark: str) -> list[str]:
-    """What the signs in a table mean; ``mark`` is how the best is shown."""
+def legend(table: Table, mark: str, baseline: str | None = None) -> list[str]:
+    """What the signs in a table mean; ``mark`` is how the best is shown, by paired differences if with a baseline."""
     cells = [cell for row in table.rows for cell in row.cells.values()]
     spread = (
         [f"{PLUS_MINUS}: sample standard deviation over seeds"] if any(cell.std is not None for cell in cells) else []
     )
-    best = f"{mark}: best of its column" + (", or within one standard deviation of it" if spread else "")
+    paired = ", or not to be told from it: the 95 % interval over shared seeds holds 0, or there are too few of them"
+    alike = paired if baseline is not None else ", or within one standard deviation of it" if spread else ""
+    best = f"{mark}: best of its column{alike}"
     return spread + ([best] if any(cell.best for cell in cells) else [])
 
 
 def title(table: Table) -> str:
-    """What a table is of; runs on dev are told."""
+    """What a table is of; runs on dev are told, and a measure that is not accuracy."""
     dev = ", on dev: not for comparison with test" if table.split == "dev" else ""
-    return f"{table.scenario}, {table.setting} setting, {table.model}{dev}"
+    measure = "" if table.measure == ACCURACY else f", measured as {table.measure}"
+    return f"{table.scenario}, {table.setting} setting, {table.model}{measure}{dev}"
