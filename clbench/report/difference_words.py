@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from clbench.report.columns import DECIMALS, DEFAULT_COLUMNS
 from clbench.report.comparison import Comparison, Table
-from clbench.report.pairs import baseline_rows
 from clbench.report.rows import TableRow
 from clbench.report.statistics import Difference
 from clbench.report.wording import column_title
@@ -19,7 +18,10 @@ OVER_EXAMPLES = (
     "bootstrap, stratified by task); it says nothing of other seeds"
 )
 P = "p: exact sign-flip permutation test over seeds, two-sided; p Holm: the same, corrected for the number of rows"
-WHOLE = ("strategy", "pairs", "difference", "95 % over seeds", "p", "p Holm", "95 % over examples")
+NO_EXAMPLES = "no interval over test examples: there is one of average accuracy only, where answers are stored"
+EXAMPLES = "95 % over examples"
+WHOLE = ("strategy", "pairs", "difference", "95 % over seeds", "p", "p Holm", EXAMPLES)
+LACKING = ("p", "p Holm", EXAMPLES)
 
 
 def shown_metrics(comparison: Comparison) -> tuple[str, ...]:
@@ -32,17 +34,18 @@ def difference_heading(metric: str, baseline: str) -> str:
     return f"{column_title(metric)}: difference from {baseline}"
 
 
-def difference_lines(table: Table, metric: str, baseline: str) -> list[list[str]]:
-    """The header and the cells of each row but the baseline's; without p where no row has one."""
-    others = [row for row in table.rows if row not in baseline_rows(table.rows, baseline)]
-    lines = [list(WHOLE), *(_line(row, row.cells[metric].difference or Difference()) for row in others)]
-    empty = [i for i, name in enumerate(WHOLE) if name.startswith("p") and all(line[i] == DASH for line in lines[1:])]
+def difference_lines(table: Table, metric: str) -> list[list[str]]:
+    """The header and the cells of each row that was compared with a baseline, without statistics that no row has."""
+    told = [(row, row.cells[metric].difference) for row in table.rows]
+    lines = [list(WHOLE), *(_line(row, difference) for row, difference in told if difference is not None)]
+    empty = [i for i, name in enumerate(WHOLE) if name in LACKING and all(line[i] == DASH for line in lines[1:])]
     return [[cell for i, cell in enumerate(line) if i not in empty] for line in lines]
 
 
 def difference_legend(lines: list[list[str]]) -> list[str]:
     """What the columns of differences mean, one sentence each."""
-    return [OVER_SEEDS, OVER_EXAMPLES, *([P] if "p" in lines[0] else [])]
+    examples = OVER_EXAMPLES if EXAMPLES in lines[0] else NO_EXAMPLES
+    return [OVER_SEEDS, examples, *([P] if "p" in lines[0] else [])]
 
 
 def _line(row: TableRow, told: Difference) -> list[str]:

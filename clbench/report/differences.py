@@ -47,8 +47,9 @@ def add_differences(
     found = [(row, own) for row in others if (own := baseline_of(row, baselines)) is not None]
     notes = pairing_notes(found)
     if alone := [row for row in others if all(row is not each for each, _ in found)]:
-        which = "several rows are" if len(baselines) > 1 else "limited and whole runs do not compare with"
-        notes.append(f"no difference: {which} {baseline}, none with the settings of: {labels(alone)}")
+        several = f"several rows are {baseline}, none with the settings of"
+        why = several if len(baselines) > 1 else "limited and whole runs do not compare"
+        notes.append(f"no difference: {why}: {labels(alone)}")
     ends: Ends = {}
     families = []
     for column in columns:
@@ -57,6 +58,8 @@ def add_differences(
         if column == EXAMPLE_METRIC and measure == "accuracy":
             told, lacking = _over_examples(told, pairs, ends)
             notes += lacking
+        elif column == EXAMPLE_METRIC:
+            notes.append(f"the interval over test examples is of accuracy, not of {measure}")
         for (row, _), difference in zip(found, told, strict=True):
             row.cells[column] = replace(row.cells[column], difference=difference)
         families.append(told)

@@ -43,7 +43,7 @@ def _differences(table: Table, comparison: Comparison) -> list[tuple[str, list[l
     """The metrics whose differences are shown, each with its table's lines."""
     if comparison.baseline is None:
         return []
-    found = [(name, difference_lines(table, name, comparison.baseline)) for name in shown_metrics(comparison)]
+    found = [(name, difference_lines(table, name)) for name in shown_metrics(comparison)]
     return [(name, lines) for name, lines in found if len(lines) > 1]
 
 

@@ -47,7 +47,7 @@ def _text_of(table: Table, columns: Sequence[str], width: int | None, baseline: 
 
 def _differences(table: Table, metric: str, baseline: str, width: int | None) -> str:
     """The table of one metric's differences, without the columns of p that have no room; empty without a row."""
-    header, *rows = difference_lines(table, metric, baseline)
+    header, *rows = difference_lines(table, metric)
     if not rows:
         return ""
     notes, left_out = difference_legend([header, *rows]), []
