@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import partial
 from math import fsum
 
-from clbench.report.columns import DECIMALS, F1_METRICS, mean_and_std, rank
+from clbench.report.columns import DECIMALS, DIRECTED, F1_METRICS, mean_and_std, rank
 from clbench.report.differences import cannot_be_told
 from clbench.report.hardware import MEASURED, hardware_text
 from clbench.report.rows import Cell, TableRow, canonical, group, settings_but_sources
-from clbench.results import METRICS, Run
+from clbench.results import Run
 
 SHORTEST = 1e-6  # seconds: what took less was not timed
 
@@ -65,7 +65,7 @@ def mark_best(rows: list[TableRow], columns: Sequence[str], paired: bool) -> lis
         known = [
             (row, cell, mean) for row in competing for cell in [row.cells[column]] if (mean := cell.mean) is not None
         ]
-        if len(known) > 1 and (column in METRICS or column in F1_METRICS):
+        if len(known) > 1 and column in DIRECTED:
             first, best, best_mean = min(known, key=lambda each: rank(column, each[2]))
             for row, cell, mean in known:
                 spread = max(cell.std or 0.0, best.std or 0.0)

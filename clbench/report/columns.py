@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import fsum, hypot, sqrt
 
+from clbench.report.derived import DERIVED
 from clbench.results import COSTS, LOWER_IS_BETTER, METRICS
 
 DEFAULT_METRICS = (
@@ -19,7 +20,9 @@ DEFAULT_COLUMNS = (*DEFAULT_METRICS, "overhead", "stored_bytes", "trainable_para
 # Which of the default columns a narrow terminal shows first.
 FIRST_COLUMNS = ("average_accuracy", "forgetting", "overhead", "stored_bytes", "learning_accuracy", "worst_retention")
 F1_METRICS = tuple(f"f1_{name}" for name in METRICS)  # of the macro-F1 matrix, where a run has one
-COLUMNS = (*METRICS, *F1_METRICS, "overhead", *COSTS)
+COLUMNS = (*METRICS, *DERIVED, *F1_METRICS, "overhead", *COSTS)
+# Metrics of which more, or less, is better.
+DIRECTED = frozenset((*METRICS, *DERIVED, *F1_METRICS)) - {"recency_bias"}
 DECIMALS = 3  # of metrics in tables; what is equal to so many is equally good
 
 ROOM = 2.0**20  # so many of the largest floats could be summed; a power of two, so that dividing by it rounds nothing

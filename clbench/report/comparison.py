@@ -9,13 +9,12 @@ from math import isfinite
 from clbench.errors import InputError, unknown
 from clbench.report.cells import make_cell, mark_best, metric_value, naive_seconds
 from clbench.report.columns import COLUMNS, DEFAULT_COLUMNS, metric_columns, rank
+from clbench.report.derived import with_derived
 from clbench.report.differences import add_differences
 from clbench.report.notes import table_notes
 from clbench.report.pairs import baseline_rows
-from clbench.report.rows import TableRow, group, seed_draws_tasks, split_rows
+from clbench.report.rows import TableRow, group, seed_draws_tasks, split_rows, table_key
 from clbench.results import Matrix, Run
-
-ACCURACY = "accuracy"  # what a cell of the matrix is where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,11 @@ def compare(
 ) -> Comparison:
     """Group runs into tables by scenario, setting, model, split and measure, and into rows by strategy and settings.
 
-    ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1, names of COSTS, or ``overhead``,
-    the wall time divided by that of ``naive`` with the same seed, settings and hardware; default DEFAULT_COLUMNS.
-    A function of the accuracy matrix is a metric, too, under its own name.
+    ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1, of DERIVED, which need stored
+    answers or a run of joint with the same seed, of COSTS, or ``overhead``, the wall time divided by that of ``naive``
+    with the same seed, settings and hardware; default DEFAULT_COLUMNS. A function
+    of the accuracy matrix is a metric, too, under its own name.
+
     Runs whose settings differ never share a row, nor do two runs of one seed; those of other tasks do only if the seed
     draws the tasks, see :func:`clbench.report.rows.seed_draws_tasks`. A cell is empty if any run of the row has
     no value, or if seconds or memory were measured on several kinds of hardware; an overhead is the mean over the seeds
@@ -87,20 +88,15 @@ def compare(
         if name not in COLUMNS and name not in own:
             raise unknown("metric", name, COLUMNS)
     columns = tuple(dict.fromkeys(names))
-    runs = [with_metrics(run, own) for run in runs]
+    runs = with_derived([with_metrics(run, own) for run in runs], columns)
     if sort is not None and sort not in columns:
         raise unknown("column to sort by", sort, columns)
-    groups = group(runs, _table_key)
+    groups = group(runs, table_key)
     tables = tuple(_make_table(members, columns, sort, baseline) for members in groups.values())
     rows = [row for table in tables for row in table.rows]
     if baseline is not None and not baseline_rows(rows, baseline):
         raise unknown("baseline", baseline, {row.strategy for row in rows})
     return Comparison(columns, tables, sort, baseline)
-
-
-def _table_key(run: Run) -> tuple[str, str, str, str, str]:
-    scenario, setting, model = (str(run.result[key]) for key in ("scenario", "setting", "model"))
-    return scenario, setting, model, str(run.config.get("eval_split", "test")), str(run.result.get("measure", ACCURACY))
 
 
 def with_metrics(run: Run, own: Mapping[str, Metric]) -> Run:
@@ -135,7 +131,7 @@ def _make_table(runs: list[Run], columns: Sequence[str], sort: str | None, basel
     )
     if sort is not None:
         filled.sort(key=lambda row: (row.limited, rank(sort, row.cells[sort].mean)))
-    key, notes = _table_key(runs[0]), table_notes(filled)
+    key, notes = table_key(runs[0]), table_notes(filled)
     if baseline is not None:
         notes += add_differences(filled, metric_columns(columns), baseline, metric_value, key[-1])
     return Table(*key, tuple(filled), tuple(notes))

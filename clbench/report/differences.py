@@ -20,7 +20,7 @@ from clbench.report.statistics import (
     smallest_p,
     student_interval,
 )
-from clbench.results import Run
+from clbench.results import ACCURACY, Run
 from clbench.text import fixed
 
 EXAMPLE_METRIC = "average_accuracy"
@@ -55,7 +55,7 @@ def add_differences(
     for column in columns:
         pairs = [known_pairs(paired_runs(row, own), lambda run: value(run, column)) for row, own in found]  # noqa: B023
         told = with_correction([_over_seeds(each) for each in pairs])
-        if column == EXAMPLE_METRIC and measure == "accuracy":
+        if column == EXAMPLE_METRIC and measure == ACCURACY:
             told, lacking = _over_examples(told, pairs, ends)
             notes += lacking
         elif column == EXAMPLE_METRIC:

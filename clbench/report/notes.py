@@ -35,6 +35,9 @@ def table_notes(rows: Sequence[TableRow]) -> list[str]:
     lacking = [row for row in rows if "overhead" in row.cells and row.cells["overhead"].mean is None]
     if lacking:
         notes.append(f"no overhead without naive of the same seed, settings and hardware: {labels(lacking)}")
+    lacking = [row for row in rows if "intransigence" in row.cells and not row.cells["intransigence"].count]
+    if lacking:
+        notes.append(f"no intransigence without joint of the same seed, or an accuracy unmeasured: {labels(lacking)}")
     return notes
 
 

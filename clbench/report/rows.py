@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from clbench.config import NOT_SCIENCE
 from clbench.report.statistics import Difference
-from clbench.results import Run
+from clbench.results import ACCURACY, Run
 from clbench.text import ELLIPSIS, shorten
 
 # What names a run, and what the seed draws from the data behind the scenario; the data themselves are a setting.
@@ -76,6 +76,12 @@ def group(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[I
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
+
+
+def table_key(run: Run) -> tuple[str, str, str, str, str]:
+    """What the rows of a table share: scenario, setting, model, split and measure."""
+    scenario, setting, model = (str(run.result[key]) for key in ("scenario", "setting", "model"))
+    return scenario, setting, model, str(run.config.get("eval_split", "test")), str(run.result.get("measure", ACCURACY))
 
 
 def seed_draws_tasks(runs: Sequence[Run]) -> bool:

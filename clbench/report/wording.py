@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clbench.report.columns import DECIMALS, F1_METRICS, higher_is_better
-from clbench.report.comparison import ACCURACY, Table
+from clbench.report.columns import DECIMALS, DIRECTED, higher_is_better
+from clbench.report.comparison import Table
 from clbench.report.rows import Cell, TableRow
-from clbench.results import METRICS
+from clbench.results import ACCURACY
 from clbench.text import DASH, DOWN, PLUS_MINUS, TIMES, UP, byte_unit, fixed
 
 
 def column_title(column: str) -> str:
     """A column's heading with its direction (metrics) or unit (costs)."""
     title = column.replace("_", " ")
-    if column in METRICS or column in F1_METRICS:
+    if column in DIRECTED:
         return f"{title} {UP if higher_is_better(column) else DOWN}"
     if column == "overhead":
         return f"overhead ({TIMES})"
