@@ -242,6 +242,23 @@ def compare(
 
 
 @app.command()
+def report(
+    paths: Paths = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="an .html file")] = Path("report.html"),
+    baseline: Annotated[
+        str | None, typer.Option(metavar="STRATEGY", help="what rows are told to differ from [naive]")
+    ] = None,
+    texts: Annotated[bool, typer.Option(help="texts of the worst mistakes: runs the scenarios' code")] = True,
+) -> int:
+    """Write finished runs as one page that needs no network: tables, statistics, plots, mistakes, settings."""
+    from clbench.commands import report
+
+    report.write(paths or [], output, baseline, with_texts=texts)
+    print(output)
+    return 0
+
+
+@app.command()
 def plot(
     kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|confusion")],
     paths: Paths = None,
