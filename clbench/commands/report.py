@@ -26,10 +26,24 @@ def write(paths: Sequence[Path], output: Path, baseline: str | None = None, *, w
     runs, skipped = find_runs(paths or [Path("results")])
     for line in skipped:
         print(line, file=sys.stderr)
+    write_runs(runs, output, baseline, heading="clbench: comparison of runs", notes=skipped, with_texts=with_texts)
+
+
+def write_runs(
+    runs: Sequence[Run],
+    output: Path,
+    baseline: str | None = None,
+    *,
+    heading: str,
+    notes: Sequence[str] = (),
+    with_texts: bool = True,
+) -> None:
+    """Write the page of ``runs`` under a heading and notes; otherwise as :func:`write`."""
+    report.check_page_path(output)
     comparison = report.compare_for_page(runs, baseline)
-    texts, notes = texts_of(report.shown_runs(comparison)) if with_texts else ({}, [])
-    told = [f"{len(runs)} finished runs", *skipped, *notes]
-    report.write_page(comparison, output, heading="clbench: comparison of runs", notes=told, texts=texts)
+    texts, lacking = texts_of(report.shown_runs(comparison)) if with_texts else ({}, [])
+    told = [f"{len(runs)} finished runs", *notes, *lacking]
+    report.write_page(comparison, output, heading=heading, notes=told, texts=texts)
 
 
 def texts_of(runs: Sequence[Run]) -> tuple[dict[str, Mapping[str, Sequence[str]]], list[str]]:

@@ -8,7 +8,7 @@ from functools import partial
 from math import fsum
 
 from clbench.report.columns import DECIMALS, DIRECTED, F1_METRICS, mean_and_std, rank
-from clbench.report.differences import cannot_be_told
+from clbench.report.differences import told_apart
 from clbench.report.hardware import MEASURED, hardware_text
 from clbench.report.rows import Cell, TableRow, canonical, group, settings_but_sources
 from clbench.results import Run
@@ -70,6 +70,6 @@ def mark_best(rows: list[TableRow], columns: Sequence[str], paired: bool) -> lis
             for row, cell, mean in known:
                 spread = max(cell.std or 0.0, best.std or 0.0)
                 close = round(mean, DECIMALS) == round(best_mean, DECIMALS) or abs(mean - best_mean) <= spread
-                alike = cannot_be_told(row, first, partial(metric_value, column=column)) if paired else close
-                row.cells[column] = replace(cell, best=alike)
+                told = told_apart(row, first, partial(metric_value, column=column)) if paired else not close
+                row.cells[column] = replace(cell, best=told is False, untold=told is None)
     return rows

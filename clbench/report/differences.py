@@ -127,7 +127,9 @@ def seed_notes(differences: Sequence[Difference]) -> list[str]:
     return notes
 
 
-def cannot_be_told(row: TableRow, best: TableRow, value: Callable[[Run], float | None]) -> bool:
-    """Whether the paired difference from the best row has no 95 % interval over seeds, or one with 0 in it."""
+def told_apart(row: TableRow, best: TableRow, value: Callable[[Run], float | None]) -> bool | None:
+    """Whether the 95 % interval of the paired difference from the best leaves 0 out; None with fewer than two pairs."""
+    if row is best:
+        return False
     bounds = student_interval([each for _, each in known_pairs(paired_runs(row, best), value)])
-    return row is best or bounds is None or bounds[0] <= 0 <= bounds[1]
+    return None if bounds is None else not bounds[0] <= 0 <= bounds[1]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from clbench.report.comparison import Comparison, Table
 from clbench.report.difference_words import difference_heading, difference_legend, difference_lines, shown_metrics
 from clbench.report.rows import Cell
-from clbench.report.wording import column_title, legend, row_line, title
+from clbench.report.wording import column_title, legend, marked, row_line, title
 from clbench.text import escape_latex, escape_markdown
 
 
@@ -19,7 +19,7 @@ def to_markdown(comparison: Comparison) -> str:
 def _markdown_of(table: Table, comparison: Comparison) -> str:
     columns = comparison.columns
     header = ["strategy", "seeds", *map(column_title, columns)]
-    rows = [row_line(row, columns, lambda cell, text: f"**{text}**" if cell.best else text) for row in table.rows]
+    rows = [row_line(row, columns, lambda cell, text: marked(cell, text, "**{}**".format)) for row in table.rows]
     notes = [*legend(table, "bold", comparison.baseline), *table.notes]
     parts = [f"### {escape_markdown(title(table))}", "", *_markdown_table([header, *rows]), "", *_markdown_list(notes)]
     for metric, lines in _differences(table, comparison):
@@ -87,4 +87,4 @@ def _latex_table(caption: str, lines: Sequence[Sequence[str]], notes: Sequence[s
 
 def _mark_latex(cell: Cell, text: str) -> str:
     escaped = escape_latex(text)  # before the mark, so that the mark's own command stays
-    return rf"\textbf{{{escaped}}}" if cell.best else escaped
+    return marked(cell, escaped, r"\textbf{{{}}}".format)

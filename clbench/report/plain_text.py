@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from clbench.report.columns import DEFAULT_COLUMNS, FIRST_COLUMNS
 from clbench.report.comparison import Comparison, Table
 from clbench.report.difference_words import difference_heading, difference_legend, difference_lines, shown_metrics
-from clbench.report.wording import column_title, legend, row_line, title
+from clbench.report.rows import Cell
+from clbench.report.wording import column_title, legend, marked, row_line, title
 from clbench.text import clean, text_table
 
 GAP = 2  # between two columns
@@ -30,19 +31,25 @@ def to_text(comparison: Comparison, width: int | None = None) -> str:
 
 
 def _text_of(table: Table, columns: Sequence[str], width: int | None, baseline: str | None) -> str:
-    marked = {name: any(row.cells[name].best for row in table.rows) for name in columns}
+    marks = {name: any(row.cells[name].best or row.cells[name].untold for row in table.rows) for name in columns}
     header = ["strategy", "seeds", *map(_header, columns)]
     rows = []
     for row in table.rows:
-        label, *cells = row_line(row, tuple(columns), lambda cell, text: f"{text}{'*' if cell.best else ' '}")
+        label, *cells = row_line(row, tuple(columns), _starred)
         cells = [
             cells[0],
-            *(cell if marked[name] else cell[:-1] for name, cell in zip(columns, cells[1:], strict=True)),
+            *(cell if marks[name] else cell[:-1] for name, cell in zip(columns, cells[1:], strict=True)),
         ]
         rows += _stacked([[label, *cells]], width)
     notes = [*legend(table, "*", baseline), *(f"note: {clean(note)}" for note in table.notes)]
     lines = [_wrap(clean(title(table)), width), "", text_table(header, rows), *(_wrap(note, width) for note in notes)]
     return "\n".join(lines)
+
+
+def _starred(cell: Cell, text: str) -> str:
+    """The text with its mark, or the room for one."""
+    told = marked(cell, text, "{}*".format)
+    return told if told != text else f"{text} "
 
 
 def _differences(table: Table, metric: str, baseline: str, width: int | None) -> str:

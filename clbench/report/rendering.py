@@ -82,7 +82,7 @@ def _row_object(row: TableRow, comparison: Comparison) -> dict[str, object]:
 
 def _cell_object(cell: Cell, compared: bool) -> dict[str, object]:
     known: dict[str, object] = {"mean": cell.mean, "std": cell.std, "count": cell.count, "best": cell.best}
-    return {**known, **asdict(cell.difference or Difference())} if compared else known
+    return {**known, "untold": cell.untold, **asdict(cell.difference or Difference())} if compared else known
 
 
 FORMATS: dict[str, Callable[[Comparison], str]] = {

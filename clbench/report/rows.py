@@ -30,13 +30,15 @@ Key = TypeVar("Key")
 class Cell:
     """Mean and sample standard deviation (None below two values) over ``count`` runs; ``best`` of its column or not.
 
-    ``difference`` is from the baseline, where there is one.
+    ``untold`` are those that share too few seeds with the best to be told from it; ``difference`` is from the baseline,
+    where there is one.
     """
 
     mean: float | None
     std: float | None
     count: int
     best: bool = False
+    untold: bool = False
     difference: Difference | None = None
 
 

@@ -10,6 +10,8 @@ from clbench.report.rows import Cell, TableRow
 from clbench.results import ACCURACY
 from clbench.text import DASH, DOWN, PLUS_MINUS, TIMES, UP, byte_unit, fixed
 
+UNTOLD = "?"
+
 
 def column_title(column: str) -> str:
     """A column's heading with its direction (metrics) or unit (costs)."""
@@ -41,6 +43,11 @@ def format_cell(column: str, mean: float | None, std: float | None = None) -> st
     return f"{fixed(mean / divisor, decimals)}{spread}{unit}"
 
 
+def marked(cell: Cell, text: str, mark: Callable[[str], str]) -> str:
+    """A cell's text with ``mark`` if it is the best or like it, and with UNTOLD if it cannot be told from it."""
+    return mark(text) if cell.best else f"{text}{UNTOLD}" if cell.untold else text
+
+
 def row_line(row: TableRow, columns: tuple[str, ...], mark: Callable[[Cell, str], str]) -> list[str]:
     """The cells of a row as a person reads them: its label, its number of seeds, and each mean with its mark."""
     cells = [(cell, format_cell(name, cell.mean, cell.std)) for name in columns for cell in [row.cells[name]]]
@@ -53,10 +60,15 @@ def legend(table: Table, mark: str, baseline: str | None = None) -> list[str]:
     spread = (
         [f"{PLUS_MINUS}: sample standard deviation over seeds"] if any(cell.std is not None for cell in cells) else []
     )
-    paired = ", or not to be told from it: the 95 % interval over shared seeds holds 0, or there are too few of them"
+    paired = ", or not to be told from it: the 95 % interval of the difference over shared seeds holds 0"
     alike = paired if baseline is not None else ", or within one standard deviation of it" if spread else ""
     best = f"{mark}: best of its column{alike}"
-    return spread + ([best] if any(cell.best for cell in cells) else [])
+    untold = f"{UNTOLD}: fewer than two seeds shared with the best of the column, so it cannot be told from it either"
+    return [
+        *spread,
+        *([best] if any(cell.best for cell in cells) else []),
+        *([untold] if any(cell.untold for cell in cells) else []),
+    ]
 
 
 def title(table: Table) -> str:

@@ -83,9 +83,13 @@ def test_rows_that_the_best_cannot_be_told_from_are_marked() -> None:
         return sorted(row.label for row in table.rows if row.cells["average_accuracy"].best)
 
     assert marked(None) == ["ewc", "near", "si"]
-    assert marked("si") == ["near", "one", "si"]  # one seed cannot tell
-    legend = "*: best of its column, or not to be told from it: the 95 % interval over shared seeds holds 0"
-    assert legend in render(compare(runs, baseline="si"))
+    assert marked("si") == ["near", "si"]
+    text = render(compare(runs, ["average_accuracy"], baseline="si"))
+    assert "*: best of its column, or not to be told from it: the 95 % interval of the difference over shared" in text
+    assert "?: fewer than two seeds shared with the best of the column" in text
+    assert next(line.split()[2:] for line in text.splitlines() if line.startswith("one ")) == ["0.650?"]
+    for format, cell in (("markdown", "| one | 1 | 0.650? |"), ("latex", "one & 1 & 0.650? ")):
+        assert cell in render(compare(runs, ["average_accuracy"], baseline="si"), format)
 
 
 def test_a_planted_effect_is_found_and_none_where_there_is_none(tmp_path: Path) -> None:
@@ -208,7 +212,7 @@ def test_every_format_has_the_numbers(capsys: pytest.CaptureFixture[str], tmp_pa
     document = json.loads(printed["json"])
     naive, planted = (row["cells"]["average_accuracy"] for row in document["tables"][0]["rows"])
     assert document["baseline"] == "naive"
-    assert list(planted)[4:] == list(naive)[4:] == KEYS
+    assert list(planted)[4:] == list(naive)[4:] == ["untold", *KEYS]
     assert [planted[key] for key in KEYS] == [getattr(told, key) for key in KEYS]
     assert [naive[key] for key in KEYS] == [None] * 5 + [0] + [None] * 2
     row = list(csv.DictReader(io.StringIO(printed["csv"])))[1]

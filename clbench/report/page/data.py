@@ -35,13 +35,13 @@ def shown_run(row: TableRow) -> Run:
 
 def _table(table: Table, comparison: Comparison, texts: Mapping[str, Texts]) -> dict[str, Any]:
     sequences = {tuple(run.result["tasks"]) for row in table.rows for run in row.runs}
-    names = list(sequences.pop()) if len(sequences) == 1 else []
+    tasks = list(sequences.pop()) if len(sequences) == 1 else []
     longest = max(len(run.result["tasks"]) for row in table.rows for run in row.runs)
     found: dict[str, dict[int, str]] = {}
     names: dict[str, int] = {}
     rows = [_row(row, comparison.columns, texts, found, names) for row in table.rows]
     return {
-        "tasks": [clean(name) for name in names] or [f"task {i + 1}" for i in range(longest)],
+        "tasks": [clean(name) for name in tasks] or [f"task {i + 1}" for i in range(longest)],
         "measure": table.measure,
         "columns": [
             {"name": name, "title": column_title(name), "higher": higher_is_better(name) if name in COLUMNS else None}

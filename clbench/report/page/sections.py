@@ -11,7 +11,7 @@ from clbench.report.difference_words import difference_heading, difference_legen
 from clbench.report.hardware import hardware_text
 from clbench.report.page.html import data_table, details, element, paragraphs, text, text_lines
 from clbench.report.tables import WARNINGS
-from clbench.report.wording import column_title, format_cell, legend, title
+from clbench.report.wording import column_title, format_cell, legend, marked, title
 from clbench.results import Run, RunFolder
 from clbench.text import DASH, shorten
 
@@ -32,7 +32,7 @@ def table_section(table: Table, comparison: Comparison, number: int) -> str:
             (row.label, None),
             (str(len(row.runs)), len(row.runs)),
             *(
-                (format_cell(name, cell.mean, cell.std) + ("*" if cell.best else ""), cell.mean)
+                (marked(cell, format_cell(name, cell.mean, cell.std), "{}*".format), cell.mean)
                 for name in comparison.columns
                 for cell in [row.cells[name]]
             ),
@@ -43,7 +43,7 @@ def table_section(table: Table, comparison: Comparison, number: int) -> str:
     return element(
         "section",
         element("h2", text(title(table))),
-        data_table(title(table), header, rows),
+        data_table("Comparison: means over seeds", header, rows),
         paragraphs([*legend(table, "*", comparison.baseline), *table.notes]),
         *_differences(table, comparison),
         *(element("div", element("h3", text(said)), class_="plot", data_kind=kind) for kind, said in PLOTS.items()),
