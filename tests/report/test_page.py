@@ -219,6 +219,8 @@ def opened(page_file: Path) -> Iterator[Any]:
 
 def test_the_page_in_a_browser(opened: Any) -> None:
     """Sorting, searching, hiding a strategy, choosing a metric, a task's page: no console error and no request."""
+    from playwright.sync_api import expect
+
     assert opened.evaluate("document.documentElement.scrollWidth") <= 400
     table = opened.locator("table.data").first
 
@@ -236,15 +238,15 @@ def test_the_page_in_a_browser(opened: Any) -> None:
 
     curves = opened.locator(".plot[data-kind=curves]")
     curves.scroll_into_view_if_needed()
-    opened.wait_for_function("document.querySelectorAll('.plot[data-kind=curves] .scatterlayer .trace').length === 2")
+    expect(opened.locator(".plot[data-kind=curves] .scatterlayer .trace")).to_have_count(2)
     opened.locator("details.strategies summary").click()
     opened.locator("details.strategies label", has_text="replay").click()
-    opened.wait_for_function("document.querySelectorAll('.plot[data-kind=curves] .scatterlayer .trace').length === 1")
+    expect(opened.locator(".plot[data-kind=curves] .scatterlayer .trace")).to_have_count(1)
     curves.locator("select").select_option("1")
     cost = opened.locator(".plot[data-kind=cost]")
     cost.scroll_into_view_if_needed()
     cost.locator("select").first.select_option(index=1)
-    opened.wait_for_function("document.querySelectorAll('.plot[data-kind=cost] .scatterlayer .trace').length === 1")
+    expect(opened.locator(".plot[data-kind=cost] .scatterlayer .trace")).to_have_count(1)
 
     opened.locator(".plot[data-kind=tasks] details summary").first.click()
     confusion = opened.locator("table.confusion").first
