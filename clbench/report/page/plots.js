@@ -15,7 +15,7 @@ function safe(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-function layout(title, x, y) {
+function layout(x, y) {
   const { ink, paper, line } = colours();
   const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
   return {
@@ -55,7 +55,12 @@ function curves(table, place, controls) {
       line: { color: PALETTE[i % PALETTE.length], dash: DASHES[Math.floor(i / PALETTE.length) % DASHES.length] },
       hovertemplate: "%{fullData.name}<br>%{x}: %{y:.3f}<extra></extra>",
     }));
-    draw(place, traces, layout("", "tasks learned", table.measure));
+    const chosen = layout("tasks learned", table.measure);
+    if (place.clientWidth > 700) {  // on a phone names are told by touching a line
+      chosen.showlegend = true;
+      chosen.height = Math.max(place.clientHeight, 90 + 19 * traces.length);
+    }
+    draw(place, traces, chosen);
   };
   controls.append(select("accuracy:", options, task, (chosen) => { task = chosen; redraw(); }));
   return redraw;
@@ -71,7 +76,7 @@ function matrix(table, place, controls) {
       colorscale: "Blues", reversescale: true, hovertemplate: "%{y}<br>%{x}: %{z:.3f}<extra></extra>", hoverongaps: false,
       texttemplate: table.tasks.length <= 12 ? "%{z:.2f}" : undefined,
     };
-    const chosen = layout("", "task", "");
+    const chosen = layout("task", "");
     chosen.yaxis.autorange = "reversed";
     draw(place, [trace], chosen);
   };
@@ -94,7 +99,7 @@ function scatter(wantedX, wantedY) {
         marker: { size: 9, color: PALETTE[i % PALETTE.length], symbol: SYMBOLS[i % SYMBOLS.length] },
         hovertemplate: `%{fullData.name}<br>${safe(titles[x])}: %{x:.4g}<br>${safe(titles[y])}: %{y:.4g}<extra>${row.seeds.length} seeds</extra>`,
       }));
-      draw(place, traces, layout("", titles[x], titles[y]));
+      draw(place, traces, layout(titles[x], titles[y]));
     };
     controls.append(select("across:", titles, x, (chosen) => { x = chosen; redraw(); }), select("up:", titles, y, (chosen) => { y = chosen; redraw(); }));
     return redraw;
