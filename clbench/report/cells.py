@@ -58,7 +58,8 @@ def mark_best(rows: list[TableRow], columns: Sequence[str], paired: bool) -> lis
     """Mark the best of each metric with all that cannot be told from it; limited runs compete only among themselves.
 
     That is what is equal as printed, or no farther away than the larger of the two standard deviations; or, if
-    ``paired``, whose difference over shared seeds does not tell them apart.
+    ``paired``, whose difference over shared seeds does not tell them apart: from the best with two or more seeds, if
+    there is one.
     """
     competing = [row for row in rows if not row.limited] or rows
     for column in columns:
@@ -66,7 +67,8 @@ def mark_best(rows: list[TableRow], columns: Sequence[str], paired: bool) -> lis
             (row, cell, mean) for row in competing for cell in [row.cells[column]] if (mean := cell.mean) is not None
         ]
         if len(known) > 1 and column in DIRECTED:
-            first, best, best_mean = min(known, key=lambda each: rank(column, each[2]))
+            several = [each for each in known if paired and each[1].count > 1]
+            first, best, best_mean = min(several or known, key=lambda each: rank(column, each[2]))
             for row, cell, mean in known:
                 spread = max(cell.std or 0.0, best.std or 0.0)
                 close = round(mean, DECIMALS) == round(best_mean, DECIMALS) or abs(mean - best_mean) <= spread

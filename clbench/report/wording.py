@@ -60,10 +60,10 @@ def legend(table: Table, mark: str, baseline: str | None = None) -> list[str]:
     spread = (
         [f"{PLUS_MINUS}: sample standard deviation over seeds"] if any(cell.std is not None for cell in cells) else []
     )
-    paired = ", or not to be told from it: the 95 % interval of the difference over shared seeds holds 0"
+    paired = " with two or more seeds, or not to be told from it: the 95 % interval of their paired difference holds 0"
     alike = paired if baseline is not None else ", or within one standard deviation of it" if spread else ""
     best = f"{mark}: best of its column{alike}"
-    untold = f"{UNTOLD}: fewer than two seeds shared with the best of the column, so it cannot be told from it either"
+    untold = f"{UNTOLD}: fewer than two seeds shared with that best, so that nothing tells them apart"
     return [
         *spread,
         *([best] if any(cell.best for cell in cells) else []),

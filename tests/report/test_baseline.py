@@ -85,11 +85,14 @@ def test_rows_that_the_best_cannot_be_told_from_are_marked() -> None:
     assert marked(None) == ["ewc", "near", "si"]
     assert marked("si") == ["near", "si"]
     text = render(compare(runs, ["average_accuracy"], baseline="si"))
-    assert "*: best of its column, or not to be told from it: the 95 % interval of the difference over shared" in text
-    assert "?: fewer than two seeds shared with the best of the column" in text
+    assert "*: best of its column with two or more seeds, or not to be told from it: the 95 % interval of their" in text
+    assert "?: fewer than two seeds shared with that best" in text
     assert next(line.split()[2:] for line in text.splitlines() if line.startswith("one ")) == ["0.650?"]
     for format, cell in (("markdown", "| one | 1 | 0.650? |"), ("latex", "one & 1 & 0.650? ")):
         assert cell in render(compare(runs, ["average_accuracy"], baseline="si"), format)
+    runs += [make_run("lucky", 0, 0.9)]  # its only seed is better than all
+    assert marked("si") == ["near", "si"]
+    assert marked(None) == ["lucky"]
 
 
 def test_a_planted_effect_is_found_and_none_where_there_is_none(tmp_path: Path) -> None:

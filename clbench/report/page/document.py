@@ -98,7 +98,8 @@ def make_page(comparison: Comparison, heading: str, notes: Sequence[str], texts:
         ),
         element("main", *sections),
         f'<script type="application/json" id="data">{_json(page_data(comparison, texts))}</script>',
-        f"<script>{_script(plotly_path().read_text(encoding='utf-8'))}</script>",
+        # Read as text until the first plot comes into view, so that the tables need not wait for it.
+        f'<script type="text/plain" id="plotly">{_script(plotly_path().read_text(encoding="utf-8"))}</script>',
         *(f"<script>\n{_script(_part(name))}</script>" for name in SCRIPTS),
     )
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"

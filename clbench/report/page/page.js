@@ -1,11 +1,18 @@
 "use strict";
 // Puts the page together: tables at once, plots when they come into view or are printed.
 
+function loadPlotly() {
+  if (window.Plotly) return;
+  const script = document.createElement("script");
+  script.textContent = document.getElementById("plotly").textContent;
+  document.head.append(script);
+}
+
 function enablePlots(section, table, redraws) {
   const waiting = new Map();
   const start = (place) => {
     const begin = waiting.get(place);
-    if (begin) { waiting.delete(place); begin(); }
+    if (begin) { loadPlotly(); waiting.delete(place); begin(); }
   };
   const seen = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => start(entry.target)), { rootMargin: "200px" });
   const redraw = () => redraws.forEach((each) => each());
