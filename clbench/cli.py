@@ -228,13 +228,33 @@ def compare(
         typer.Option(help="a metric, f1_METRIC for macro-F1, overhead, a cost or a .py file; may be repeated"),
     ] = None,
     sort: Annotated[str | None, typer.Option(help="one of the columns: the best first")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="STRATEGY", help="how sure each row's difference from this one is")
+    ] = None,
     format: Annotated[str, typer.Option(help="table, markdown, csv, latex or json")] = "table",
     wide: Annotated[bool, typer.Option("--wide", help="all columns of a table, however narrow the terminal")] = False,
 ) -> int:
     """Compare finished runs: mean and standard deviation over seeds, costs, the best marked."""
     from clbench.commands import compare
 
-    print(compare.table(paths or [], metric or [], sort, format, wide=wide))
+    print(compare.table(paths or [], metric or [], sort, format, wide=wide, baseline=baseline))
+    return 0
+
+
+@app.command()
+def report(
+    paths: Paths = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="an .html file")] = Path("report.html"),
+    baseline: Annotated[
+        str | None, typer.Option(metavar="STRATEGY", help="what rows are told to differ from [naive]")
+    ] = None,
+    texts: Annotated[bool, typer.Option(help="texts of the worst mistakes: runs the scenarios' code")] = True,
+) -> int:
+    """Write finished runs as one page that needs no network: tables, statistics, plots, mistakes, settings."""
+    from clbench.commands import report
+
+    report.write(paths or [], output, baseline, with_texts=texts)
+    print(output)
     return 0
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def stream_seed(seed: int, *names: str | int) -> int:
@@ -22,6 +24,8 @@ def stream_seed(seed: int, *names: str | int) -> int:
 
 def generator(seed: int, *names: str | int) -> torch.Generator:
     """A CPU generator for the stream ``names``; see :func:`stream_seed`."""
+    import torch  # those who only name a stream need not wait for it
+
     return torch.Generator().manual_seed(stream_seed(seed, *names))
 
 
@@ -31,6 +35,8 @@ def seeded_torch(device: torch.device, seed: int, *names: str | int) -> Iterator
 
     No other GPU is touched: to ask for a GPU's state takes half a gigabyte of it.
     """
+    import torch
+
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(stream_seed(seed, *names))
         yield

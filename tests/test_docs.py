@@ -309,6 +309,16 @@ def test_errors_of_the_docs_are_what_the_command_prints(
     assert block in capsys.readouterr().out
 
 
+def test_differences_of_the_docs_are_what_the_command_prints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (arguments,) = [command for command in commands("docs/numbers.md") if "--baseline" in command]
+    (block,) = [body for body in blocks("docs/numbers.md", "") if "difference from" in body]
+    monkeypatch.chdir(ROOT)
+    assert main(arguments) == 0
+    assert block in capsys.readouterr().out
+
+
 def test_the_docs_name_every_key_of_the_errors() -> None:
     page = text("docs/numbers.md").partition("## What it gets wrong")[2].partition("\n## ")[0]
     told = set(re.findall(r"`(\w+)", "\n".join(line for line in page.splitlines() if line.startswith("|"))))

@@ -70,7 +70,8 @@ def members(wheel: Path) -> set[str]:
 
 
 def test_wheel_holds_the_code_at_its_place_and_nothing_else(wheels: dict[str, Path]) -> None:
-    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "clbench").rglob("*.py")}
+    kinds = ("*.py", "report/page/*.js", "report/page/*.css")
+    sources = {path.relative_to(ROOT).as_posix() for kind in kinds for path in (ROOT / "clbench").rglob(kind)}
     for folder in ("scenarios", "strategies"):
         sources |= {f"clbench/{folder}/{path.name}" for path in (ROOT / folder).glob("*.py")}
     assert {"clbench/cli.py", "clbench/strategies/ewc.py", "clbench/scenarios/toy.py"} < sources
@@ -161,7 +162,7 @@ def test_every_package_of_an_installation_is_pinned_and_the_pins_agree() -> None
     """Walks from pyproject.toml through the requirements of what is installed."""
     extras = PROJECT["optional-dependencies"]
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
-    waiting = requirements([*PROJECT["dependencies"], *extras["avalanche"], *extras["dev"], *build])
+    waiting = requirements([*PROJECT["dependencies"], *extras["avalanche"], *extras["report"], *extras["dev"], *build])
     pinned, seen = pins(), set()
     while waiting:
         requirement = waiting.pop()

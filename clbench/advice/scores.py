@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum, sqrt
+from math import fsum
 
-from clbench.report import compare
+from clbench.report import compare, student_interval
 from clbench.results import LOWER_IS_BETTER, Run
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -66,18 +64,6 @@ def distinguishable(one: Score, other: Score) -> bool:
     common = sorted(set(one.values) & set(other.values))
     bounds = student_interval([one.values[seed] - other.values[seed] for seed in common])
     return bounds is not None and not bounds[0] <= 0 <= bounds[1]
-
-
-def student_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Mean ± t · s / √n with n - 1 degrees of freedom; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    from scipy.stats import t
-
-    count, mean = len(values), fsum(values) / len(values)
-    deviation = sqrt(fsum((value - mean) ** 2 for value in values) / (count - 1))
-    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * deviation / sqrt(count)
-    return mean - half, mean + half
 
 
 def _signed(value: float, metric: str) -> float:

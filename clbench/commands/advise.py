@@ -10,6 +10,8 @@ from typing import Any
 from clbench.advice import Constraints, give_advice, read_duration, read_overhead, read_size, read_yes_no
 from clbench.commands.planning import key_values
 from clbench.commands.progress import TerminalReporter
+from clbench.commands.report import write_runs
+from clbench.errors import InputError
 from clbench.files import expand
 from clbench.text import clean
 
@@ -51,10 +53,16 @@ def run(
 
     reporter = Progress(-1 if quiet else 0)
     place = expand(folder, "--output")
-    give_advice(
+    verdict = give_advice(
         given, constraints, place, reporter, say, budget=seconds, seeds=seeds, metric=metric, strategies=strategies,
         save_model=save_model,
     )  # fmt: skip
+    runs = [run for found in verdict.runs.values() for run in found]
+    try:
+        heading = f"clbench advises {verdict.recommended.strategy}"
+        write_runs(runs, place / "report.html", heading=heading, notes=["the runs of the final; see advice.md"])
+    except InputError as error:  # such as plotly that is not installed: the advice stands without
+        say(f"no report.html: {error}")
     return (place / "advice.md").read_text(encoding="utf-8").rstrip("\n")
 
 

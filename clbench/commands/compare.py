@@ -13,14 +13,23 @@ from clbench.plugins import load_function
 from clbench.results import Run, find_run, find_runs
 
 
-def table(paths: Sequence[Path], metrics: Sequence[str], sort: str | None, format: str, *, wide: bool = False) -> str:
+def table(
+    paths: Sequence[Path],
+    metrics: Sequence[str],
+    sort: str | None,
+    format: str,
+    *,
+    wide: bool = False,
+    baseline: str | None = None,
+) -> str:
     """The comparison of the finished runs in ``paths`` as text in one of the formats; a metric may be a .py file's.
 
-    On a terminal the format "table" is as wide as that, unless ``wide``.
+    With a ``baseline``, a strategy, there are each metric's differences from it. On a terminal the format "table" is as
+    wide as that, unless ``wide``.
     """
     columns = [load_function(name) if name.endswith(".py") else name for name in metrics]
     return report.render(
-        report.compare(_finished(paths), columns or None, sort), format, None if wide else terminal_width()
+        report.compare(_finished(paths), columns or None, sort, baseline), format, None if wide else terminal_width()
     )
 
 

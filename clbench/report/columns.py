@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import fsum, hypot, sqrt
 
+from clbench.report.derived import DERIVED
 from clbench.results import COSTS, LOWER_IS_BETTER, METRICS
 
 DEFAULT_METRICS = (
@@ -19,7 +20,9 @@ DEFAULT_COLUMNS = (*DEFAULT_METRICS, "overhead", "stored_bytes", "trainable_para
 # Which of the default columns a narrow terminal shows first.
 FIRST_COLUMNS = ("average_accuracy", "forgetting", "overhead", "stored_bytes", "learning_accuracy", "worst_retention")
 F1_METRICS = tuple(f"f1_{name}" for name in METRICS)  # of the macro-F1 matrix, where a run has one
-COLUMNS = (*METRICS, *F1_METRICS, "overhead", *COSTS)
+COLUMNS = (*METRICS, *DERIVED, *F1_METRICS, "overhead", *COSTS)
+# Metrics of which more, or less, is better.
+DIRECTED = frozenset((*METRICS, *DERIVED, *F1_METRICS)) - {"recency_bias"}
 DECIMALS = 3  # of metrics in tables; what is equal to so many is equally good
 
 ROOM = 2.0**20  # so many of the largest floats could be summed; a power of two, so that dividing by it rounds nothing
@@ -28,6 +31,11 @@ ROOM = 2.0**20  # so many of the largest floats could be summed; a power of two,
 def higher_is_better(column: str) -> bool:
     """Whether more of a column is better: of no cost and of every metric but those of LOWER_IS_BETTER."""
     return column not in ("overhead", *COSTS) and column.removeprefix("f1_") not in LOWER_IS_BETTER
+
+
+def metric_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of which a difference from a baseline is told."""
+    return tuple(name for name in columns if name not in ("overhead", *COSTS))
 
 
 def rank(column: str, mean: float | None) -> tuple[bool, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from clbench.errors import InputError
 from clbench.report.comparison import Metric, compare
 from clbench.report.hardware import hardware_text
 from clbench.report.rendering import render
+from clbench.report.statistics import Difference
 from clbench.results import COSTS, METRICS, Run, RunFolder, find_runs
 
 if TYPE_CHECKING:
@@ -70,7 +72,12 @@ class Runs(Sequence[Run]):
         columns = [*IDENTITY, "after_task", "task", "index", "label", "prediction", "confidence"]
         return pd.concat(parts, ignore_index=True)[columns] if parts else _frame([], columns)
 
-    def compare(self, metrics: Sequence[str | Metric] | None = None, sort: str | None = None) -> pd.DataFrame:
+    def compare(
+        self,
+        metrics: Sequence[str | Metric] | None = None,
+        sort: str | None = None,
+        baseline: str | None = None,
+    ) -> pd.DataFrame:
         """One row a strategy and its settings: for each metric or cost its mean, standard deviation and count of runs.
 
         What a reader must know before comparing rows stands in ``attrs["notes"]``.
@@ -79,20 +86,29 @@ class Runs(Sequence[Run]):
             metrics: the columns, as ``clbench compare --metric`` takes them, or functions of the accuracy matrix; its
                 default where None.
             sort: the column of which the best comes first.
+            baseline: a strategy; then each metric also has its ``difference`` from it, ``low``, ``high``, ``p``,
+                ``p_holm``, ``n``, ``example_low`` and ``example_high``, after its name and an underscore.
         """
-        comparison = compare(self.runs, metrics, sort)
+        comparison = compare(self.runs, metrics, sort, baseline)
+        compared = comparison.metrics if baseline is not None else ()
         rows = [
             {
                 "scenario": table.scenario,
                 "setting": table.setting,
                 "model": table.model,
                 "eval_split": table.split,
+                "measure": table.measure,
                 "strategy": row.label,
                 "seeds": len(row.runs),
                 **{
                     key: value
                     for name, cell in row.cells.items()
                     for key, value in ((name, cell.mean), (f"{name}_std", cell.std), (f"{name}_count", cell.count))
+                },
+                **{
+                    f"{name}_{key}": value
+                    for name in compared
+                    for key, value in asdict(row.cells[name].difference or Difference()).items()
                 },
             }
             for table in comparison.tables

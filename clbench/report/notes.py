@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clbench.report.hardware import hardware_text
-from clbench.report.rows import LONGEST_KEY, TableRow, canonical, group, short_value
+from clbench.report.rows import LONGEST_KEY, TableRow, canonical, group, labels, short_value
 from clbench.text import shorten
 
 MOST = 20  # lines on differing settings, values of one setting, sets of seeds
@@ -34,7 +34,10 @@ def table_notes(rows: Sequence[TableRow]) -> list[str]:
     notes += _hardware_notes(rows)
     lacking = [row for row in rows if "overhead" in row.cells and row.cells["overhead"].mean is None]
     if lacking:
-        notes.append(f"no overhead without naive of the same seed, settings and hardware: {_labels(lacking)}")
+        notes.append(f"no overhead without naive of the same seed, settings and hardware: {labels(lacking)}")
+    lacking = [row for row in rows if "intransigence" in row.cells and not row.cells["intransigence"].count]
+    if lacking:
+        notes.append(f"no intransigence without joint of the same seed, or an accuracy unmeasured: {labels(lacking)}")
     return notes
 
 
@@ -58,13 +61,9 @@ def _by_value(rows: Sequence[TableRow], key: str) -> str:
 
 
 def _groups(groups: dict[str, list[TableRow]]) -> str:
-    shown = [f"{value} ({_labels(same)})" for value, same in list(groups.items())[:MOST]]
+    shown = [f"{value} ({labels(same)})" for value, same in list(groups.items())[:MOST]]
     return "; ".join(shown) + (f"; and {len(groups) - MOST} more" if len(groups) > MOST else "")
 
 
 def _seeds(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds[:MOST])) + (f" and {len(seeds) - MOST} more" if len(seeds) > MOST else "")
-
-
-def _labels(rows: Sequence[TableRow]) -> str:
-    return ", ".join(row.label for row in rows[:3]) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")

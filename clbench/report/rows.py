@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from clbench.config import NOT_SCIENCE
-from clbench.results import Run
+from clbench.report.statistics import Difference
+from clbench.results import ACCURACY, Run
 from clbench.text import ELLIPSIS, shorten
 
 # What names a run, and what the seed draws from the data behind the scenario; the data themselves are a setting.
@@ -18,6 +19,7 @@ IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8", "data_s
 
 MOST_DIFFERENCES = 8  # settings that a row's name shows; what more there are has a digest
 LONGEST_KEY, LONGEST_VALUE = 60, 40
+SOURCES = "plugin_hashes."  # with which the settings begin that differ between any two strategies
 
 Settings = dict[str, Any]
 Item = TypeVar("Item")
@@ -26,12 +28,18 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean and sample standard deviation (None below two values) over ``count`` runs; ``best`` of its column or not."""
+    """Mean and sample standard deviation (None below two values) over ``count`` runs; ``best`` of its column or not.
+
+    ``untold`` are those that share too few seeds with the best to be told from it; ``difference`` is from the baseline,
+    where there is one.
+    """
 
     mean: float | None
     std: float | None
     count: int
     best: bool = False
+    untold: bool = False
+    difference: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,12 @@ def group(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[I
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
+
+
+def table_key(run: Run) -> tuple[str, str, str, str, str]:
+    """What the rows of a table share: scenario, setting, model, split and measure."""
+    scenario, setting, model = (str(run.result[key]) for key in ("scenario", "setting", "model"))
+    return scenario, setting, model, str(run.config.get("eval_split", "test")), str(run.result.get("measure", ACCURACY))
 
 
 def seed_draws_tasks(runs: Sequence[Run]) -> bool:
@@ -132,6 +146,11 @@ def run_settings(run: Run, any_tasks: bool = False) -> Settings:
     return _flatten(scientific) if any_tasks else {**_flatten(scientific), "tasks": run.result["tasks"]}
 
 
+def settings_but_sources(run: Run, any_tasks: bool = False) -> Settings:
+    """The settings that runs of different strategies can share."""
+    return {key: value for key, value in run_settings(run, any_tasks).items() if not key.startswith(SOURCES)}
+
+
 def _flatten(values: dict[str, Any], prefix: str = "") -> Settings:
     flat: Settings = {}
     for key, value in values.items():
@@ -167,3 +186,8 @@ def short_value(value: object) -> str:
     if re.fullmatch("[0-9a-f]{64}", text):
         return text[:8]
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}{ELLIPSIS}"
+
+
+def labels(rows: Sequence[TableRow]) -> str:
+    """The first three rows' labels, and how many more there are."""
+    return ", ".join(row.label for row in rows[:3]) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.results.answer_metrics import (
+        expected_calibration_error as expected_calibration_error,
+        recency_bias as recency_bias,
+    )
     from clbench.results.belonging import check_belonging as check_belonging
     from clbench.results.environment import describe_environment as describe_environment
     from clbench.results.folder import RunFolder as RunFolder
@@ -16,9 +20,10 @@ if TYPE_CHECKING:
         Matrix as Matrix,
         compute_metrics as compute_metrics,
         forgetting_matrix as forgetting_matrix,
+        intransigence as intransigence,
     )
     from clbench.results.predictions import Answers as Answers, read_answers as read_answers
     from clbench.results.runs import Run as Run, find_run as find_run, find_runs as find_runs
-    from clbench.results.schema import COSTS as COSTS
+    from clbench.results.schema import ACCURACY as ACCURACY, COSTS as COSTS
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

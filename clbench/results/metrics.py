@@ -8,7 +8,7 @@ are, for one task, the metrics over earlier tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import fsum, isfinite
 
 from clbench.results.matrix import Matrix, MatrixFile, check_matrix, read_matrix
@@ -25,8 +25,10 @@ __all__ = [
     "forgetting",
     "forgetting_matrix",
     "forward_transfer",
+    "intransigence",
     "learning_accuracy",
     "read_matrix",
+    "relative_forgetting",
     "worst_retention",
 ]
 
@@ -54,6 +56,32 @@ def forgetting(matrix: Matrix) -> float | None:
     """
     tasks = check_matrix(matrix)
     return _mean(_drop(matrix, tasks, j) for j in range(tasks - 1))
+
+
+def relative_forgetting(matrix: Matrix) -> float | None:
+    """Mean over j < T of what was forgotten of task j as a share of its best accuracy before: 1 if all was lost.
+
+    That is ``forgetting`` with each task's drop divided by the maximum that it is measured from (Chaudhry et al. 2018),
+    as memory research tells relative from absolute forgetting (Wixted 2022): 10 of 20 % lost is more than 10 of 90 %.
+    None if that maximum is 0, or next to it.
+    """
+    tasks = check_matrix(matrix)
+    return _mean(_ratio(_drop(matrix, tasks, j), _best(matrix, tasks, j)) for j in range(tasks - 1))
+
+
+def intransigence(matrix: Matrix, reference: Sequence[float | None]) -> float | None:
+    """Mean over j of R*[j] - R[j][j]: how much worse tasks are learned than by a reference (Chaudhry et al. 2018).
+
+    Negative if they are learned better. The paper's reference for task j was trained jointly on tasks 1 to j; here it
+    is one run that was trained jointly on all, so that later tasks helped it or took its capacity.
+
+    Args:
+        matrix: the run's.
+        reference: the accuracy on each task of the model that was trained jointly, T fractions or None.
+    """
+    return _mean(
+        _difference(best, matrix[j + 1][j]) for j, best in zip(range(check_matrix(matrix)), reference, strict=True)
+    )
 
 
 def backward_transfer(matrix: Matrix) -> float | None:
@@ -87,12 +115,13 @@ METRICS: dict[str, Callable[[Matrix], float | None]] = {
     "learning_accuracy": learning_accuracy,
     "average_incremental_accuracy": average_incremental_accuracy,
     "forgetting": forgetting,
+    "relative_forgetting": relative_forgetting,
     "backward_transfer": backward_transfer,
     "forward_transfer": forward_transfer,
     "worst_retention": worst_retention,
 }
 
-LOWER_IS_BETTER = {"forgetting"}
+LOWER_IS_BETTER = {"forgetting", "relative_forgetting", "intransigence", "expected_calibration_error"}
 
 
 def compute_metrics(matrix: Matrix) -> dict[str, float | None]:
@@ -113,9 +142,13 @@ def forgetting_matrix(matrix: Matrix) -> list[list[float | None]]:
 
 def _drop(matrix: Matrix, row: int, column: int) -> float | None:
     """The best of a column from the row that learned its task until before ``row``, minus the cell in ``row``."""
+    return _difference(_best(matrix, row, column), matrix[row][column])
+
+
+def _best(matrix: Matrix, row: int, column: int) -> float | None:
     earlier = [matrix[k][column] for k in range(column + 1, row)]
     known = [cell for cell in earlier if cell is not None]
-    return _difference(max(known), matrix[row][column]) if known and len(known) == len(earlier) else None
+    return max(known) if known and len(known) == len(earlier) else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -13,6 +13,7 @@ from clbench.results.matrix import check_matrix
 from clbench.results.metrics import compute_metrics, forgetting_matrix
 
 SCHEMA_VERSION = 1
+ACCURACY = "accuracy"  # what a cell of the matrix is, where `measure` says nothing else
 SETTINGS = ("task", "domain", "class")
 COSTS = (
     "train_seconds",
@@ -109,6 +110,8 @@ def validate_result(result: object, path: Path | str) -> dict[str, Any]:
         lines = result.get(key, [])
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise InputError(f"{path}: {key} is {_short(lines)}; allowed: a list of lines; {REMEDY}")
+    if not _is_text(result.get("measure", ACCURACY)):
+        raise InputError(f"{path}: measure is {_short(result['measure'])}; allowed: a name; {REMEDY}")
     ran_on = result.get("hardware", [])
     if not isinstance(ran_on, list) or not all(isinstance(each, dict) for each in ran_on):
         raise InputError(f"{path}: hardware is {_short(ran_on)}; allowed: a list of objects; {REMEDY}")

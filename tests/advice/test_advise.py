@@ -107,6 +107,8 @@ def test_the_page_says_it_in_words(folder: Path) -> None:
     assert advice["commands"][0] in text
     assert (folder / "curves.png").exists()
     assert (folder / "tradeoff.png").exists()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"<h1>clbench advises {advice['recommended']}</h1>" in page
     assert 0 < advice["spent_seconds"] < advice["budget_seconds"] == 7200
 
 

@@ -16,10 +16,11 @@ from clbench.advice.constraints import (
 )
 from clbench.advice.runner import Runner, Size
 from clbench.advice.schedule import FINAL, FULL, ladders, make_schedule
-from clbench.advice.scores import Score, distinguishable, gap, ranked, student_interval
+from clbench.advice.scores import Score, distinguishable, gap, ranked
 from clbench.engine import Reporter
 from clbench.errors import InputError
 from clbench.plugins import Made, make_plan
+from clbench.report import student_interval
 from tests.conftest import TOY
 
 

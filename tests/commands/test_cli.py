@@ -347,7 +347,7 @@ def test_describe_gives_the_arguments_of_a_name_and_of_a_file(capsys: pytest.Cap
 
 def test_metrics_of_a_published_matrix_in_percentages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Worked by hand: the last row's mean, the diagonal's, the mean of the row means 0.9, 0.875 and 2.3/3,
-    # (0.95 - 0.6 + 0.8 - 0.75) / 2, (0.6 - 0.9 + 0.75 - 0.8) / 2, and 0.6 / 0.9.
+    # (0.95 - 0.6 + 0.8 - 0.75) / 2, the same as shares, (0.6 - 0.9 + 0.75 - 0.8) / 2, and 0.6 / 0.9.
     (tmp_path / "paper.csv").write_text("90,,\n95,80,\n60,75,95\n")
     assert main(["metrics", str(tmp_path / "paper.csv"), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
@@ -355,6 +355,7 @@ def test_metrics_of_a_published_matrix_in_percentages(tmp_path: Path, capsys: py
         "learning_accuracy": pytest.approx(2.65 / 3),
         "average_incremental_accuracy": pytest.approx((0.9 + 0.875 + 2.3 / 3) / 3),
         "forgetting": pytest.approx(0.2),
+        "relative_forgetting": pytest.approx((0.35 / 0.95 + 0.05 / 0.8) / 2),
         "backward_transfer": pytest.approx(-0.175),
         "forward_transfer": None,
         "worst_retention": pytest.approx(2 / 3),

@@ -21,6 +21,7 @@ def test_metrics_by_hand() -> None:
         "learning_accuracy": (0.8 + 0.7 + 0.5) / 3,
         "average_incremental_accuracy": (0.8 + 0.8 + (0.6 + 0.75 + 0.5) / 3) / 3,
         "forgetting": (0.3 - 0.05) / 2,
+        "relative_forgetting": (0.3 / 0.9 - 0.05 / 0.7) / 2,
         "backward_transfer": (-0.2 + 0.05) / 2,
         "forward_transfer": ((0.3 - 0.2) + (0.4 - 0.3)) / 2,
         "worst_retention": 0.75,
@@ -65,6 +66,7 @@ def test_one_task_has_no_metrics_over_earlier_tasks() -> None:
         "learning_accuracy": 0.7,
         "average_incremental_accuracy": 0.7,
         "forgetting": None,
+        "relative_forgetting": None,
         "backward_transfer": None,
         "forward_transfer": None,
         "worst_retention": None,
@@ -79,7 +81,7 @@ def test_one_task_has_no_metrics_over_earlier_tasks() -> None:
         (0, 1, {"forward_transfer"}),
         (1, 2, set()),  # two steps ahead of being learned
         (1, 1, {"forward_transfer"}),
-        (2, 0, {"average_incremental_accuracy", "forgetting"}),
+        (2, 0, {"average_incremental_accuracy", "forgetting", "relative_forgetting"}),
         (3, 2, {"average_accuracy", "learning_accuracy", "average_incremental_accuracy"}),
         (1, 0, set(METRICS) - {"average_accuracy", "forward_transfer"}),
         (3, 0, set(METRICS) - {"learning_accuracy", "forward_transfer"}),
@@ -90,6 +92,21 @@ def test_an_unmeasured_cell_nulls_just_the_metrics_that_need_it(row: int, column
     matrix[row][column] = None
     whole = compute_metrics(HAND)
     assert compute_metrics(matrix) == {name: None if name in null else value for name, value in whole.items()}
+
+
+def test_relative_forgetting_of_a_task_never_learned_is_not_defined() -> None:
+    assert metrics.relative_forgetting([[0.0, 0.0], [0.0, 0.0], [0.5, 0.5]]) is None
+    assert metrics.relative_forgetting([[0.0, 0.0], [0.2, 0.0], [0.1, 0.9]]) == 0.5
+    assert metrics.relative_forgetting([[0.0, 0.0], [0.9, 0.0], [0.0, 0.9]]) == 1.0
+
+
+def test_intransigence_by_hand() -> None:
+    # Learned to .8, .7, .5, and jointly to .9, .65, .7.
+    assert metrics.intransigence(HAND, [0.9, 0.65, 0.7]) == pytest.approx((0.1 - 0.05 + 0.2) / 3)
+    assert metrics.intransigence(HAND, [0.9, None, 0.7]) is None
+    assert metrics.intransigence([*HAND[:2], [0.9, None, 0.4], HAND[3]], [0.9, 0.65, 0.7]) is None
+    with pytest.raises(ValueError, match="zip"):
+        metrics.intransigence(HAND, [0.9])
 
 
 def test_retention_of_a_task_learned_to_zero_is_not_defined() -> None:
