@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import groupby
 
 from clbench.sources.cache import read
@@ -23,16 +24,16 @@ def address_cities() -> Rows:
 def facts() -> Rows:
     """The questions of QASC, each after the fact that has its answer, with the answer as the fact spells it.
 
-    A question whose answer does not stand in its fact is left out; the first of several answers counts.
+    A question whose answer does not stand in its fact as whole words is left out; the first of several answers counts.
     """
     rows = []
     for example in json.loads(read("bigbench", "facts.json"))["examples"]:
         fact, question = example["input"].removeprefix("Fact: ").split("\nQuestion: ")
         target = example["target"]
         answer = (target if isinstance(target, str) else target[0]).strip().rstrip(".")
-        start = fact.lower().find(answer.lower())
-        if answer and start >= 0:
-            rows.append((f"Fact: {fact.strip()}\nQuestion: {question.strip()}", fact[start : start + len(answer)]))
+        found = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", fact, re.IGNORECASE)
+        if answer and found:
+            rows.append((f"Fact: {fact.strip()}\nQuestion: {question.strip()}", found[0]))
     return rows
 
 

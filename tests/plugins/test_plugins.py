@@ -23,8 +23,8 @@ STRATEGIES = {
     *("progressive_prompts", "prompt_tuning", "ranpac", "replay", "rwalk", "seq_star", "si", "slda", "wise"),
 }
 SCENARIOS = {
-    *("digits_seq", "image_seq", "permuted_mnist", "split_cifar", "split_mnist", "text_seq", "token_seq", "toy"),
-    *("toy_generation", "toy_image", "toy_token", "wordnet_class"),
+    *("digits_seq", "image_seq", "instruct_seq", "permuted_mnist", "split_cifar", "split_mnist", "text_seq"),
+    *("token_seq", "toy", "toy_generation", "toy_image", "toy_token", "wordnet_class"),
 }
 
 MINE = '''
