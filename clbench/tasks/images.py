@@ -1,4 +1,4 @@
-"""Splits of images, and seeded, balanced draws of them."""
+"""Seeded, balanced draws of images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clbench.errors import InputError
+from clbench.tasks.rows import image_dataset
 from clbench.tasks.splits import Counts, balanced_counts, count_labels, deduplicate, draw
 
 if TYPE_CHECKING:
@@ -14,23 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 BRIGHTEST = 255
-
-
-def image_dataset(images: np.ndarray, labels: Sequence[int]) -> datasets.Dataset:
-    """A split with the columns ``image`` and ``label`` from floats in 0..1: examples, channels, height, width."""
-    import datasets
-    import numpy as np
-    import pyarrow
-
-    kind = datasets.Array3D(shape=images.shape[1:], dtype="float32")
-    features = datasets.Features({"image": kind, "label": datasets.Value("int64")})
-    # Lists of lists of lists over the pixels as they lie; Dataset.from_dict would copy image by image.
-    nested = pyarrow.array(np.ascontiguousarray(images, "float32").reshape(-1))
-    for size in reversed(images.shape[1:]):
-        starts = pyarrow.array(np.arange(0, len(nested) + 1, size, dtype="int32"))
-        nested = pyarrow.ListArray.from_arrays(starts, nested)
-    columns = {"image": pyarrow.ExtensionArray.from_storage(kind(), nested), "label": list(labels)}
-    return datasets.Dataset(pyarrow.table(columns, schema=features.arrow_schema))
 
 
 def draw_images(

@@ -1,4 +1,4 @@
-"""Tasks from rows of texts and labels: what a scenario of your own builds its tasks with."""
+"""Tasks from rows of texts and labels, and splits of images: what a scenario of your own builds its tasks with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from clbench.tasks.splits import Content
 
 if TYPE_CHECKING:
     import datasets
+    import numpy as np
 
 # A label needs a text to train on, one for dev and one for test; what two, one or none are for where that is allowed.
 FEWEST_TEXTS = 3
@@ -29,6 +30,23 @@ def text_dataset(rows: Sequence[tuple[str, str]], labels: Sequence[str]) -> data
     columns = {"text": [text for text, _ in rows], "label": [index[label] for _, label in rows]}
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.Value("int64")})
     return datasets.Dataset.from_dict(columns, features=features)
+
+
+def image_dataset(images: np.ndarray, labels: Sequence[int]) -> datasets.Dataset:
+    """A split with the columns ``image`` and ``label`` from floats in 0..1: examples, channels, height, width."""
+    import datasets
+    import numpy as np
+    import pyarrow
+
+    kind = datasets.Array3D(shape=images.shape[1:], dtype="float32")
+    features = datasets.Features({"image": kind, "label": datasets.Value("int64")})
+    # Lists of lists of lists over the pixels as they lie; Dataset.from_dict would copy image by image.
+    nested = pyarrow.array(np.ascontiguousarray(images, "float32").reshape(-1))
+    for size in reversed(images.shape[1:]):
+        starts = pyarrow.array(np.arange(0, len(nested) + 1, size, dtype="int32"))
+        nested = pyarrow.ListArray.from_arrays(starts, nested)
+    columns = {"image": pyarrow.ExtensionArray.from_storage(kind(), nested), "label": list(labels)}
+    return datasets.Dataset(pyarrow.table(columns, schema=features.arrow_schema))
 
 
 def task_from_rows(
