@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 SIDE = 8
 MOST_TASKS = SIDE // 2
-NOISE = 0.15
+# A bright pixel is that much brighter than a dark one; noise adds up to so much to every pixel.
+BRIGHT = (0.3, 0.5)
+NOISE = 0.5
 
 
 class ToyImage(Scenario):
@@ -113,6 +115,6 @@ def _image(pattern: np.ndarray, task: int, generator: random.Random) -> np.ndarr
     import numpy as np
 
     noise = [[generator.uniform(0, NOISE) for _ in range(SIDE)] for _ in range(SIDE)]
-    image: np.ndarray = generator.uniform(0.5, 0.8) * pattern + np.array(noise)
+    image: np.ndarray = generator.uniform(*BRIGHT) * pattern + np.array(noise)
     image[0] = np.arange(SIDE) // 2 == task
     return image.astype("float32")[None]

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
-    from clbench.sources import corpora as corpora
+    from clbench.sources import (
+        answers as answers,
+        corpora as corpora,
+        images as images,
+        token_corpora as token_corpora,
+    )
     from clbench.sources.cache import (
         fetch as fetch,
         model_folder as model_folder,

@@ -58,7 +58,7 @@ def read(name: str, file: str) -> bytes:
     if file not in members:
         raise unknown(f"file of {name}", file, members)
     if wanted.unpacked:
-        return (_unpacked(wanted) / file).read_bytes()
+        return (_unpacked(name) / file).read_bytes()
     return read_member(fetch(name), members[file])
 
 
@@ -70,14 +70,32 @@ def model_folder(name: str) -> Path:
     wanted = source(name)
     if wanted.kind != "model":
         raise unknown("model", name, [model.name for model in SOURCES.values() if model.kind == "model"])
-    return _unpacked(wanted)
+    return _unpacked(name)
+
+
+def _unpacked(name: str) -> Path:
+    """The folder in the cache with the members of the source ``name``, fetched and unpacked if need be."""
+    wanted = source(name)
+    folder = _folder_path(wanted)
+    try:
+        if not _holds(folder, wanted.members):
+            archive = fetch(name)
+            with _alone():
+                if not _holds(folder, wanted.members):  # nobody unpacked it meanwhile
+                    _unpack(archive, wanted.members, folder)
+    except OSError as error:
+        raise RunError(
+            f"{name} cannot be unpacked into the cache {cache_folder()}: {error.strerror or error}; unpack it where "
+            f"that can be written: python -m clbench data pull {name}, or set CLBENCH_CACHE to a folder of your own"
+        ) from error
+    return folder
 
 
 def pull(names: Iterable[str]) -> None:
     """Fetch the sources ``names`` into the cache, unpacked if they are used so; a line on stderr says what is done."""
     for wanted in map(source, names):
         if wanted.unpacked:
-            _unpacked(wanted)
+            _unpacked(wanted.name)
         else:
             fetch(wanted.name)
         _say(f"{wanted.name}: in the cache ({_megabytes(wanted.size)})")
@@ -97,24 +115,6 @@ def source_rows() -> list[dict[str, Any]]:
         }
         for known in SOURCES.values()
     ]
-
-
-def _unpacked(wanted: Source) -> Path:
-    """The folder in the cache with the members of ``wanted``, fetched and unpacked if need be."""
-    folder = _folder_path(wanted)
-    try:
-        if not _holds(folder, wanted.members):
-            archive = fetch(wanted.name)
-            with _alone():
-                if not _holds(folder, wanted.members):  # nobody unpacked it meanwhile
-                    _unpack(archive, wanted.members, folder)
-    except OSError as error:
-        raise RunError(
-            f"{wanted.name} cannot be unpacked into the cache {cache_folder()}: {error.strerror or error}; unpack it "
-            f"where that can be written: python -m clbench data pull {wanted.name}, or set CLBENCH_CACHE to a folder "
-            "of your own"
-        ) from error
-    return folder
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Source:
     @property
     def unpacked(self) -> bool:
         """Whether its members are used from a folder in the cache, not from the archive."""
-        return bool(self.members) and all(member.sha256 for member in self.members)
+        return self.kind == "model" or all(member.sha256 for member in self.members)
 
     @property
     def origin(self) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         read_source as read_source,
         short_name as short_name,
     )
+    from clbench.tasks.images import draw_images as draw_images
     from clbench.tasks.labels import label_space as label_space
     from clbench.tasks.limiting import limit_task as limit_task
     from clbench.tasks.own_data import OwnData as OwnData, data_scenario as data_scenario

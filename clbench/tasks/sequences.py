@@ -31,7 +31,6 @@ def token_dataset(rows: Sequence[TokenRow], labels: Sequence[str]) -> datasets.D
         "tokens": [list(tokens) for tokens, _ in rows],
         "tags": [[index[tag] for tag in tags] for _, tags in rows],
     }
-    # A dict's lists are sequences to the library; Value("int64") keeps an empty split's type.
     features = datasets.Features(
         {"tokens": datasets.List(datasets.Value("string")), "tags": datasets.List(datasets.Value("int64"))}
     )
@@ -59,15 +58,21 @@ def bio_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def tag_labels(rows: Iterable[TokenRow]) -> tuple[str, ...]:
-    """The tags of ``rows`` in a task's order: ``O`` first, then by the name after ``B-`` and ``I-``, ``B-`` before."""
+    """The tags of ``rows`` in a task's order: plain ones sorted; of BIO tags ``O``, then each name's ``B-`` and ``I-``.
+
+    >>> tag_labels([(("Jane", "Doe", "Smith"), ("B-Name", "B-Surname", "I-Surname"))])
+    ('O', 'B-Name', 'B-Surname', 'I-Surname')
+    """
     found = {tag for _, tags in rows for tag in tags}
+    if any(tag.startswith("B-") for tag in found):
+        found.add(OUTSIDE)
     return tuple(sorted(found, key=lambda tag: (tag != OUTSIDE, tag.partition("-")[2] or tag, tag)))
 
 
-def fold_rare_tags(rows: Sequence[TokenRow], fewest: int, into: str = OUTSIDE) -> list[TokenRow]:
-    """Rows in which every tag that fewer than ``fewest`` tokens have has become ``into``."""
+def fold_rare_tags(rows: Sequence[TokenRow], fewest: int) -> list[TokenRow]:
+    """Rows in which every tag that fewer than ``fewest`` tokens have has become ``O``."""
     counts = Counter(tag for _, tags in rows for tag in tags)
-    return [(tokens, tuple(tag if counts[tag] >= fewest else into for tag in tags)) for tokens, tags in rows]
+    return [(tokens, tuple(tag if counts[tag] >= fewest else OUTSIDE for tag in tags)) for tokens, tags in rows]
 
 
 def same_tokens(tokens: Sequence[str]) -> tuple[str, ...]:
@@ -80,6 +85,8 @@ def draw_distinct(
 ) -> tuple[list[Row], list[Row], list[Row]]:
     """Draw train, dev and test without replacement from the rows, of which the first of each ``key`` is taken.
 
+    Where there are too few, train gets what dev and test leave.
+
     Args:
         rows: pairs (content, what it is to be answered with).
         sizes: rows in train, dev and test.
@@ -88,16 +95,18 @@ def draw_distinct(
         what: the rows' name in the error, such as ``"addresses"``.
 
     Raises:
-        InputError: there are fewer distinct rows.
+        InputError: dev and test leave none.
     """
     first: dict[Hashable, Row] = {}
     for row in rows:
         first.setdefault(key(row), row)
-    if sum(sizes) > len(first):
-        train, dev, test = sizes
-        raise InputError(
-            f"train={train}, dev={dev} and test={test} ask for {sum(sizes)} {what}; allowed: at most {len(first)}"
-        )
-    drawn = generator.sample(list(first.values()), sum(sizes))
-    train, dev, _ = sizes
-    return drawn[:train], drawn[train : train + dev], drawn[train + dev :]
+    _, dev, test = sizes
+    if dev + test >= len(first):
+        raise InputError(f"dev={dev} and test={test} leave none of the {len(first)} {what} to train on")
+    drawn = generator.sample(list(first.values()), min(sum(sizes), len(first)))
+    return drawn[dev + test :], drawn[:dev], drawn[dev : dev + test]
+
+
+def fewer_than_asked(train: int, asked: int) -> tuple[str, ...]:
+    """A task's note where fewer than ``asked`` rows are left to train on, else nothing."""
+    return (f"{train} to train on, not {asked}: there are no more",) if train < asked else ()

@@ -9,12 +9,19 @@ if TYPE_CHECKING:
     from clbench.config import RunConfig as RunConfig
     from clbench.data import IGNORE as IGNORE, upload as upload
     from clbench.rng import generator as generator, seeded_torch as seeded_torch, stream_seed as stream_seed
-    from clbench.sources import Rows as Rows, corpora as corpora
+    from clbench.sources import (
+        Rows as Rows,
+        answers as answers,
+        corpora as corpora,
+        images as images,
+        token_corpora as token_corpora,
+    )
     from clbench.strategy import ALL_SETTINGS as ALL_SETTINGS, Deployable as Deployable, Stack as Stack
     from clbench.tasks import (
         answer_dataset as answer_dataset,
         balanced_counts as balanced_counts,
         draw as draw,
+        draw_images as draw_images,
         image_dataset as image_dataset,
         read_csv_tasks as read_csv_tasks,
         sequences as sequences,

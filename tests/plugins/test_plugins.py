@@ -22,7 +22,10 @@ STRATEGIES = {
     *("lora_per_task", "lora_sequential", "mas", "naive", "ncm", "o_lora", "p_tuning_v2", "prefix_tuning"),
     *("progressive_prompts", "prompt_tuning", "ranpac", "replay", "rwalk", "seq_star", "si", "slda", "wise"),
 }
-SCENARIOS = {"text_seq", "toy", "toy_generation", "toy_image", "toy_token", "digits_seq", "wordnet_class"}
+SCENARIOS = {
+    *("digits_seq", "image_seq", "instruct_seq", "permuted_mnist", "split_cifar", "split_mnist", "text_seq"),
+    *("token_seq", "toy", "toy_generation", "toy_image", "toy_token", "wordnet_class"),
+}
 
 MINE = '''
 """Pulls weights towards zero.
