@@ -10,8 +10,10 @@ import torch
 from clbench.errors import InputError
 from clbench.head import guess_head
 from clbench.models.libraries import import_libraries
+from clbench.models.model_kinds import check_model_type
 from clbench.models.pretrained import LoadedModel, load_pretrained
-from clbench.models.tiny import tiny_image_model, tiny_text_model
+from clbench.models.tiny import tiny_text_model
+from clbench.models.vision import load_image_model
 from clbench.rng import seeded_torch
 from clbench.tasks import label_space
 
@@ -29,14 +31,12 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
         InputError: the model is unknown, cannot be loaded, or does not fit the scenario's kind of task.
     """
     import_libraries()
+    check_model_type(config.model, tasks[0].kind)
     if config.keep_head and config.model == "tiny":
         raise InputError("--keep-head: model 'tiny' is made on the spot and has no output layer yet; leave it away")
     with seeded_torch(device, config.seed, "model"):
         if tasks[0].kind == "image":
-            if config.model != "tiny":
-                raise InputError(f"model {config.model!r} does not read images; allowed for image scenarios: tiny")
-            model = tiny_image_model(tasks, labels)
-            loaded = LoadedModel(model, None, guess_head(model, labels))
+            loaded = load_image_model(config, tasks, labels, device)
         elif config.model == "tiny":
             model, tokenizer = tiny_text_model(tasks, labels, config)
             loaded = LoadedModel(model, tokenizer, guess_head(model, labels))

@@ -20,7 +20,7 @@ from typing import Any
 
 from clbench.errors import RunError
 from clbench.sources.archives import file_sha256
-from clbench.sources.pinned import Source
+from clbench.sources.source import Source
 
 PIP = Path(__file__).resolve().with_name("pip_download.py")
 # npm's own waits 10 to 60 s before it tries again, which without a network is waiting for nothing.

@@ -18,7 +18,8 @@ from clbench.errors import InputError, RunError
 from clbench.files import cache_folder
 from clbench.sources import archives
 from clbench.sources.archives import Member, copy_member, file_sha256, read_member
-from clbench.sources.pinned import SOURCES, Source
+from clbench.sources.pinned import SOURCES
+from clbench.sources.source import Source
 
 CORPUS = b"a small corpus"
 WEIGHTS = b"weights" * 1000
@@ -256,7 +257,7 @@ def test_unknown_names_are_one_line_with_the_nearest() -> None:
         sources.fetch("dul")
     with pytest.raises(InputError, match=r"unknown file of dull 'corpus.csv'; did you mean 'corpus.txt'"):
         sources.read("dull", "corpus.csv")
-    with pytest.raises(InputError, match="unknown model 'dull'; allowed: minilm, small-model"):
+    with pytest.raises(InputError, match="unknown model 'dull'; allowed: efficientnet_lite0, minilm, small-model, smollm2"):
         sources.model_folder("dull")
     with pytest.raises(InputError, match="unknown scenario, source or model 'text_sq'; did you mean 'text_seq'"):
         data.pull(["text_sq"])
