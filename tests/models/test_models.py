@@ -175,7 +175,6 @@ def test_cut_weights_are_refused(tasks: list[Task], folder: Path, tmp_path: Path
         ("config.json", "{"),
         ("config.json", "[]"),
         ("config.json", '{"model_type": "nosuch"}'),
-        ("config.json", '{"model_type": "vit"}'),
         ("tokenizer.json", "{}"),
     ],
 )
