@@ -70,12 +70,10 @@ def _given(text: str, name: str) -> dict[str, object]:
         if not isinstance(call, ast.Call) or not re.fullmatch(r"\w+", ast.unparse(call.func)):
             raise ValueError("no name with brackets")
         values = [ast.literal_eval(value) for value in call.args]
-        if any(keyword.arg is None for keyword in call.keywords):
-            raise ValueError("no names before the values")
         by_name = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         raise InputError(f"model {text[:80]!r} cannot be read; {form}") from None
     given = dict(zip(names, values, strict=False))
-    if len(values) > len(names) or set(given) & set(by_name):
+    if len(values) > len(names) or set(given) & set(by_name) or len(by_name) < len(call.keywords):
         raise InputError(f"model {text[:80]!r} gives a value too many; {form}")
     return {**given, **by_name}
