@@ -71,6 +71,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         longest_text=longest,
         positions=loaded.positions,
     )
+    learner.pass_budget = loaded.images_per_pass
 
     splits = ("train", "dev", config.eval_split)
     ids = _token_ids(tasks, splits, loaded, longest)

@@ -10,6 +10,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+# Of the pixels that a network reads in one pass outside training: its layers make some fifty times more of them.
+PASS_BYTES = {"cpu": 2**20, "cuda": 2**24}
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -23,6 +26,11 @@ class Preprocessing:
     size: tuple[int, int] | None
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+
+    def images_per_pass(self, device: torch.device, shape: Sequence[int]) -> int:
+        """How many images of ``shape`` (c, h, w) one pass outside training takes."""
+        height, width = self.size or shape[1:]
+        return max(1, PASS_BYTES.get(device.type, PASS_BYTES["cuda"]) // (4 * len(self.mean) * height * width))
 
     def check(self, shape: Sequence[int]) -> None:
         """ValueError if images of ``shape`` (c, h, w) have other channels than the network, and are not grey."""

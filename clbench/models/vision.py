@@ -69,4 +69,5 @@ def _load_pretrained(config: RunConfig, shape: Sequence[int], labels: int, devic
     preprocessing.check(shape)
     model = ImageModel(network, preprocessing, config.batch_norm)
     head = make_head(model, f"network.{output_layer}", [f"network.{name}" for name in new])
-    return LoadedModel(model, None, head, notes=(note,) if note else ())
+    images = preprocessing.images_per_pass(device, shape)
+    return LoadedModel(model, None, head, notes=(note,) if note else (), images_per_pass=images)

@@ -17,6 +17,7 @@ from torch import nn
 from clbench import plugins
 from clbench.config import make_config
 from clbench.engine import engine
+from clbench.engine.preparation import prepare
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
 from clbench.models.image_model import ImageModel
@@ -118,8 +119,12 @@ def test_a_run_moves_statistics_only_where_it_is_asked_to(
     folders: dict[str, Path], tmp_path: Path, batch_norm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared: list[Any] = []
-    prepare = engine.prepare
-    monkeypatch.setattr(engine, "prepare", lambda *given: prepared.append(prepare(*given)) or prepared[-1])
+
+    def watching(*given: Any) -> Any:
+        prepared.append(prepare(*given))
+        return prepared[-1]
+
+    monkeypatch.setattr(engine, "prepare", watching)
     options = {**RUN, "model": str(folders["resnet"]), "strategy": "ewc", "batch_norm": batch_norm}
     engine.run(make_plan({**options, "output_dir": str(tmp_path)}), Reporter())
     after = prepared[-1].learner.model.network.state_dict()
@@ -151,6 +156,7 @@ def test_preprocessing_as_processors_spell_it() -> None:
     offset = {"size": 4, "rescale_factor": 1 / 127.5, "rescale_offset": True, "do_normalize": False}
     made = read_preprocessing(offset, SimpleNamespace(num_channels=1))
     assert (0.75 - made.mean[0]) / made.deviation[0] == pytest.approx(0.5)
+    wrong: dict[str, Any]
     for wrong in ({}, {"size": {"pixels": 3}}, {"size": 0}, {"size": "8"}):
         with pytest.raises(ValueError, match="gives no size of images"):
             read_preprocessing({**usual, **wrong}, colour)
@@ -282,7 +288,8 @@ def test_a_folder_of_timms(digits: list[Task], tmp_path: Path) -> None:
         assert isinstance(loaded.model, ImageModel)
         assert loaded.head.output_layer == "network.fc"
         assert loaded.model.preprocessing.size == (32, 32)
-        assert torch.equal(loaded.model.network.conv1[0].weight, saved.conv1[0].weight)
+        name = "layer1.0.conv1.weight"
+        assert torch.equal(loaded.model.network.state_dict()[name], saved.state_dict()[name])
     assert loaded.model.train()(torch.rand(2, 1, 8, 8)).logits.shape == (2, 10)
     (tmp_path / "model.safetensors").unlink()
     assert "it holds no model.safetensors" in line_of(load, digits, str(tmp_path))

@@ -254,7 +254,7 @@ def test_the_fisher_pass_never_moves_statistics(batch_norm: str) -> None:
     assert all(torch.equal(value, statistics(model)[name]) for name, value in before.items())
     assert model.training
     assert float(fisher["network.norm.weight"].abs().sum()) > 0
-    assert model.network.norm.training == (batch_norm == "updated")
+    assert model.network.get_submodule("norm").training == (batch_norm == "updated")
     # One pass in train mode moves them where they are updated, and only there.
     learner.logits(learner.collate(examples))
     moved = [not torch.equal(value, statistics(model)[name]) for name, value in before.items()]
