@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clbench.sources.model_names import (
         BUILT_IN as BUILT_IN,
         HUB_IDS as HUB_IDS,
+        OTHER_MODELS as OTHER_MODELS,
         TIMM as TIMM,
         cannot_load as cannot_load,
         model_path as model_path,

@@ -10,18 +10,19 @@ from clbench.files import expand
 from clbench.sources.model_arguments import split_model_name
 from clbench.sources.pinned import SOURCES
 
-# What `list models` shows; any other name is a folder in transformers' format or a hub id.
+# What `list models` shows; any other name is a folder or a hub id.
 BUILT_IN = {
     "minilm": "all-MiniLM-L6-v2, a pretrained sentence encoder: 6 layers, 22.7 M parameters; text",
-    "smollm2": "SmolLM2-135M-Instruct, a pretrained language model: 30 layers, 134.5 M parameters; text",
-    "efficientnet_lite0": "EfficientNet-Lite0, pretrained on ImageNet: 4.65 M parameters; images, resized to 64 px or "
-    "to those of efficientnet_lite0(SIZE)",
+    "smollm2": "SmolLM2-135M-Instruct, a pretrained language model: 30 layers, 134.5 M parameters; text (extra gguf)",
+    "efficientnet_lite0": "EfficientNet-Lite0, pretrained on ImageNet: 4.65 M parameters; images, resized to [64] "
+    "pixels, or as in efficientnet_lite0(SIZE)",
     "mlp": "hidden layers of rectified units, as in mlp(WIDTH,DEPTH), randomly initialised: [400,2]; images",
     "smallconv": "four convolutions (32, 32, 64, 64 channels) and 512 hidden units, randomly initialised; images",
     "tiny": "randomly initialised on the spot: a two-layer BERT with its own tokenizer (text), a small CNN (images)",
 }
 
 ALLOWED = f"allowed: {', '.join(BUILT_IN)}, a folder, a hub id"
+OTHER_MODELS = "a folder in transformers' or timm's format, a hub id, timm:NAME for images (extra timm)"
 TIMM = "timm:"  # before the name of a model of timm's, which the hub has under its owner "timm", or a folder
 
 # Where the hub has the very same files (by their SHA-256), for whoever loads an adapter without clbench.
