@@ -36,7 +36,7 @@ def model_path(name: str) -> str:
         InputError: a path that is not there, or a folder without a model.
     """
     known, _ = split_model_name(name)
-    if known in SOURCES:
+    if known in BUILT_IN and known in SOURCES:
         from clbench.sources.cache import model_folder
 
         return str(model_folder(known))
