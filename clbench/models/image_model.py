@@ -61,8 +61,8 @@ class ImageModel(nn.Module):
         self.network, self.preprocessing, self.batch_norm = network, preprocessing, batch_norm
         for name, values in (("mean", preprocessing.mean), ("deviation", preprocessing.deviation)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
-        # Training with depthwise convolutions is half as fast again so on a CPU, with others it is not. The weights keep
-        # their layout, so that nothing that copies, stores or restores them need know.
+        # So depthwise convolutions train half as fast again on a CPU, others do not. The weights keep their layout, so
+        # that nothing that copies, stores or restores them need know.
         depthwise = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in network.modules())
         self.layout = torch.channels_last if depthwise else torch.contiguous_format
 
