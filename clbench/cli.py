@@ -89,7 +89,7 @@ def run(
     strategy: Annotated[
         list[str] | None, typer.Option(help='expression such as "replay(memory_size=0.05)+ewc"; may be repeated')
     ] = None,
-    model: Annotated[str | None, typer.Option(help="minilm, tiny, a hub id or a folder")] = None,
+    model: Annotated[str | None, typer.Option(help="a name of `list models`, a hub id or a folder")] = None,
     setting: Annotated[str | None, typer.Option(help="task, domain or class")] = None,
     seed: Annotated[list[str] | None, typer.Option(help="a seed [0], several as 0-4 or 0,2,5; may be repeated")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over each task's training data")] = None,
@@ -120,6 +120,9 @@ def run(
     keep_head: Annotated[
         bool, typer.Option("--keep-head", help="of the model's own output layer keep the rows of labels of equal names")
     ] = False,
+    batch_norm: Annotated[
+        str | None, typer.Option(help="statistics of an image model's batch normalisation: frozen or updated")
+    ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="run the code that a hub model brings with it")
     ] = False,
@@ -147,7 +150,7 @@ def run(
         "checkpoint_every": checkpoint_every, "keep_checkpoints": keep_checkpoints or None,
         "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
         "compile": compile or None, "profile": profile or None,
-        "save_model": save_model, "keep_head": keep_head or None,
+        "save_model": save_model, "keep_head": keep_head or None, "batch_norm": batch_norm,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}

@@ -42,7 +42,8 @@ class Learner:
         clock: seconds by purpose, for the run's cost.
         keep_features: put what the output layer read, with its graph, into ``features`` in each forward pass.
         compiled: the model as torch.compile made it, for training's forward passes; None for the model itself.
-        pass_budget: tokens of texts, or images, of one pass outside training, once memory ran out; 0 before.
+        pass_budget: tokens of texts, or images, of one pass outside training, where the model or memory that ran out
+            set it; else 0.
         skipped_steps: steps of the task in training that fp16's gradient scaler skipped.
         new_examples: those of the step's batch before any strategy added to it, in order, on the host: a memory that
             keeps them need not read them back from the device.

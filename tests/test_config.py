@@ -40,6 +40,7 @@ SCIENCE: dict[str, Any] = {
     "evaluate": "seen",
     "compile": True,
     "keep_head": True,
+    "batch_norm": "updated",
     "precision": "bf16",
     "trust_remote_code": True,
     "allow_pickle": True,

@@ -14,7 +14,7 @@ from clbench.errors import InputError
 from clbench.plugins import Component, Description
 from clbench.report import figures_table
 from clbench.results import Run, find_runs
-from clbench.sources import BUILT_IN, SOURCES
+from clbench.sources import ARGUMENTS, BUILT_IN, OTHER_MODELS, SOURCES
 from clbench.text import byte_unit, clean, text_table
 
 PUBLISHED = Path(clbench.__file__).parents[1] / "results" / "published"
@@ -139,7 +139,11 @@ def _model_page(name: str) -> list[str]:
     if name in SOURCES:
         source = SOURCES[name]
         lines += ["", f"{source.about}, fetched once from {source.origin} ({_size(source.size)})", source.rights]
-    return [*lines, "", f"use it with: --model {name}; other models: a folder in transformers' format, or a hub id"]
+    if arguments := ARGUMENTS[name]:
+        told = [f"{argument} [{default}]" for argument, (default, _, _) in arguments.items()]
+        values = ",".join(str(default) for default, _, _ in arguments.values())
+        lines += ["", f"arguments, whole numbers: {', '.join(told)}, as in --model '{name}({values})'"]
+    return [*lines, "", f"use it with: --model {name}; other models: {OTHER_MODELS}"]
 
 
 def _published(name: str) -> list[str]:

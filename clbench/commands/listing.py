@@ -12,7 +12,7 @@ from typing import Any
 from clbench import plugins
 from clbench.commands.terminal import terminal_width
 from clbench.errors import unknown
-from clbench.sources import BUILT_IN
+from clbench.sources import BUILT_IN, OTHER_MODELS
 from clbench.text import DASH, clean, text_table
 
 OWN_DATA = "Your own data: .csv, .tsv, .jsonl, .json or .parquet; `clbench describe FILE` tells what a run would do."
@@ -38,6 +38,8 @@ def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
     if what != "runs":  # a sentence reads from the left
         if what == "strategies":
             rows += [{"name": name, "summary": summary} for name, summary in plugins.foreign_summaries().items()]
+        if what == "models":
+            rows += [{"name": "FOLDER|ID|timm:NAME", "summary": f"Other models: {OTHER_MODELS}."}]
         if what == "scenarios":
             rows += [{"name": "FILE|FOLDER|hub:ID", "summary": OWN_DATA}]
         return "\n".join(_sentences([(clean(row["name"]), clean(row["summary"])) for row in rows], terminal_width()))

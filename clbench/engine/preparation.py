@@ -74,6 +74,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         longest_text=longest,
         positions=loaded.positions,
     )
+    learner.pass_budget = loaded.images_per_pass
 
     splits = ("train", "dev", config.eval_split)
     parts = [

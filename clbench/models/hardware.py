@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 
 from clbench.errors import InputError, unknown
+from clbench.models.model_kinds import MADE_ON_THE_SPOT
+from clbench.sources import split_model_name
 
 DEVICE = r"cpu|cuda(:[0-9]{1,3})?"
 # Kinds of GPU that torch knows and clbench has never run on; MPS also lacks fp64, which several strategies solve in.
@@ -86,7 +88,9 @@ def choose_precision(name: str, device: torch.device, model: str) -> str:
         raise InputError("precision 'fp16' needs a GPU; allowed on a CPU: auto, fp32, bf16")
     if name != "auto":
         return name
-    if model == "tiny":
+    name, _ = split_model_name(model)
+    # On CPUs the convolutions of the last are slower in bf16.
+    if name in MADE_ON_THE_SPOT or (device.type == "cpu" and name == "efficientnet_lite0"):
         return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"

@@ -8,25 +8,28 @@ from functools import cache
 from pathlib import Path
 
 from clbench.files import MEBIBYTE, open_file
-from clbench.sources import cannot_load, model_path
+from clbench.models.model_kinds import MADE_ON_THE_SPOT
+from clbench.sources import cannot_load, model_path, split_model_name
 
 # What transformers may read of a model's folder: settings, weights, tokenizer, templates, code.
-READ = {".json", ".safetensors", ".bin", ".txt", ".model", ".tiktoken", ".jinja", ".vocab", ".py"}
+READ = {".json", ".safetensors", ".bin", ".pth", ".txt", ".model", ".tiktoken", ".jinja", ".vocab", ".py"}
 LARGEST_TEXT = 1024 * MEBIBYTE  # of all that is no weights; tokenizers take some ten
 
 
 def model_identity(name: str) -> str:
-    """SHA-256 over a folder's settings, weights, tokenizer and code; of a hub id the commit; ``tiny`` is its own name.
+    """SHA-256 over a folder's settings, weights, tokenizer and code; of a hub id the commit.
+
+    What is made on the spot, as ``tiny`` is, has its own name.
 
     Raises:
         InputError: there is no such model.
     """
-    if name == "tiny":
+    if split_model_name(name)[0] in MADE_ON_THE_SPOT:
         return name
     path = model_path(name)
     folder = Path(path)
     if not os.path.isdir(folder):
-        return f"{name}@{_hub_commit(name)}"
+        return f"{name}@{_hub_commit(name, path)}"
     digest = hashlib.sha256()
     for file in sorted(file for file in folder.iterdir() if file.suffix in READ and file.is_file()):
         stat = file.stat()
@@ -55,11 +58,11 @@ def _file_sha256(file: Path, _size_and_time: tuple[int, int]) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _hub_commit(name: str) -> str:
+def _hub_commit(name: str, path: str) -> str:
     """The commit of the hub's model that is in the cache, after asking the hub where it can be reached."""
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(name, "config.json")).parent.name
+        return Path(hf_hub_download(path, "config.json")).parent.name
     except Exception as error:  # the hub's client raises many kinds, of requests and of its own
         raise cannot_load(name, error) from error

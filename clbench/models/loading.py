@@ -12,8 +12,10 @@ from clbench.head import guess_head, make_head
 from clbench.kinds import find_kind
 from clbench.models.language_model import load_language_model
 from clbench.models.libraries import import_libraries
+from clbench.models.model_kinds import check_model_type
 from clbench.models.pretrained import LoadedModel, load_pretrained
-from clbench.models.tiny import tiny_image_model, tiny_language_model, tiny_text_model
+from clbench.models.tiny import tiny_language_model, tiny_text_model
+from clbench.models.vision import load_image_model
 from clbench.rng import seeded_torch
 from clbench.tasks import label_space
 
@@ -31,15 +33,13 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
         InputError: the model is unknown, cannot be loaded, or does not fit the scenario's kind of task.
     """
     import_libraries()
+    check_model_type(config.model, tasks[0].kind)
     if config.keep_head and config.model == "tiny":
         raise InputError("--keep-head: model 'tiny' is made on the spot and has no output layer yet; leave it away")
     kind = find_kind(tasks[0].kind)
     with seeded_torch(device, config.seed, "model"):
         if kind.auto_class == "AutoModelForImageClassification":
-            if config.model != "tiny":
-                raise InputError(f"model {config.model!r} does not read images; allowed for image scenarios: tiny")
-            model = tiny_image_model(tasks, labels)
-            loaded = LoadedModel(model, None, guess_head(model, labels))
+            loaded = load_image_model(config, tasks, labels, device)
         elif kind.auto_class == "AutoModelForCausalLM":
             loaded = _language_model(config, tasks, device)
         elif config.model == "tiny":

@@ -34,6 +34,7 @@ class LoadedModel:
         padding_side: where the model must read padding, so that it changes no logit.
         positions: how many tokens the model has positions for; None where there is no such limit.
         notes: what a person should know of it.
+        images_per_pass: images of one pass outside training; 0 for as many as their own size allows.
     """
 
     model: Any
@@ -42,6 +43,7 @@ class LoadedModel:
     padding_side: str = "right"
     positions: int | None = None
     notes: tuple[str, ...] = ()
+    images_per_pass: int = 0
 
     def longest_text(self, max_length: int) -> int:
         """``max_length``, or less where the model has not so many positions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -32,6 +32,11 @@ class ProbeTexts:
         start = 1 if len(self.special) > 1 else 0
         return torch.tensor([*self.special[:start], *itertools.islice(source, words), *self.special[start:]])
 
+    def inputs(self) -> dict[str, Tensor]:
+        """A model's keyword arguments for one text."""
+        text = self.text(4)[None]
+        return {"input_ids": text, "attention_mask": torch.ones_like(text)}
+
 
 @torch.no_grad()
 def logits_of(model: nn.Module, texts: Iterable[Tensor], padding_id: int = 0, side: str = "right") -> Tensor:
@@ -52,6 +57,11 @@ def find_output_layer(model: nn.Module, labels: int, texts: ProbeTexts) -> str:
     Raises:
         ValueError: there is none.
     """
+    return answering_layer(model, labels, lambda: logits_of(model, [texts.text(4)]))
+
+
+def answering_layer(model: nn.Module, labels: int, forward: Callable[[], Tensor]) -> str:
+    """The same, where ``forward`` gives the logits (1, labels) of one example."""
     given: list[tuple[str, Tensor]] = []
     hooks = [
         module.register_forward_hook(lambda _, __, output, name=name: given.append((name, output)))
@@ -59,7 +69,7 @@ def find_output_layer(model: nn.Module, labels: int, texts: ProbeTexts) -> str:
         if isinstance(module, nn.Linear) and module.out_features == labels
     ]
     try:
-        logits = logits_of(model, [texts.text(4)])
+        logits = forward()
     finally:
         for hook in hooks:
             hook.remove()

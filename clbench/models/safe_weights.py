@@ -20,14 +20,14 @@ def check_weight_files(path: str, allow_pickle: bool) -> None:
     """
     if allow_pickle:
         return
-    if _find(path, "adapter_config.json"):
+    if find_file(path, "adapter_config.json"):
         raise ValueError("it is an adapter (adapter_config.json), which loads another model; merge it into that first")
-    named = _read(path, "config.json").get("transformers_weights")
+    named = read_json(path, "config.json").get("transformers_weights")
     if named is not None:
         _check_name("config.json", named, (".safetensors", ".safetensors.index.json"))
     for index in dict.fromkeys((INDEX, str(named))):
-        if index.endswith(".index.json") and _find(path, index):
-            files = _read(path, index).get("weight_map")
+        if index.endswith(".index.json") and find_file(path, index):
+            files = read_json(path, index).get("weight_map")
             if not isinstance(files, dict):
                 raise ValueError(f"{index} holds no weight_map")
             for name in sorted(map(str, files.values())):
@@ -39,14 +39,14 @@ def _check_name(where: str, name: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{where} names {name}, which is not safetensors; see --allow-pickle")
 
 
-def _read(path: str, name: str) -> dict[str, Any]:
+def read_json(path: str, name: str) -> dict[str, Any]:
     """The JSON object in a file of the model; empty where there is none."""
-    file = _find(path, name)
+    file = find_file(path, name)
     content = json.loads(read_file(file)) if file else None
     return content if isinstance(content, dict) else {}
 
 
-def _find(path: str, name: str) -> Path | None:
+def find_file(path: str, name: str) -> Path | None:
     """A file of the model, fetched first where ``path`` is a hub id; None where it has no such file."""
     if os.path.isdir(path):
         file = Path(path) / name

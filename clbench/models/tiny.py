@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from clbench.kinds import find_kind
@@ -75,10 +74,9 @@ def tiny_words(tasks: Sequence[Task], special: Sequence[str] = ("[PAD]", "[UNK]"
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
 
 
-def tiny_image_model(tasks: Sequence[Task], labels: int) -> nn.Module:
-    """A small CNN with random weights for images as large as the first task's."""
-    channels, height, width = torch.tensor(tasks[0].train[0]["image"]).shape
-    return SmallConvNet(channels, height, width, labels)
+def tiny_image_model(shape: tuple[int, int, int], labels: int) -> nn.Module:
+    """A small CNN with random weights for images of ``shape`` (channels, height, width)."""
+    return SmallConvNet(*shape, labels)
 
 
 class SmallConvNet(nn.Module):

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
-
-from clbench.models.probe import ProbeTexts
+from torch import Tensor, nn
 
 
-def new_parameters(model: Any, loading: Mapping[str, Any], output_layer: str, texts: ProbeTexts) -> list[str]:
+class Probe(Protocol):
+    """Made-up texts or images."""
+
+    def inputs(self) -> dict[str, Tensor]:
+        """A model's keyword arguments for one of them."""
+
+
+def new_parameters(model: Any, loading: Mapping[str, Any], output_layer: str, probe: Probe) -> list[str]:
     """The parameters that the checkpoint lacked, none of which the body needs.
 
     Args:
         model: transformers', with its output layer ``output_layer``.
         loading: what transformers tells of loading it: missing, unexpected and mismatched keys.
         output_layer: its name; whatever its size was, it is made anew.
-        texts: for a forward pass.
+        probe: for a forward pass.
 
     Raises:
         ValueError: weights of the body are missing, of another size, or match nothing in the model.
@@ -28,7 +33,7 @@ def new_parameters(model: Any, loading: Mapping[str, Any], output_layer: str, te
     if mismatched:
         raise ValueError(f"the weights of {mismatched[0]} have another size than config.json says")
     missing = [name for name, _ in model.named_parameters() if name in set(loading["missing_keys"])]
-    needed = _needed_by_body(model, missing, output_layer, texts)
+    needed = _needed_by_body(model, missing, output_layer, probe)
     unknown = sorted(loading["unexpected_keys"])
     if needed:
         total = sum(1 for name, _ in model.named_parameters() if name.rpartition(".")[0] != output_layer)
@@ -43,8 +48,8 @@ def new_parameters(model: Any, loading: Mapping[str, Any], output_layer: str, te
     return missing
 
 
-def _needed_by_body(model: Any, missing: Sequence[str], output_layer: str, texts: ProbeTexts) -> list[str]:
-    """Those of ``missing`` on which the body's last token states depend: no pooler and no layer after it."""
+def _needed_by_body(model: Any, missing: Sequence[str], output_layer: str, probe: Probe) -> list[str]:
+    """Those of ``missing`` on which the body's last states depend: no pooler and no layer after it."""
     body = model.base_model
     inside = {id(p) for p in body.parameters()}
     named = {name: p for name, p in model.named_parameters() if name in set(missing) and id(p) in inside}
@@ -59,7 +64,7 @@ def _needed_by_body(model: Any, missing: Sequence[str], output_layer: str, texts
     try:
         for parameter in named.values():
             parameter.requires_grad_(True)
-        model(input_ids=texts.text(4)[None], attention_mask=torch.ones(1, len(texts.text(4)), dtype=torch.int64))
+        model(**probe.inputs())
         if not states[-1].requires_grad:
             return []
         gradients = torch.autograd.grad(states[-1].sum(), list(named.values()), allow_unused=True)

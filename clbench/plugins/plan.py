@@ -12,7 +12,7 @@ from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.files import expand
 from clbench.kinds import kind_name
-from clbench.models import choose_device, choose_precision, model_identity, refuse_several_processes
+from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
 from clbench.plugins.finding import available, find, is_own_data
@@ -20,6 +20,7 @@ from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import source_hash
 from clbench.plugins.objects import class_hash
 from clbench.scenario import Scenario, Task
+from clbench.sources import canonical_model
 from clbench.strategy import Stack, Strategy, check_own_labels, check_stack
 from clbench.tasks import check_tasks, data_hash, label_space, short_name
 
@@ -127,8 +128,10 @@ def make_plan(
         raise InputError("--scenario-arg setting=... is not allowed; give the setting with --setting")
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device, config.model)
-    config = config.model_copy(update={"device": str(device), "precision": precision})
+    model = canonical_model(config.model)
+    config = config.model_copy(update={"device": str(device), "precision": precision, "model": model})
     _check_setting(config.setting, scenario_class)
+    check_kind(config.model, scenario_class.kind)
     check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation)
     tasks, data, notes = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
     if label_space(tasks, config.setting).shares_columns:

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
         source_rows as source_rows,
     )
     from clbench.sources.corpora import Rows as Rows
+    from clbench.sources.model_arguments import (
+        ARGUMENTS as ARGUMENTS,
+        canonical_model as canonical_model,
+        split_model_name as split_model_name,
+    )
     from clbench.sources.model_names import (
         BUILT_IN as BUILT_IN,
         HUB_IDS as HUB_IDS,
+        OTHER_MODELS as OTHER_MODELS,
+        TIMM as TIMM,
         cannot_load as cannot_load,
         model_path as model_path,
     )

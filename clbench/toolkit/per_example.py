@@ -92,7 +92,9 @@ def add_squares_by_loop(losses: Tensor, sums: Sums) -> None:
 
 def _is_known(module: nn.Module) -> bool:
     if isinstance(module, nn.Conv2d):
-        return module.groups == 1 and not isinstance(module.padding, str) and module.padding_mode == "zeros"
+        return not isinstance(module.padding, str) and module.padding_mode == "zeros"
+    if type(module) is nn.BatchNorm2d:  # with a batch's own statistics each example's loss depends on all of them
+        return not module.training and module.track_running_stats
     if isinstance(module, nn.Embedding):
         return module.max_norm is None and not module.scale_grad_by_freq
     if isinstance(module, nn.LayerNorm):
@@ -127,9 +129,17 @@ def _add_squares(module: nn.Module, given: Tensor, gradient: Tensor, sums: Sums)
     if isinstance(module, nn.Embedding):
         _add_embedding_squares(module, given, gradient, sums[weight])
         return
+    if isinstance(module, nn.Conv2d) and module.groups > 1:
+        if weight in sums:
+            _add_grouped_squares(module, given, gradient, sums[weight])
+        if bias is not None and bias in sums:
+            sums[bias] += gradient.float().sum((2, 3)).square().sum(0)
+        return
     if isinstance(module, nn.Conv2d):
-        given = nn.functional.unfold(given, module.kernel_size, module.dilation, module.padding, module.stride)  # type: ignore[arg-type]
-        given, gradient = given.transpose(1, 2), gradient.flatten(2).transpose(1, 2)
+        given = _patches(module, given).transpose(1, 2)
+        gradient = gradient.flatten(2).transpose(1, 2)
+    elif isinstance(module, nn.BatchNorm2d):
+        given, gradient = (x.flatten(2).transpose(1, 2) for x in (given, gradient))
     else:
         given, gradient = (x.reshape(x.shape[0], -1, x.shape[-1]) for x in (given, gradient))
     if bias is not None and bias in sums:
@@ -146,9 +156,33 @@ def _add_squares(module: nn.Module, given: Tensor, gradient: Tensor, sums: Sums)
 
 def _normalised(module: nn.Module, given: Tensor) -> Tensor:
     given = given.float()
+    if isinstance(module, nn.BatchNorm2d):
+        mean, variance = module.running_mean, module.running_var
+        assert mean is not None
+        assert variance is not None
+        return (given - mean) * torch.rsqrt(variance + module.eps)
     if isinstance(module, nn.LayerNorm):
         return nn.functional.layer_norm(given, module.normalized_shape, eps=module.eps)
     return given * torch.rsqrt(given.square().mean(-1, keepdim=True) + module.variance_epsilon)  # type: ignore[operator]
+
+
+def _patches(module: nn.Conv2d, given: Tensor) -> Tensor:
+    """What each position of the output reads: (examples, channels x kernel, positions)."""
+    return nn.functional.unfold(given, module.kernel_size, module.dilation, module.padding, module.stride)  # type: ignore[arg-type]
+
+
+def _add_grouped_squares(module: nn.Conv2d, given: Tensor, gradient: Tensor, total: Tensor) -> None:
+    """The same of a convolution in groups, such as one filter a channel: each group's outputs read its own channels."""
+    outputs, inputs, height, width = module.weight.shape
+    groups = module.groups
+    patches = groups * inputs * height * width * gradient[0, 0].numel()
+    block = max(1, BLOCK_ELEMENTS.get(total.device.type, 2**24) // patches)
+    for start in range(0, len(given), block):
+        part = slice(start, start + block)
+        read = _patches(module, given[part].to(gradient.dtype)).unflatten(1, (groups, -1))
+        scored = gradient[part].flatten(2).unflatten(1, (groups, -1))
+        products = torch.matmul(scored, read.transpose(2, 3)).float()  # (examples, groups, outputs, inputs) of a group
+        total.view(groups, outputs // groups, -1).add_(products.square_().sum(0))
 
 
 def _add_product_squares(given: Tensor, gradient: Tensor, total: Tensor) -> None:

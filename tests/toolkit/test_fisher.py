@@ -413,6 +413,7 @@ def test_a_norm_over_two_dimensions_is_summed_rightly(make_learner: MakeLearner)
         {"padding": 1},
         {"dilation": 2},
         {"groups": 2},
+        {"groups": 2, "stride": 2, "padding": 1, "bias": False},
         {"bias": False},
         {"padding": "same", "kernel_size": 3},
     ],
@@ -435,3 +436,30 @@ def test_convolutions(make_learner: MakeLearner, options: dict[str, Any]) -> Non
     learner = make_learner("task", model=spread(model))
     examples = picture_examples(6)
     assert_same(fisher(learner, examples, "empirical"), fisher(learner, examples, "empirical", loop=True))
+
+
+def test_inverted_bottlenecks_need_no_loop(make_learner: MakeLearner) -> None:
+    """A filter for each channel, and batch normalisation with the statistics that it came with."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.expand, self.norm = nn.Conv2d(1, 6, 1, bias=False), nn.BatchNorm2d(6)
+            self.depthwise = nn.Conv2d(6, 6, 3, padding=1, groups=6)
+            self.classifier = nn.Linear(6, LABELS)
+
+        def forward(self, pixel_values: Tensor) -> SimpleNamespace:
+            filtered = self.depthwise(self.norm(self.expand(pixel_values)).tanh()).tanh()
+            return SimpleNamespace(logits=self.classifier(filtered.mean((2, 3))))
+
+    model = spread(Net())
+    buffers = dict(model.named_buffers())
+    buffers["norm.running_mean"].uniform_(-1, 1)
+    buffers["norm.running_var"].uniform_(0.5, 2)
+    assert not supported(model.train())
+    assert supported(model.eval())
+    learner = make_learner("task", model=model)
+    examples = picture_examples(6)
+    found = fisher(learner, examples, "empirical")
+    assert_same(found, fisher(learner, examples, "empirical", loop=True))
+    assert all(float(found[f"{layer}.weight"].sum()) > 0 for layer in ("expand", "norm", "depthwise"))

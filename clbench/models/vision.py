@@ -1,0 +1,74 @@
+"""Loads the model of a run on images: one made on the spot, a built-in pretrained one, transformers' or timm's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from clbench.errors import InputError
+from clbench.head import guess_head, make_head
+from clbench.kinds import common_shape
+from clbench.models.efficientnet import MEAN, STANDARD_DEVIATION, load_efficientnet_lite0
+from clbench.models.image_model import ImageModel, Preprocessing
+from clbench.models.image_pretrained import load_image_classifier
+from clbench.models.model_kinds import is_timm
+from clbench.models.plain_networks import make_mlp, make_smallconv
+from clbench.models.pretrained import LoadedModel
+from clbench.models.safe_weights import read_json
+from clbench.models.timm_models import load_timm
+from clbench.models.tiny import tiny_image_model
+from clbench.sources import TIMM, cannot_load, model_path, split_model_name
+
+if TYPE_CHECKING:
+    from clbench.config import RunConfig
+    from clbench.scenario import Task
+
+
+def load_image_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: torch.device) -> LoadedModel:
+    """The model ``config.model`` with a new output layer of ``labels`` columns, on the CPU, and no tokenizer.
+
+    Random weights come from torch's global generator. Images are of the scenario's one shape, pixels in 0..1; a
+    pretrained model resizes and normalises them by itself.
+
+    Raises:
+        InputError: the model cannot be had or is damaged, or its channels are not the images'.
+    """
+    if config.keep_head:
+        raise InputError("--keep-head keeps output layers of models that read texts; leave it away")
+    shape = common_shape(task.train for task in tasks)
+    name, arguments = split_model_name(config.model)
+    if name == "tiny":
+        model = tiny_image_model(shape, labels)
+        return LoadedModel(model, None, guess_head(model, labels))
+    if name in ("mlp", "smallconv"):
+        plain = make_mlp(shape, labels=labels, **arguments) if name == "mlp" else make_smallconv(shape, labels)
+        return LoadedModel(plain, None, make_head(plain, "classifier"))
+    try:
+        return _load_pretrained(config, shape, labels, device)
+    except InputError:
+        raise
+    except Exception as error:  # safetensors and timm raise plain Exceptions for damaged files
+        raise cannot_load(config.model, error) from error
+
+
+def _load_pretrained(config: RunConfig, shape: Sequence[int], labels: int, device: torch.device) -> LoadedModel:
+    name, arguments = split_model_name(config.model)
+    new: list[str] = []
+    note, output_layer = "", "classifier"
+    path = model_path(config.model)
+    if name == "efficientnet_lite0":
+        (file,) = Path(path).glob("*.pth")
+        network = load_efficientnet_lite0(file, labels, config.dropout)
+        preprocessing = Preprocessing((arguments["size"],) * 2, MEAN, STANDARD_DEVIATION)
+    elif config.model.startswith(TIMM) or is_timm(read_json(path, "config.json")):
+        network, output_layer, preprocessing = load_timm(path, config, labels)
+    else:
+        network, output_layer, new, preprocessing, note = load_image_classifier(path, config, labels, device)
+    preprocessing.check(shape)
+    model = ImageModel(network, preprocessing, config.batch_norm)
+    head = make_head(model, f"network.{output_layer}", [f"network.{name}" for name in new])
+    images = preprocessing.images_per_pass(device, shape)
+    return LoadedModel(model, None, head, notes=(note,) if note else (), images_per_pass=images)
