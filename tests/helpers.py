@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+from _pytest.mark.structures import ParameterSet
 from torch import Tensor
 
 from clbench import plugins
@@ -25,6 +27,12 @@ Run = tuple[dict[str, Any], RunFolder]
 RunToy = Callable[..., Run]
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def slow(*values: Any) -> ParameterSet:
+    """Values of a parametrised test that run with ``-m slow``: what they find, others of the same kind find as well."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
 
 # A run with enough learning to move predictions.
 MOVING: dict[str, Any] = {
