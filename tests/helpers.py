@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 from torch import Tensor
 
 from clbench import plugins
@@ -29,8 +28,8 @@ RunToy = Callable[..., Run]
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def slow(*values: Any) -> ParameterSet:
-    """Values of a parametrised test that run with ``-m slow``: what they find, others of the same kind find as well."""
+def slow(*values: Any) -> Any:  # pytest names the type in a private module
+    """Values of a parametrised test that run with ``-m slow``: what they find, others of their kind find as well."""
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
