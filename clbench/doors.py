@@ -10,6 +10,7 @@ import ast
 import importlib
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def open_door(package: str, file: str) -> tuple[list[str], Callable[[str], Any],
     return sorted(origins), get, lambda: sorted({*vars(sys.modules[package]), *origins})
 
 
+@cache
 def door_names(source: str) -> dict[str, tuple[str, str]]:
     """The names that a package's ``__init__.py`` gives: for each the module that it comes from and its name there."""
     return {

@@ -77,7 +77,7 @@ def give_advice(
     verdict = decide(runner, entrants, race, constraints, metric)
     if save_model:
         best = verdict.recommended.strategy
-        if (kept := runner.run(best, min(verdict.recommended.values), FINAL, "final")) is not None:
+        if (kept := runner.run(best, min(verdict.recommended.values), FINAL, save_model="final")) is not None:
             race.runs[best][0] = kept  # the same numbers, another time
             score_finals(race, metric)
             verdict = replace(decide(runner, entrants, race, constraints, metric), model=str(kept.folder / "model"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from clbench.advice.constraints import KEEP_DATA, Constraints
@@ -13,9 +14,16 @@ from clbench.strategy import Stack
 
 # The floor, the ceiling and the cheapest, which always run; without joint, cumulative stands for it.
 FLOOR, CEILINGS, CHEAPEST = "naive", ("joint", "cumulative"), "slda"
-STACKS = ("replay+ewc", "replay+distillation")
-# One of each family comes first, so that a small budget has seen them all.
-FIRST = ("ranpac", "replay+ewc", "lora_per_task", "distillation", "er_ace", "si", "adapter", "ewc", "independent")
+# Where time is short, the families take turns, in each the cheapest first: by the published time on text_seq.
+FAMILIES = (
+    ("slda", "ncm", "ranpac", "klda"),
+    ("l2_anchor", "ewc", "si", "feature_distillation", "rwalk", "distillation", "mas"),
+    ("prefix_tuning", "p_tuning_v2", "adapter", "ia3", "prompt_tuning", "progressive_prompts"),
+    ("lora_sequential", "lora_merge", "lora_per_task", "lora_incremental", "o_lora"),
+    ("replay", "alarm", "replay+ewc", "der", "er_ace", "replay+distillation", "agem", "gdumb", "gem"),
+    ("frozen", "seq_star", "independent", "cumulative"),
+    ("ema", "wise"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,9 @@ def choose_field(
     make_plan({**options, "strategy": FLOOR}, made=made)  # what is wrong with the rest is no strategy's fault
     for name in strategies:  # what somebody asks for by name must be there
         make_plan({**options, "strategy": name}, made=made)
-    found = {name: _stack_or_reason(options, name, made) for name in (*CEILINGS, CHEAPEST, *(strategies or _names()))}
+    found = {name: _stack_or_reason(options, name, made) for name in (*CEILINGS, CHEAPEST, *(strategies or in_turns()))}
     candidates, kept, excluded = [FLOOR], [], {"joint": "learns all tasks at once, which is no sequence; a reference"}
-    for name in dict.fromkeys(strategies or _names()):
+    for name in dict.fromkeys(strategies or in_turns()):
         stack = found[name]
         if isinstance(stack, str):
             excluded[name] = stack
@@ -70,10 +78,10 @@ def choose_field(
     return Field(tuple(references), tuple(dict.fromkeys(candidates)), shadows, excluded)
 
 
-def _names() -> list[str]:
-    """All that could race, one of each family first."""
-    names = {name for name in (*available("strategy"), *STACKS) if name not in (FLOOR, "joint")}
-    return [*(name for name in FIRST if name in names), *sorted(names - set(FIRST))]
+def in_turns() -> list[str]:
+    """All that could race: the first of each family, then the second of each, and so on; without naive and joint."""
+    turns = [name for turn in zip_longest(*FAMILIES) for name in turn if name is not None]
+    return [*turns, *(name for name in available("strategy") if name not in (*turns, FLOOR, "joint"))]
 
 
 def _stack_or_reason(options: Mapping[str, Any], name: str, made: Made) -> Stack | str:

@@ -11,7 +11,7 @@ from clbench.errors import InputError
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 # The constraints that cost something, as a person reads them.
-KEEP_DATA, MAX_STORED, MAX_OVERHEAD = "keep_data", "max_stored", "max_overhead"
+KEEP_DATA, TASK_KNOWN, MAX_STORED, MAX_OVERHEAD = "keep_data", "task_known", "max_stored", "max_overhead"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clbench.advice.constraints import KEEP_DATA, MAX_OVERHEAD, MAX_STORED
+from clbench.advice.constraints import KEEP_DATA, MAX_OVERHEAD, MAX_STORED, TASK_KNOWN
 from clbench.advice.schedule import FINAL
 from clbench.advice.scores import Score, ranked
 from clbench.advice.verdict import Verdict
@@ -19,6 +19,7 @@ from clbench.text import DASH, PLUS_MINUS, TIMES, byte_unit, escape_markdown
 
 WITHOUT = {
     KEEP_DATA: "Without keeping data",
+    TASK_KNOWN: "Without knowing the task",
     MAX_STORED: "By the limit on stored bytes",
     MAX_OVERHEAD: "By the limit on time",
 }

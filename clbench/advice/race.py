@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from clbench.advice.candidates import FLOOR, Field
-from clbench.advice.constraints import Constraints
+from clbench.advice.constraints import TASK_KNOWN, Constraints
 from clbench.advice.runner import Runner, Size
-from clbench.advice.schedule import FINAL, USUAL_OVERHEAD, Schedule, ladders, make_schedule
+from clbench.advice.schedule import FINAL, USUAL_OVERHEAD, Schedule, count_finalists, ladders, make_schedule
 from clbench.advice.scores import Score, gap, ranked, score
 from clbench.errors import InputError
 from clbench.plugins import make_plan
 from clbench.results import Run
 
 ETA = 3  # of so many candidates one goes on
+ISOLATED = "lora_per_task"  # good and cheap where the task is known
 
 
 @dataclass(frozen=True)
 class Price:
-    """What a constraint costs: how much better ``strategy``, which only it forbids, was in ``stage`` on dev."""
+    """What a constraint costs: how much better ``strategy`` was in ``stage`` on dev, which only it forbids.
+
+    What an unknown task costs is measured with the best strategy, and one that keeps tasks apart, told the task.
+    """
 
     loss: float
     strategy: str
@@ -62,9 +66,10 @@ def hold_race(runner: Runner, entrants: Field, constraints: Constraints, metric:
     for constraint, names in entrants.shadows.items():
         shadows |= dict.fromkeys(names, (constraint,))
     for number, size in enumerate(schedule.stages):
+        if number and runner.spent + schedule.seconds(size) * (1 + 2 * USUAL_OVERHEAD) > schedule.racing:
+            race.notes.append(f"{size.stage}: no time for naive and two others")
+            break  # what the stage before said stands
         scores = _run_stage(runner, race, [*allowed, *shadows], size, metric, schedule.racing)
-        if number and len(scores) < 2:
-            break  # there was time for naive alone: what the stage before said stands
         for each in scores:
             broken = constraints.violated(each.stored_bytes, each.overhead)
             if broken and each.strategy not in shadows:
@@ -75,9 +80,13 @@ def hold_race(runner: Runner, entrants: Field, constraints: Constraints, metric:
         for constraint, best in forbidden.items():
             loss = max(0.0, gap(best, fit[0], metric)) if fit else 0.0
             race.prices[constraint] = Price(loss, best.strategy, size.stage)
+        if constraints.task_known is False and fit:
+            _price_the_task(runner, race, fit[0], size, metric, schedule.racing)
         allowed = [each.strategy for each in fit[: max(schedule.finalists, ceil(len(fit) / ETA))]]
         shadows = {best.strategy: (constraint,) for constraint, best in forbidden.items()}
-    race.finalists = tuple(allowed[: schedule.finalists])
+    left = runner.budget - runner.spent  # what the race has left over
+    many = count_finalists(left, schedule.seconds, len(entrants.references), seeds)
+    race.finalists = tuple(allowed[: max(many, schedule.finalists)])
     _run_final(runner, race, list(dict.fromkeys((*entrants.references, *race.finalists))), metric, seeds)
     return race
 
@@ -91,10 +100,21 @@ def _schedule(runner: Runner, entrants: Field, seeds: int) -> Schedule:
     run = runner.run(FLOOR, 0, smallest)
     if run is None:
         raise InputError(f"naive fine-tuning {runner.failed[FLOOR]}")
-    unit = float(run.result["cost"]["wall_seconds"]) / runner.work(smallest)
+    cost = run.result["cost"]
+    fixed = cost["wall_seconds"] - cost["train_seconds"] - cost["eval_seconds"]  # loading the model, above all
+    unit = (cost["wall_seconds"] - fixed) / runner.work(smallest)
     counts = len(entrants.references), len(entrants.candidates) + sum(map(len, entrants.shadows.values()))
-    schedule = make_schedule(sizes, lambda size: unit * runner.work(size), runner.budget - runner.spent, *counts, seeds)
-    return Schedule(schedule.stages, schedule.racing + runner.spent, schedule.finalists)
+
+    def seconds(size: Size) -> float:
+        return float(fixed + unit * runner.work(size))
+
+    schedule = make_schedule(sizes, seconds, runner.budget - runner.spent, *counts, seeds)
+    return replace(schedule, racing=schedule.racing + runner.spent)
+
+
+def _expected(naive: Run, known: Score | None) -> float:
+    """Seconds that a strategy will take where ``naive`` ran, by what it took in an earlier stage."""
+    return float(naive.result["cost"]["wall_seconds"]) * ((known and known.overhead) or USUAL_OVERHEAD)
 
 
 def _run_stage(runner: Runner, race: Race, names: Sequence[str], size: Size, metric: str, racing: float) -> list[Score]:
@@ -104,9 +124,7 @@ def _run_stage(runner: Runner, race: Race, names: Sequence[str], size: Size, met
         raise InputError(f"naive fine-tuning {runner.failed[FLOOR]}")
     scores, late = [], []
     for name in dict.fromkeys((FLOOR, *names)):
-        overhead = race.scores[name].overhead if name in race.scores else None
-        expected = float(naive.result["cost"]["wall_seconds"]) * (overhead or USUAL_OVERHEAD)
-        if name != FLOOR and runner.spent + expected > racing:
+        if name != FLOOR and runner.spent + _expected(naive, race.scores.get(name)) > racing:
             late.append(name)
             continue
         run = naive if name == FLOOR else runner.run(name, 0, size)
@@ -127,6 +145,22 @@ def _best_forbidden(scores: Sequence[Score], shadows: Mapping[str, tuple[str, ..
     for each in ranked([each for each in scores if len(shadows.get(each.strategy, ())) == 1], metric):
         best.setdefault(shadows[each.strategy][0], each)
     return best
+
+
+def _price_the_task(runner: Runner, race: Race, best: Score, size: Size, metric: str, racing: float) -> None:
+    """Run ``best`` and a strategy that keeps tasks apart where the task is known, if that can be and there is time."""
+    naive, told = runner.run(FLOOR, 0, size), []
+    for name in dict.fromkeys((best.strategy, ISOLATED)):
+        if naive is None or runner.spent + _expected(naive, race.scores.get(name)) > racing:
+            continue
+        try:
+            run = runner.run(name, 0, size, setting="task")
+        except InputError:  # neither every scenario nor every strategy has this setting
+            continue
+        if run and (found := score(name, [run], [], metric, size.stage)) is not None:
+            told.append(found)
+    for winner in ranked(told, metric)[:1]:
+        race.prices[TASK_KNOWN] = Price(max(0.0, gap(winner, best, metric)), winner.strategy, size.stage)
 
 
 def _run_final(runner: Runner, race: Race, names: Sequence[str], metric: str, seeds: int) -> None:

@@ -84,15 +84,14 @@ class Runner:
         """Seconds of all runs so far."""
         return fsum(self.seconds[key] for key in self.asked)
 
-    def run(self, strategy: str, seed: int, size: Size, save_model: str | None = None) -> Run | None:
-        """One run, read where it was finished before; None where it failed."""
+    def run(self, strategy: str, seed: int, size: Size, **changed: Any) -> Run | None:
+        """One run, read where it was finished before; None where it failed. ``changed`` goes before our options."""
         if strategy in self.failed:
             return None
         started = time.monotonic()
         place = str(self.folder / "runs")
         plan = make_plan(
-            {**self.options, "strategy": strategy, "seed": seed, **size.options(), "output_dir": place}
-            | ({"save_model": save_model} if save_model else {}),
+            {**self.options, "strategy": strategy, "seed": seed, **size.options(), "output_dir": place, **changed},
             made=self.made,
         )
         key = str(run_folder(plan.config).path.relative_to(place))
@@ -103,7 +102,8 @@ class Runner:
             # The race's few steps teach little, which is no news; what the final's runs have to say is.
             run = run_one(plans.pop(), self.reporter if size.split == "test" else Reporter())
         except RunError as error:
-            self.failed[strategy] = f"failed: {error}"
+            if "setting" not in changed:
+                self.failed[strategy] = f"failed: {error}"
             self.reporter.warn(f"{strategy}: {error}")
             run = None
         if key not in self.seconds:

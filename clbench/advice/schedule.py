@@ -11,24 +11,31 @@ from clbench.errors import InputError
 
 FINAL = Size("final", None, None, "test")
 FULL = Size("race, all data", None, None, "dev")
-# Shares of the training data, and steps a task at least, of the first stage; the largest that the budget allows.
-FIRST_STAGES = ((1 / 4, 12), (1 / 8, 12), (1 / 16, 6))
+# Shares of the training data, and steps a task at least, of the first stage: the largest in which all have a turn.
+FIRST_STAGES = ((1 / 4, 12), (1 / 8, 12), (1 / 16, 6), (1 / 32, 6))
 SECOND_STAGE = (1 / 2, 24)
 LEAST_TEXTS = 24  # of a task: fewer teach nothing
-LEAST_FIELD = 12  # candidates that the first stage must have time for
 MOST_FINALISTS = 3
 FINAL_SHARE = 0.6  # of the budget at most, for the final
-FIRST_SHARE = 0.6  # of the race's time, for its first stage
-USUAL_OVERHEAD = 1.3  # of a strategy that has not been measured
+FIRST_SHARE = 0.6  # of the race's time, for its first stage; of the budget, where even the smallest asks for more
+USUAL_OVERHEAD = 1.3  # of a strategy that has not been measured: the mean of the published ones
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The sizes of the race's stages, the seconds of the budget after which the final begins, the finalists at most."""
+    """How a race goes on.
+
+    Attributes:
+        stages: their sizes.
+        racing: seconds of the budget after which the final begins.
+        finalists: at most.
+        seconds: what naive takes at a size.
+    """
 
     stages: tuple[Size, ...]
     racing: float
     finalists: int
+    seconds: Callable[[Size], float]
 
 
 def ladders(most: int) -> list[tuple[Size, ...]]:
@@ -41,6 +48,17 @@ def ladders(most: int) -> list[tuple[Size, ...]]:
     return [tuple(dict.fromkeys((size(*first), size(*SECOND_STAGE), FULL))) for first in FIRST_STAGES]
 
 
+def final_seconds(finalists: int, seconds: Callable[[Size], float], references: int, seeds: int) -> float:
+    """What the final takes with so many finalists."""
+    return seconds(FINAL) * (references + USUAL_OVERHEAD * finalists) * seeds
+
+
+def count_finalists(left: float, seconds: Callable[[Size], float], references: int, seeds: int) -> int:
+    """How many finalists ``left`` seconds are enough for; at least one."""
+    fitting = (n for n in range(MOST_FINALISTS, 1, -1) if final_seconds(n, seconds, references, seeds) <= left)
+    return next(fitting, 1)
+
+
 def make_schedule(
     sizes: Sequence[tuple[Size, ...]],
     seconds: Callable[[Size], float],
@@ -49,7 +67,11 @@ def make_schedule(
     candidates: int,
     seeds: int,
 ) -> Schedule:
-    """Share out ``budget`` seconds.
+    """Share out ``budget`` seconds, so that every candidate has a turn in the first stage wherever that is possible.
+
+    The final is given the time of all seeds, at most :data:`FINAL_SHARE`; the rest is the race's. The first stage is
+    the largest in which all candidates, each at :data:`USUAL_OVERHEAD` times naive, fit into :data:`FIRST_SHARE` of
+    the race's time. Where the smallest does not fit, the race takes from the final, which has fewer seeds then.
 
     Args:
         sizes: of :func:`ladders`.
@@ -66,11 +88,12 @@ def make_schedule(
             f"the budget is too small: one seed of the references and a strategy needs about {least:.0f}s more"
         )
 
-    def final(finalists: int) -> float:
-        return seconds(FINAL) * (references + USUAL_OVERHEAD * finalists) * seeds
-
-    finalists = next((n for n in range(MOST_FINALISTS, 1, -1) if final(n) <= FINAL_SHARE * budget), 1)
-    racing = budget - max(least, min(final(finalists), FINAL_SHARE * budget))
-    wanted = USUAL_OVERHEAD * min(candidates, LEAST_FIELD)
-    fitting = [ladder for ladder in sizes if seconds(ladder[0]) * wanted <= FIRST_SHARE * racing]
-    return Schedule(fitting[0] if fitting else sizes[-1], racing, finalists)
+    finalists = count_finalists(FINAL_SHARE * budget, seconds, references, seeds)
+    final = final_seconds(finalists, seconds, references, seeds)
+    racing = budget - max(least, min(final, FINAL_SHARE * budget))
+    needed = {ladder: USUAL_OVERHEAD * candidates * seconds(ladder[0]) for ladder in sizes}
+    fitting = [ladder for ladder in sizes if needed[ladder] <= FIRST_SHARE * racing]
+    if fitting:
+        return Schedule(fitting[0], racing, finalists, seconds)
+    racing = max(racing, min(needed[sizes[-1]], FIRST_SHARE * budget, budget - least))
+    return Schedule(sizes[-1], racing, finalists, seconds)

@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 import inspect
 import os
+import sys
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -30,11 +32,22 @@ def available(kind: str) -> dict[str, Path]:
         for path in sorted(Path(folder).glob("*.py")):
             if not path.stem.startswith("_"):
                 found.setdefault(path.stem, path)
-    for point in entry_points(group=KINDS[kind]):
-        spec = importlib.util.find_spec(point.module)
+    for name, module in _entry_points(KINDS[kind], _package_places()):
+        spec = importlib.util.find_spec(module)
         if spec is not None and spec.origin is not None:
-            found.setdefault(point.name, Path(spec.origin))
+            found.setdefault(name, Path(spec.origin))
     return found
+
+
+def _package_places() -> tuple[tuple[str, int], ...]:
+    """Where Python looks for packages, each with the time of its last change."""
+    return tuple((place, os.stat(place).st_mtime_ns) for place in sys.path if os.path.isdir(place))
+
+
+@cache
+def _entry_points(group: str, _places: tuple[tuple[str, int], ...]) -> tuple[tuple[str, str], ...]:
+    """Names and modules of the installed packages' plug-ins; reading them takes long, so once for the same places."""
+    return tuple((point.name, point.module) for point in entry_points(group=group))
 
 
 def is_own_data(kind: str, name: str) -> bool:

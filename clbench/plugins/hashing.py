@@ -84,7 +84,7 @@ def _is_text(node: Any) -> bool:
 
 def _imports(path: Path) -> Iterator[Path]:
     """The files that ``path`` imports and that count."""
-    for node in ast.walk(ast.parse(_read(path))):
+    for node in _import_statements(_read(path)):
         if isinstance(node, ast.ImportFrom):
             module = node.module or ""
             if node.level:
@@ -97,12 +97,18 @@ def _imports(path: Path) -> Iterator[Path]:
                 yield from (file for alias in node.names for file in _plugin_files(f"{module}.{alias.name}"))
             else:
                 yield from _plugin_files(module) or _beside(path.parent, module, [alias.name for alias in node.names])
-        elif isinstance(node, ast.Import):
+        else:
             for alias in node.names:
                 if f"{alias.name}.".startswith(f"{TOOLKIT}."):
                     yield from _toolkit_files(alias.name)
                 else:
                     yield from _plugin_files(alias.name) or _beside(path.parent, alias.name, [])
+
+
+@cache
+def _import_statements(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """All of ``source``; SyntaxError or ValueError where it is not Python."""
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.Import, ast.ImportFrom)))
 
 
 def _toolkit_files(module: str, name: str = "*") -> list[Path]:
@@ -145,7 +151,7 @@ def _package_folder(package: str) -> Path:
 def _read(path: Path) -> str:
     try:
         source = read_file(path).decode("utf-8")
-        ast.parse(source)
+        _import_statements(source)
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is not readable Python: {error}") from None
     return source

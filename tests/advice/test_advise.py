@@ -28,13 +28,13 @@ SMALL = [
     ),
     *("--strategy", "replay", "--strategy", "ewc", "--strategy", "ncm", "--strategy", "lora_per_task"),
 ]
-COMMAND = [*("advise", "toy", *SMALL, "--keep-data", "no", "--max-stored", "300KB", "--seeds", "2", "--budget", "2h")]
-COMMAND.append("--save-model")
+LIMITS = ("--keep-data", "no", "--task-known", "no", "--setting", "class", "--max-stored", "300KB")
+COMMAND = ["advise", "toy", *SMALL, *LIMITS, "--seeds", "2", "--budget", "2h", "--save-model"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Advice for toy without keeping data and with at most 300 KB beside the model."""
+    """Advice for toy without keeping data or knowing the task, and with at most 300 KB beside the model."""
     place = tmp_path_factory.mktemp("advice")
     assert main([*COMMAND, "-o", str(place)]) == 0
     return place
@@ -86,21 +86,26 @@ def test_the_best_on_test_is_recommended(folder: Path) -> None:
 
 def test_what_each_constraint_costs_is_measured_on_dev(folder: Path) -> None:
     prices = advice_in(folder)["constraints"]["prices"]
-    assert set(prices) == {"keep_data", "max_stored"}
+    assert set(prices) == {"keep_data", "max_stored", "task_known"}
     assert prices["keep_data"]["strategy"] == "replay"
     assert prices["max_stored"]["strategy"] == "ewc"
     runs, _ = find_runs([folder / "runs"])
     last = [run for run in runs if run.config["eval_split"] == "dev" and run.config["limit"] is None]
+    told = max(run.result["metrics"]["average_accuracy"] for run in last if run.config["setting"] == "task")
+    last = [run for run in last if run.config["setting"] != "task"]
     assert {price["stage"] for price in prices.values()} == {"race, all data"}
     mean = {run.result["strategy"]: run.result["metrics"]["average_accuracy"] for run in last}
     best = max(mean[name] for name in mean if name not in advice_in(folder)["excluded"])
     assert prices["keep_data"]["loss"] == pytest.approx(max(0.0, mean["replay"] - best))
+    assert prices["task_known"]["loss"] == pytest.approx(told - best)
+    assert told > best
 
 
 def test_the_page_says_it_in_words(folder: Path) -> None:
     advice, text = advice_in(folder), (folder / "advice.md").read_text()
     assert text.startswith(f"# Take `{advice['recommended']}`\n")
     assert "Without keeping data you lose" in text
+    assert "Without knowing the task you lose" in text
     assert "over 2 seeds" in text
     for name in advice["indistinguishable"]:
         assert f"`{name}`" in text

@@ -95,10 +95,11 @@ def test_the_best_comes_first_whichever_way_the_metric_points() -> None:
 
 
 def test_ladders_go_from_few_data_to_all() -> None:
-    quarter, eighth, sixteenth = ladders(600)
+    quarter, eighth, sixteenth, least = ladders(600)
     assert [size.limit for size in quarter] == [150, 300, None]
     assert [size.limit for size in eighth] == [75, 300, None]
     assert [size.limit for size in sixteenth] == [38, 300, None]
+    assert [size.limit for size in least] == [24, 300, None], "19 would be a 32nd"
     assert [size.split for size in quarter] == ["dev"] * 3
     assert ladders(20)[0] == (FULL,), "small data are not halved"
 
@@ -113,13 +114,17 @@ def test_the_budget_is_shared_out() -> None:
     schedule = make_schedule(ladders(600), seconds, 1000.0, references=3, candidates=30, seeds=2)
     assert schedule.finalists == 3
     assert schedule.racing == pytest.approx(862)
-    # The first stage has time for 12 candidates at 1.3 times naive: 15 s * 15.6 = 234 s, of at most 517 s.
-    assert schedule.stages[0].limit == 150
-    # 280 s: 10 s * (3 + 1.3 * 2) * 3 = 168 s is 60 % of it, so two go on, and the race has 112 s: 67 s for its first
-    # stage, in which 12 take 3.8 s each at 38 texts (59 s), 7.5 s at 75 (117 s).
+    # 30 candidates at 1.3 times naive: 585 s at 150 texts, 293 s at 75; allowed are 517 s.
+    assert schedule.stages[0].limit == 75
+    # 280 s: 10 s * (3 + 1.3 * 2) * 3 = 168 s is 60 % of it, so two go on, and the race has 112 s. Not even 24 texts,
+    # 94 s for all, are within 67 s, but within the race's time.
     schedule = make_schedule(ladders(600), seconds, 280.0, references=3, candidates=30, seeds=3)
-    assert (schedule.finalists, schedule.stages[0].limit) == (2, 38)
+    assert (schedule.finalists, schedule.stages[0].limit) == (2, 24)
     assert schedule.racing == pytest.approx(112)
+    # 100 s: one finalist would have 60 s; the race takes from them all but what one seed needs, 43 s.
+    schedule = make_schedule(ladders(600), seconds, 100.0, references=3, candidates=30, seeds=3)
+    assert schedule.finalists == 1
+    assert schedule.racing == pytest.approx(57)
     with pytest.raises(InputError, match="needs about 43s more"):
         make_schedule(ladders(600), seconds, 42.0, references=3, candidates=30, seeds=3)
 

@@ -1,4 +1,4 @@
-"""Small random models of thirteen architectures, saved on the spot as transformers saves them."""
+"""Small random models of fourteen architectures, saved on the spot as transformers saves them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "T5": {"d_model": 8, "d_kv": 4, "d_ff": 12, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2},
     "GPT2": {"n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": POSITIONS},
     "Llama": DECODER,
+    "Qwen2": DECODER,
     "ModernBert": {**ENCODER, "global_attn_every_n_layers": 2, "local_attention": 8},
 }  # fmt: skip
 
