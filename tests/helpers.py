@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from torch import Tensor
 
 from clbench import plugins
@@ -25,6 +26,12 @@ Run = tuple[dict[str, Any], RunFolder]
 RunToy = Callable[..., Run]
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def slow(*values: Any) -> Any:  # pytest names the type in a private module
+    """Values of a parametrised test that run with ``-m slow``: what they find, others of their kind find as well."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
 
 # A run with enough learning to move predictions.
 MOVING: dict[str, Any] = {

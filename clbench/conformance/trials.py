@@ -13,7 +13,7 @@ from clbench.conformance.checks import seed_everything
 from clbench.conformance.fingerprints import state_difference
 from clbench.conformance.probes import Cut, Cuts, Observed, Trace
 from clbench.engine import Reporter
-from clbench.plugins import Plan, make_plan, parse_expression
+from clbench.plugins import Made, Plan, make_plan, parse_expression
 from clbench.scenario import Task
 from clbench.strategy import ALL_SETTINGS, Stack, Strategy
 
@@ -56,7 +56,8 @@ class Trials:
         self.grounds: list[Ground] = []
         self.strategy = Stack([])
         self.numbers = itertools.count()
-        self.made: dict[tuple[str, str, int], list[Task]] = {}
+        self.made: Made = {}
+        self.tasks: dict[tuple[str, str, int], list[Task]] = {}
 
     def load(self) -> str:
         """Import the strategies, find the grounds that they support and construct them; what is wrong with them."""
@@ -79,11 +80,11 @@ class Trials:
         scenario, setting = ground or self.grounds[0]
         folder = str(self.folder / str(next(self.numbers)))
         given = {**OPTIONS, "scenario": scenario, "setting": setting, "output_dir": folder, **options}
-        plan = make_plan({**given, "strategy": expression or self.expression})
+        plan = make_plan({**given, "strategy": expression or self.expression}, made=self.made)
         key = (scenario, setting, plan.config.seed)
-        if key not in self.made:
-            self.made[key] = [_few(task) for task in plan.tasks[:TASKS]]
-        return Plan(plan.config, self.made[key][:tasks], plan.strategy)
+        if key not in self.tasks:
+            self.tasks[key] = [_few(task) for task in plan.tasks[:TASKS]]
+        return Plan(plan.config, self.tasks[key][:tasks], plan.strategy)
 
     def run(self, plan: Plan, *watches: Strategy, first: Sequence[Strategy] = (), seed: int = 0) -> Record:
         """Run ``plan`` with its strategy between ``first`` and ``watches``.

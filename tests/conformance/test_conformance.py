@@ -18,13 +18,17 @@ from clbench.learner import Learner
 from clbench.plugins.plan import Plan
 from clbench.strategy import Stack
 from clbench.testing import check_scenario, check_strategy
+from tests.helpers import slow
 
+STRATEGIES = sorted(plugins.available("strategy"))
+# The same code with less work than by default, which -m slow takes.
+SMALLER = {"gdumb": "gdumb(epochs=2)", "ranpac": "ranpac(width=50)", "klda": "klda(width=50)"}
 STACKS = ("replay+ewc", "replay+distillation")
 # One task with an official test file and one without.
 SCENARIO_ARGUMENTS = {"text_seq": {"train": 40, "dev": 20, "test": 40, "order": "reuters,movie"}}
 
 
-@pytest.mark.parametrize("strategy", [*sorted(plugins.available("strategy")), *STACKS])
+@pytest.mark.parametrize("strategy", [*(SMALLER.get(name, name) for name in STRATEGIES), *map(slow, SMALLER), *STACKS])
 def test_built_in_strategies_pass(strategy: str) -> None:
     results = check_strategy(strategy)
     assert [str(result) for result in results if result.status != "ok"] == []

@@ -20,7 +20,7 @@ from clbench.learner import Learner
 from clbench.plugins.plan import make_plan
 from clbench.strategy import Strategy
 from clbench.toolkit.dev_examples import DevExamples
-from tests.helpers import Examples, MakeLearner, strategy, task_data, watched
+from tests.helpers import Examples, MakeLearner, slow, strategy, task_data, watched
 
 
 def image(value: float, label: int, task: int) -> Example:
@@ -344,7 +344,13 @@ def test_seq_star_refuses_the_domain_setting() -> None:
 
 @pytest.mark.parametrize(
     ("expression", "setting"),
-    [("ema", "task"), ("wise", "domain"), ("cumulative", "task"), ("seq_star", "task"), ("alarm", "domain")],
+    [
+        ("ema", "task"),
+        slow("wise", "domain"),
+        slow("cumulative", "task"),
+        slow("seq_star", "task"),
+        slow("alarm", "domain"),
+    ],
 )
 def test_they_forget_less_than_naive(toy_forgetting: Callable[..., float], expression: str, setting: str) -> None:
     naive = toy_forgetting("naive", setting=setting)

@@ -615,12 +615,14 @@ def test_the_layers_to_wrap_can_be_named(make_learner: MakeLearner, name: str) -
 # --- forgetting
 
 
+@pytest.mark.slow
 def test_o_lora_forgets_less_than_naive_where_tasks_have_rows_of_their_own(
     toy_forgetting: Callable[..., float],
 ) -> None:
     assert toy_forgetting("o_lora") < toy_forgetting("naive") - 0.05
 
 
+@pytest.mark.slow
 def test_lora_merge_forgets_less_than_naive(toy_forgetting: Callable[..., float]) -> None:
     assert toy_forgetting("lora_merge", setting="domain") < toy_forgetting("naive", setting="domain") - 0.08
 

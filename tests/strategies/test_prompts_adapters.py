@@ -18,7 +18,7 @@ from clbench.learner import Learner
 from clbench.plugins.plan import Plan, make_plan
 from clbench.strategy import Stack
 from clbench.toolkit.soft_prompts import prefix_encoder, prefix_of
-from tests.helpers import Examples, MakeLearner, Weights, strategy, task_data
+from tests.helpers import Examples, MakeLearner, Weights, slow, strategy, task_data
 
 ISOLATED = ("adapter", "ia3", "p_tuning_v2", "prefix_tuning", "progressive_prompts", "prompt_tuning")
 
@@ -478,7 +478,7 @@ def test_what_learns_what_stays_and_that_nothing_is_forgotten(name: str, tmp_pat
     assert result["cost"]["stored_bytes"] == 4 * kept
 
 
-@pytest.mark.parametrize("name", ["adapter", "prompt_tuning"])
+@pytest.mark.parametrize("name", ["adapter", slow("prompt_tuning")])
 def test_nothing_is_forgotten_where_naive_forgets(name: str, toy_forgetting: Callable[..., float]) -> None:
     sizes = {"train": 60, "dev": 9, "test": 30}
     options: dict[str, Any] = {"epochs": 4, "lr": 5e-3, "head_lr": 5e-2, "batch_size": 8, "scenario_args": sizes}

@@ -365,4 +365,5 @@ def test_a_run_takes_no_step_and_forgets_less_than_naive(
     assert result["cost"]["trainable_parameters"] == 0
     assert result["cost"]["examples_seen"] == 90
     assert result["cost"]["stored_bytes"] > 0
-    assert toy_forgetting(expression, setting="class") < toy_forgetting("naive", setting="class") - 0.2
+    short = {"setting": "class", "epochs": 4, "lr": 2e-3, "head_lr": 2e-2}  # for naive, which alone takes steps
+    assert toy_forgetting(expression, **short) < toy_forgetting("naive", **short) - 0.2

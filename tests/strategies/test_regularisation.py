@@ -14,7 +14,7 @@ from clbench import plugins
 from clbench.data import Example
 from clbench.errors import InputError
 from clbench.learner import Learner
-from tests.helpers import Examples, MakeLearner, strategy, task_data
+from tests.helpers import Examples, MakeLearner, slow, strategy, task_data
 
 Forgetting = Callable[..., float]
 
@@ -367,11 +367,11 @@ def test_an_unknown_anchor_is_refused() -> None:
 @pytest.mark.parametrize(
     ("expression", "setting"),
     [
-        ("si(strength=1000.0)", "domain"),
-        ("mas(strength=10.0)", "domain"),
+        slow("si(strength=1000.0)", "domain"),
+        slow("mas(strength=10.0)", "domain"),
         ("l2_anchor(strength=10.0)", "task"),
-        ("rwalk(strength=100.0)", "domain"),
-        ("feature_distillation(alpha=3.0, distance='l2')", "task"),
+        slow("rwalk(strength=100.0)", "domain"),
+        slow("feature_distillation(alpha=3.0, distance='l2')", "task"),
     ],
 )
 def test_they_forget_less_than_naive(toy_forgetting: Forgetting, expression: str, setting: str) -> None:

@@ -24,7 +24,7 @@ from clbench.strategy import Stack
 from clbench.toolkit.buffer import ExampleBuffer, Sampling
 from clbench.toolkit.rehearsal import ReplayWindow, divergences, join, stored_outputs
 from clbench.toolkit.selection import herding_order
-from tests.helpers import Examples, MakeLearner, strategy, task_data
+from tests.helpers import Examples, MakeLearner, slow, strategy, task_data
 
 
 def function(name: str, of: str) -> Any:
@@ -809,13 +809,13 @@ SHORT: dict[str, Any] = {"setting": "class", "epochs": 4, "lr": 2e-3, "head_lr":
     ("expression", "options", "margin"),
     [
         ("replay(memory_size=0.3)", SHORT, 0.4),
-        ("replay(memory_size=0.3, kl_weight=1.0, sampling='herding')", SHORT, 0.2),
-        ("er_ace(memory_size=0.3)", SHORT, 0.2),
+        slow("replay(memory_size=0.3, kl_weight=1.0, sampling='herding')", SHORT, 0.2),
+        slow("er_ace(memory_size=0.3)", SHORT, 0.2),
         # The logits alone do not help in the class setting; where all tasks share the labels they do.
-        ("der(memory_size=0.3)", {"setting": "domain"}, 0.05),
+        slow("der(memory_size=0.3)", {"setting": "domain"}, 0.05),
         ("der(memory_size=0.3, beta=1.0)", SHORT, 0.08),
-        ("agem(memory_size=0.3)", LONG, 0.15),
-        ("gem(memory_size=0.3)", LONG, 0.2),
+        slow("agem(memory_size=0.3)", LONG, 0.15),
+        slow("gem(memory_size=0.3)", LONG, 0.2),
         ("gdumb(memory_size=0.3, epochs=10)", SHORT, 0.3),
     ],
 )

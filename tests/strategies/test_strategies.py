@@ -445,6 +445,7 @@ def mean_transfer(name: str, folder: Path) -> float:
     return float(sum(run["metrics"]["backward_transfer"] for run in runs) / 3)
 
 
+@pytest.mark.slow
 def test_replay_and_distillation_forget_less_than_naive(tmp_path: Path) -> None:
     naive = mean_transfer("naive", tmp_path)
     assert naive < -0.05
