@@ -13,6 +13,6 @@ def data_hash(task: Task) -> str:
     told = (task.name, task.labels, "shared labels") if task.shared_labels else (task.name, task.labels)
     digest = hashlib.sha256(repr((*told, task.measure) if task.measure else told).encode())
     for split in (task.train, task.dev, task.test):
-        for row in zip(*(split[column][:] for column in find_kind(task.kind).columns), strict=True):
-            digest.update(repr(row).encode("utf-8", "surrogatepass"))
+        for row in find_kind(task.kind).identities(split):
+            digest.update(row)
     return digest.hexdigest()
