@@ -567,7 +567,7 @@ def test_what_goes_together(expression: str) -> None:
         ),
         (
             {"strategy": "lora_per_task", "scenario": "digits_seq"},
-            "strategy 'lora_per_task' does not support image tasks; allowed: text",
+            "strategy 'lora_per_task' does not support image tasks; allowed: text, token, generation",
         ),
     ],
 )
