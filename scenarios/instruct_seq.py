@@ -79,7 +79,7 @@ class InstructSequence(Scenario):
         "model": "smollm2",
         "epochs": 2,
         "min_steps": 0,
-        "lr": 1e-3,
+        "lr": 1e-4,  # of all weights; the LoRA strategies have a rate of their own
         "batch_size": 8,
         "max_length": 96,
     }
