@@ -64,11 +64,12 @@ class TokenSequence(Scenario):
     kind: ClassVar[str] = "token"
     settings: ClassVar[tuple[str, ...]] = ("task", "class")
     refusals: ClassVar[dict[str, str]] = {"domain": "its tasks have different tags"}
+    # head_lr on dev, seed 100: naive learns the tasks to .760 in the mean with 0.01; others were not tried.
     defaults: ClassVar[dict[str, Any]] = {
         "model": "minilm",
         "epochs": 3,
         "lr": 1e-4,
-        "head_lr": 1e-3,
+        "head_lr": 1e-2,
         "batch_size": 32,
         "max_length": 96,
     }
