@@ -4,6 +4,7 @@ import os
 import random
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,14 @@ STRATEGIES = sorted(plugins.available("strategy"))
 SMALLER = {"gdumb": "gdumb(epochs=2)", "ranpac": "ranpac(width=50)", "klda": "klda(width=50)"}
 STACKS = ("replay+ewc", "replay+distillation")
 # One task with an official test file and one without.
-SCENARIO_ARGUMENTS = {"text_seq": {"train": 40, "dev": 20, "test": 40, "order": "reuters,movie"}}
+# Their packages take long to read.
+LARGE = ("image_seq", "instruct_seq", "permuted_mnist", "split_cifar", "split_mnist")
+SMALL = {"train": 40, "dev": 10, "test": 20}
+SCENARIO_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "text_seq": {"train": 40, "dev": 20, "test": 40, "order": "reuters,movie"},
+    "permuted_mnist": {"tasks": 2, **SMALL},
+    **dict.fromkeys(("token_seq", "instruct_seq", "image_seq", "split_cifar", "split_mnist"), SMALL),
+}
 
 
 @pytest.mark.parametrize("strategy", [*(SMALLER.get(name, name) for name in STRATEGIES), *map(slow, SMALLER), *STACKS])
@@ -34,7 +42,10 @@ def test_built_in_strategies_pass(strategy: str) -> None:
     assert [str(result) for result in results if result.status != "ok"] == []
 
 
-@pytest.mark.parametrize("scenario", sorted(plugins.available("scenario")))
+SCENARIOS = [slow(name) if name in LARGE else name for name in sorted(plugins.available("scenario"))]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_built_in_scenarios_pass(scenario: str) -> None:
     needed = plugins.load("scenario", scenario).sources
     missing = [row["name"] for row in sources.source_rows() if row["name"] in needed and not row["cached"]]
