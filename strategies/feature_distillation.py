@@ -29,6 +29,8 @@ class FeatureDistillation(Strategy):
             are small (MiniLM's mean square is about 0.01).
     """
 
+    kinds = ("text", "image")
+
     def __init__(self, alpha: float = 0.3, distance: Literal["l2", "cosine"] = "cosine") -> None:
         if alpha < 0:
             raise InputError(f"feature_distillation: {alpha=}; allowed: 0 or more")

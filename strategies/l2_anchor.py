@@ -47,7 +47,8 @@ class L2Anchor(Strategy):
         if not named:
             return
         pull = torch._foreach_sub([p.detach() for _, p in named], [self.centre[name] for name, _ in named])
-        output_layer = {id(p) for p in learner.output_layer().parameters()}
+        rows = learner.output_layer().parameters() if learner.kind.over_labels else ()
+        output_layer = {id(p) for p in rows}
         for (_, parameter), tensor in zip(named, pull, strict=True):
             if id(parameter) in output_layer:
                 tensor.mul_(self.learned.view(-1, *[1] * (tensor.ndim - 1)))

@@ -105,15 +105,6 @@ BROKEN_SCENARIOS = {
             return [task("a", random.Random(self.seed)), task("b", random)]
         """,
     ),
-    "images of several sizes": (
-        "run",
-        "RuntimeError: stack expects each tensor to be equal size",
-        """
-        kind = "image"
-        def tasks(self):
-            return [images("a", 4, self.seed), images("b", 8, self.seed + 10)]
-        """,
-    ),
     "looks at the strategy": (
         "strategy",
         "the data of 'b' changed with replay instead of naive",

@@ -53,6 +53,7 @@ class AvalancheStrategy(Strategy):
     """
 
     alone: ClassVar[str] = "Avalanche runs a training loop of its own"
+    kinds = ("text", "image")
     accumulates = False
     resumable = False
 
