@@ -105,6 +105,15 @@ BROKEN_SCENARIOS = {
             return [task("a", random.Random(self.seed)), task("b", random)]
         """,
     ),
+    "cannot be learned": (
+        "run",
+        "RunError: after a the model's answers are no numbers",
+        """
+        defaults = {"lr": 1e30, "head_lr": 1e30}
+        def tasks(self):
+            return [task(name, random.Random(f"{self.seed}")) for name in "ab"]
+        """,
+    ),
     "looks at the strategy": (
         "strategy",
         "the data of 'b' changed with replay instead of naive",
