@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         available as available,
         find as find,
         is_own_data as is_own_data,
+        is_preset as is_preset,
     )
     from clbench.plugins.foreign import foreign_summaries as foreign_summaries, is_foreign as is_foreign
     from clbench.plugins.hashing import (

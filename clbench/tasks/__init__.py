@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from clbench.tasks.csv_tasks import read_csv_tasks as read_csv_tasks
     from clbench.tasks.data_rows import Row as Row
     from clbench.tasks.data_sources import (
+        file_splits as file_splits,
+        hub_splits as hub_splits,
         is_data as is_data,
         place_of as place_of,
         read_source as read_source,

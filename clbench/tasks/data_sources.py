@@ -147,8 +147,49 @@ def _from_disk(path: Path) -> list[tuple[str, Table]]:
 
 
 def _from_hub(source: str) -> list[tuple[str, Table]]:
+    return _tables(hub_splits(source), source, "datasets")
+
+
+def hub_splits(source: str, root: str = "", revision: str | None = None) -> Mapping[str, datasets.Dataset]:
+    """The splits of a data set of the hub, by name.
+
+    Args:
+        source: hub:OWNER/NAME or hub:OWNER/NAME:CONFIG.
+        root: a folder that holds OWNER/NAME as the hub does, which is read instead.
+        revision: a branch or commit of the hub's.
+
+    Raises:
+        InputError: it cannot be loaded; names it.
+    """
     name, config = _hub_id(source)
-    return _tables(_loaded(source, lambda library: library.load_dataset(name, config)), source, "datasets")
+    if not root:
+        loaded = _loaded(source, lambda library: library.load_dataset(name, config, revision=revision))
+    else:
+        place = expand(root, "root") / name
+        if not os.path.isdir(place):
+            raise InputError(f"root={root} holds no folder {name}; allowed: a folder with {name} as the hub has it")
+        loaded = _loaded(str(place), lambda library: library.load_dataset(str(place), config))
+    return dict(loaded)
+
+
+def file_splits(files: Mapping[str, str], root: str) -> Mapping[str, datasets.Dataset]:
+    """The splits of a data set that is files below ``root``, one a split, by name.
+
+    Raises:
+        InputError: a file is missing or cannot be loaded; names it.
+    """
+    places = {split: expand(root, "root") / file for split, file in files.items()}
+    for place in places.values():
+        if not os.path.isfile(place):
+            raise InputError(f"there is no file {str(place)!r}")
+    builders = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+    found = {}
+    for split, place in places.items():
+        if place.suffix not in builders:
+            raise unknown(f"format of {place}:", place.suffix, builders)
+        named = {"data_files": {split: str(place)}, "split": split}
+        found[split] = _loaded(str(place), lambda library: library.load_dataset(builders[place.suffix], **named))  # noqa: B023
+    return found
 
 
 def _hub_id(source: str) -> tuple[str, str | None]:
