@@ -237,7 +237,7 @@ def test_data_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     write_hub(tmp_path, "owner/one", {"train": rows, "test": rows})
     with pytest.raises(InputError, match=r"holds no folder owner/two; allowed: a folder with owner/two as the hub"):
         tasks_of(str(file), root=str(tmp_path))
-    write_hub(tmp_path, "owner/two", dict.fromkeys(("train", "test"), {"text": ["a"], "labels": ["x"]}))
+    write_hub(tmp_path, "owner/two", {split: {"text": ["a"], "labels": ["x"]} for split in ("train", "test")})
     with pytest.raises(InputError, match=r"^mine: train has no column 'label', only text, labels$"):
         tasks_of(str(file), root=str(tmp_path))
     write_hub(tmp_path, "owner/two", {"train": rows, "validation": rows})
