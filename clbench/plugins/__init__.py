@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         defines as defines,
         describe as describe,
         kind_of as kind_of,
+        scenario_kind as scenario_kind,
     )
     from clbench.plugins.expression import (
         Component as Component,

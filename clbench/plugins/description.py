@@ -16,7 +16,7 @@ from clbench.files import read_file
 from clbench.plugins.finding import KINDS, available, find, is_own_data, is_preset
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import reached_files
-from clbench.presets import available_presets
+from clbench.presets import available_presets, read_preset
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,19 @@ def kind_of(name: str, others: Collection[str] = ()) -> str:
         return "scenario"
     what = "scenario, strategy or model" if others else "scenario or strategy"
     raise unknown(what, name, [*names["scenario"], *available_presets(), *names["strategy"], *others])
+
+
+def scenario_kind(name: str) -> str:
+    """The kind of task of a scenario, a preset or a person's data, as far as can be told without importing it.
+
+    Raises:
+        InputError: there is no such scenario.
+    """
+    if is_preset("scenario", name):
+        return read_preset(find("scenario", name)).kind
+    if is_own_data("scenario", name):
+        return "text"
+    return str(describe("scenario", name).attributes.get("kind", "text"))
 
 
 def defines(path: Path, method: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.files import expand
-from clbench.kinds import kind_name
+from clbench.kinds import find_kind, kind_name
 from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
@@ -142,6 +142,9 @@ def make_plan(
     check_kind(config.model, scenario_class.kind)
     check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation)
     tasks, data, notes = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
+    kind = find_kind(tasks[0].kind)
+    if config.save_model and not kind.deployable:
+        raise InputError(f"--save-model keeps models that read texts; this scenario has {kind.noun}s: leave it away")
     if label_space(tasks, config.setting).shares_columns:
         check_own_labels(members)
     contents = {

@@ -94,6 +94,10 @@ class Preset:
         """The hub ids of its data, each once."""
         return list(dict.fromkeys(source.hub for source in self.tasks.values() if source.hub))
 
+    def revision_of(self, hub: str) -> str | None:
+        """The revision of a hub id of its data."""
+        return next((own.revision for own in self.tasks.values() if own.hub == hub and own.revision), None)
+
 
 def available_presets() -> dict[str, Path]:
     """The files of the built-in presets, by name."""

@@ -35,7 +35,12 @@ def load_splits(preset: Preset, source: Source, root: str) -> dict[str, datasets
             raise InputError(f"preset {preset.name!r} needs --scenario-arg root=FOLDER, a folder with {files}")
         found = dict(file_splits(source.files, root))
     else:
-        given = hub_splits(f"hub:{source.hub}", root, source.revision or None)
+        try:
+            given = hub_splits(f"hub:{source.hub}", root, source.revision or None)
+        except InputError as error:
+            if not root:
+                error.add_note(f"--scenario-arg root=FOLDER reads a folder that holds {source.hub} as the hub does")
+            raise
         for own in source.splits.values():
             if own not in given:
                 raise unknown(f"split of {source.hub}:", own, given)
