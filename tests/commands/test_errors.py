@@ -46,7 +46,7 @@ def write_run(
     """A finished run with these labels, answers and confidences after so many tasks; its matrix follows."""
 
     def score(rows: Rows | None, task: str) -> float | None:
-        if rows is None:
+        if not rows:
             return None
         return measure_answers(own[task], [label for label, _, _ in rows], [answer for _, answer, _ in rows])
 

@@ -174,7 +174,7 @@ def test_images(tmp_path: Path) -> None:
 
 def test_one_split_of_larger_images(tmp_path: Path) -> None:
     kinds = {"image": datasets.Image(), "wnid": datasets.Value("string")}
-    given = {
+    given: dict[str, list[Any]] = {
         "image": [pattern(number, 240) for number in range(20)],
         "wnid": [f"n{number % 2}" for number in range(20)],
     }
