@@ -5,14 +5,8 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
-    from clbench.presets.making import make_tasks as make_tasks
-    from clbench.presets.reading import (
-        Preset as Preset,
-        Source as Source,
-        available_presets as available_presets,
-        read_preset as read_preset,
-    )
+    from clbench.presets.preset import Preset as Preset, Source as Source
+    from clbench.presets.reading import available_presets as available_presets, read_preset as read_preset
     from clbench.presets.scenario import PresetScenario as PresetScenario, preset_scenario as preset_scenario
-    from clbench.presets.splitting import load_splits as load_splits
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -7,18 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clbench.errors import InputError, unknown
-from clbench.presets.reading import SPLITS, Preset, Source
+from clbench.presets.contents import read_contents, row_dataset
+from clbench.presets.preset import Preset, Source
+from clbench.presets.reading import SPLITS
 from clbench.presets.splitting import Row, choose_rows, load_splits, part_rows
 from clbench.scenario import Task
-from clbench.tasks import answer_dataset, image_dataset, same_text, sequences, text_dataset, token_dataset
+from clbench.tasks import same_text, sequences
 
 if TYPE_CHECKING:
     import datasets
-    import numpy as np
 
-BETWEEN = " || "  # stands between the columns that make one text
 OUTSIDE = "O"
-BRIGHTEST = 255
 BY_SEED = "seed"
 """The order in which the seed deals the labels out to tasks."""
 
@@ -137,7 +136,7 @@ def _task(
         strata = answers if preset.kind in ("text", "image") else [""] * len(answers)
         most = preset.most.get(split)
         chosen = choose_rows(answers, strata, preset.per_label.get(split), most, generator)
-        contents = _contents(preset, source, data.select(chosen))
+        contents = read_contents(preset, source, data.select(chosen))
         rows[split] = list(zip(contents, (answers[number] for number in chosen), strict=True))
     shares = {"dev": preset.dev, "test": preset.test}
     key = {"token": sequences.same_tokens, "image": lambda image: image.tobytes()}.get(preset.kind, same_text)
@@ -150,7 +149,7 @@ def _task(
     if preset.kind == "token":
         marked = tuple(f"{begin}-{entity}" for entity in names for begin in "BI")
         names = (OUTSIDE, *marked) if names else sequences.tag_labels([row for part in parts for row in part])
-    train, dev, test = (_dataset(preset.kind, part, names) for part in parts)
+    train, dev, test = (row_dataset(preset.kind, part, names) for part in parts)
     return Task(name, preset.kind, names, train, dev, test, incomplete=True, notes=tuple(notes), measure=source.measure)
 
 
@@ -171,40 +170,3 @@ def _answer(kind: str, answer: Any, names: tuple[str, ...]) -> Any:
         return answer
     kept = tuple(tag if tag.partition("-")[2] in names else OUTSIDE for tag in answer)
     return kept if any(tag != OUTSIDE for tag in kept) else None
-
-
-def _contents(preset: Preset, source: Source, data: datasets.Dataset) -> list[Any]:
-    if preset.kind == "image":
-        return [_pixels(image, preset.size, preset.name) for image in data[source.columns["image"][0]]]
-    if preset.kind == "token":
-        return [tuple(tokens) for tokens in data[source.columns["tokens"][0]][:]]
-    columns = source.columns["prompt" if preset.kind == "generation" else "text"]
-    cells = zip(*(data[column][:] for column in columns), strict=True)
-    return [BETWEEN.join(text for cell in row if (text := "" if cell is None else str(cell).strip())) for row in cells]
-
-
-def _pixels(image: Any, size: int, name: str) -> np.ndarray:
-    """An image as RGB (3, size, size) uint8: its shorter side brought to ``size``, the middle of the longer one."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    if not isinstance(image, Image.Image):
-        raise InputError(f"{name}: the image column holds {type(image).__name__}; allowed: images")
-    if image.size != (size, size):
-        image = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image.convert("RGB"), dtype=np.uint8).transpose(2, 0, 1)
-
-
-def _dataset(kind: str, rows: Sequence[Row], names: tuple[str, ...]) -> datasets.Dataset:
-    if kind == "text":
-        return text_dataset(rows, names)
-    if kind == "token":
-        return token_dataset(rows, names)
-    if kind == "generation":
-        return answer_dataset(rows)
-    import numpy as np
-
-    if not rows:
-        raise InputError("no image is left for a split; allowed: more images, or other shares")
-    pixels = np.stack([image for image, _ in rows]).astype("float32") / BRIGHTEST
-    return image_dataset(pixels, [names.index(label) for _, label in rows])

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from clbench.presets.making import Asked, make_tasks
-from clbench.presets.reading import Preset, read_preset
+from clbench.presets.preset import Preset
+from clbench.presets.reading import read_preset
 from clbench.scenario import Scenario, Task
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.errors import InputError, unknown
 from clbench.kinds import find_columns
-from clbench.presets.reading import SPLITS, Preset, Source
+from clbench.presets.preset import Preset, Source
+from clbench.presets.reading import SPLITS
 from clbench.tasks import file_splits, hub_splits
 
 if TYPE_CHECKING:

@@ -11,13 +11,12 @@ if TYPE_CHECKING:
     from clbench.tasks.csv_tasks import read_csv_tasks as read_csv_tasks
     from clbench.tasks.data_rows import Row as Row
     from clbench.tasks.data_sources import (
-        file_splits as file_splits,
-        hub_splits as hub_splits,
         is_data as is_data,
         place_of as place_of,
         read_source as read_source,
         short_name as short_name,
     )
+    from clbench.tasks.hub import file_splits as file_splits, hub_splits as hub_splits
     from clbench.tasks.images import draw_images as draw_images
     from clbench.tasks.labels import label_space as label_space
     from clbench.tasks.limiting import limit_task as limit_task
