@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from clbench import plugins
 from clbench.cli import main
 from clbench.errors import InputError
 from clbench.presets import available_presets, read_preset
+from clbench.presets.splitting import choose_rows
 from clbench.scenario import Task
 from clbench.tasks import check_tasks
 from tests.presets.folders import labelled, pattern, write_hub
@@ -73,7 +76,19 @@ def test_columns_labels_and_splits_of_texts(standard: Path) -> None:
     assert tasks["mnli"].test["text"][0].startswith("mnli validation_matched premise of 0 0 || ")
     fewer = tasks_of("text_sequences", root=str(standard), train=6, dev=2, test=3)
     assert [len(split) for split in fewer[3].splits.values()] == [6, 2, 3]  # agnews: four labels
-    assert sorted(fewer[3].train["label"][:]) == [0, 0, 1, 1, 2, 3] or len(set(fewer[3].train["label"][:])) == 4
+    assert sorted(Counter(fewer[3].train["label"][:]).values()) == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("per_label", "most", "counts"),
+    [(None, None, {"a": 6, "b": 2}), (3, None, {"a": 3, "b": 2}), (None, 4, {"a": 2, "b": 2}), (1, 1, {"a": 1})],
+)
+def test_rows_are_chosen_evenly(per_label: int | None, most: int | None, counts: dict[str, int]) -> None:
+    answers = ["a", None, "a", "b", "a", "a", "b", "a", "a"]
+    strata = [answer or "" for answer in answers]
+    chosen = choose_rows(answers, strata, per_label, most, random.Random(2))
+    assert chosen == sorted(set(chosen))
+    assert Counter(answers[number] for number in chosen) == counts
 
 
 def test_labels_are_dealt_out_to_tasks(tmp_path: Path) -> None:
