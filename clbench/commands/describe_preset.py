@@ -44,13 +44,9 @@ def _facts(preset: Preset) -> list[str]:
     limits = [f"{most} of {split} a label" for split, most in preset.per_label.items()]
     limits += [f"{most} of {split}" for split, most in preset.most.items()]
     facts += [f"at most: {', '.join(limits)}"] if limits else []
-    drawn = {split: share for split, share in (("dev", preset.dev), ("test", preset.test)) if _lacks(preset, split)}
-    facts += (
-        [f"drawn from train: {', '.join(f'{share:.0%} for {split}' for split, share in drawn.items())}"]
-        if drawn
-        else []
-    )
-    return facts
+    shares = {"dev": preset.dev, "test": preset.test}
+    drawn = [f"{share:.0%} for {split}" for split, share in shares.items() if _lacks(preset, split)]
+    return [*facts, f"drawn from train: {', '.join(drawn)}"] if drawn else facts
 
 
 def _lacks(preset: Preset, split: str) -> bool:

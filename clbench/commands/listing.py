@@ -17,6 +17,7 @@ from clbench.sources import BUILT_IN, OTHER_MODELS
 from clbench.text import DASH, clean, text_table
 
 OWN_DATA = "Your own data: .csv, .tsv, .jsonl, .json or .parquet; `clbench describe FILE` tells what a run would do."
+PRESETS = "Also presets: sequences that papers use, whose data lie on the hub."
 NARROWEST = 30  # characters of a sentence in a line; a narrower terminal breaks lines itself
 
 
@@ -48,13 +49,9 @@ def list_rows(what: str, paths: Sequence[Path], *, as_json: bool, all: bool = Fa
         if what == "models":
             rows += [{"name": "FOLDER|ID|timm:NAME", "summary": f"Other models: {OTHER_MODELS}."}]
         if what == "scenarios":
-            more = (
-                []
-                if all
-                else [{"name": "--all", "summary": "Also presets: well-known sequences, fetched from the hub."}]
-            )
             rows = [{**row, "summary": _told(row)} for row in rows]
-            rows += [*more, {"name": "FILE|FOLDER|hub:ID", "summary": OWN_DATA}]
+            rows += [] if all else [{"name": "--all", "summary": PRESETS}]
+            rows += [{"name": "FILE|FOLDER|hub:ID", "summary": OWN_DATA}]
         return "\n".join(_sentences([(clean(row["name"]), clean(row["summary"])) for row in rows], terminal_width()))
     return _run_table(rows, terminal_width())
 

@@ -54,11 +54,12 @@ def make_tasks(preset: Preset, asked: Asked) -> list[Task]:
             loaded[place] = load_splits(preset, source, asked.root)
         labels = _labels(preset, source, loaded[place])
         if not preset.labels_per_task:
-            tasks.append(_task(preset, source, name, labels.names, loaded[place], labels, asked))
+            own = labels.names if preset.kind != "token" or source.entities else ()  # all tags stay, whatever they are
+            tasks.append(_task(preset, source, name, own, loaded[place], labels, asked))
             continue
         for part in _dealt(preset, asked, labels.names):
-            own = part[0] if len(part) == 1 else f"{part[0]} to {part[-1]}"
-            tasks.append(_task(preset, source, own, part, loaded[place], labels, asked))
+            named = part[0] if len(part) == 1 else f"{part[0]} to {part[-1]}"
+            tasks.append(_task(preset, source, named, part, loaded[place], labels, asked))
     return tasks
 
 
@@ -102,8 +103,15 @@ def _labels(preset: Preset, source: Source, splits: Mapping[str, datasets.Datase
     if preset.kind == "token":
         found = {tag.partition("-")[2] for rows in answers.values() for tags in rows for tag in tags} - {""}
         return Labels(answers, source.entities or tuple(sorted(found)))
-    names = known or tuple(sorted({label for rows in answers.values() for label in rows if label is not None}))
+    names = known or tuple(
+        sorted({label for rows in answers.values() for label in rows if label is not None}, key=_turn)
+    )
     return Labels(answers, tuple(label for label in names if label not in source.leave_out))
+
+
+def _turn(label: str) -> tuple[bool, int, str]:
+    """Numbers by their value, before names."""
+    return not label.isdecimal(), int(label) if label.isdecimal() else 0, label
 
 
 def _namer(names: Sequence[str], where: str) -> Callable[[Any], str | None]:
@@ -137,7 +145,8 @@ def _task(
         most = preset.most.get(split)
         chosen = choose_rows(answers, strata, preset.per_label.get(split), most, generator)
         contents = read_contents(preset, source, data.select(chosen))
-        rows[split] = list(zip(contents, (answers[number] for number in chosen), strict=True))
+        pairs = zip(contents, (answers[number] for number in chosen), strict=True)
+        rows[split] = [(content, answer) for content, answer in pairs if len(content)]
     shares = {"dev": preset.dev, "test": preset.test}
     key = {"token": sequences.same_tokens, "image": lambda image: image.tobytes()}.get(preset.kind, same_text)
     labelled = preset.kind in ("text", "image")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from clbench.errors import InputError
 from clbench.presets.making import Asked, make_tasks
 from clbench.presets.preset import Preset
 from clbench.presets.reading import read_preset
@@ -37,6 +38,9 @@ class PresetScenario(Scenario):
     ) -> None:
         super().__init__(seed=seed, setting=setting)
         most = {"train": train, "dev": dev, "test": test}
+        for split, rows in most.items():
+            if rows is not None and rows < 1:
+                raise InputError(f"{split}={rows} is not allowed; allowed: 1 or more")
         self.asked = Asked(seed, str(order), root, labels_per_task, most)
 
     def notes(self) -> tuple[str, ...]:

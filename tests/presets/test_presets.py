@@ -137,6 +137,33 @@ def test_a_task_marks_its_own_entities(tmp_path: Path) -> None:
     assert two[1].train["tags"][:] == [[0, 3, 4, 0, 0], [0, 1, 0]]
 
 
+def test_tags_and_numbers_of_a_persons_own_preset(tmp_path: Path) -> None:
+    """Plain tags stay as they are, sentences without an entity too; numbered labels are in the order of numbers."""
+    (tmp_path / "tags.yaml").write_text(
+        "{title: T, kind: token, labels: [N, V], measure: token_accuracy, tasks: {one: {hub: owner/one}, two: "
+        "{hub: owner/two, labels: [O, B-x, I-x], measure: entity_f1}}}"
+    )
+    for name in ("one", "two"):
+        given: dict[str, dict[str, list[Any]]] = {
+            split: {"tokens": [[split, "a"], [split, "b"]], "tags": [[0, 0], [0, 1]]} for split in ("train", "test")
+        }
+        write_hub(tmp_path, f"owner/{name}", given)
+    one, two = tasks_of(str(tmp_path / "tags.yaml"), root=str(tmp_path))
+    assert (one.labels, one.measure, two.labels) == (("N", "V"), "token_accuracy", ("O", "B-x"))
+    assert one.test["tags"][:] == two.test["tags"][:] == [[0, 0], [0, 1]]
+    (tmp_path / "numbers.yaml").write_text("{title: T, kind: text, hub: owner/n, labels_per_task: 6}")
+    rows = {
+        split: {"text": ["", *(f"{split} {n}" for n in range(24))], "label": [0, *range(12), *range(12)]}
+        for split in given
+    }
+    write_hub(tmp_path, "owner/n", rows)
+    first, second = tasks_of(str(tmp_path / "numbers.yaml"), root=str(tmp_path))
+    assert (first.labels, second.labels) == (("0", "1", "2", "3", "4", "5"), ("6", "7", "8", "9", "10", "11"))
+    assert "" not in first.test["text"][:]
+    with pytest.raises(InputError, match=r"^train=-1 is not allowed; allowed: 1 or more$"):
+        tasks_of(str(tmp_path / "numbers.yaml"), root=str(tmp_path), train=-1)
+
+
 def test_entities_of_a_persons_own_files(tmp_path: Path) -> None:
     for split in ("train", "dev", "test"):
         rows = [
@@ -267,7 +294,6 @@ def test_a_preset_runs_and_resumes_as_any_scenario(
     limits = [part for split in ("train", "dev", "test") for part in ("--scenario-arg", f"{split}=8")]
     given = ["run", "--scenario", "text_sequences", "--scenario-arg", f"root={standard}", "--strategy", "naive"]
     given += [*limits, "--model", "tiny", "--epochs", "1", "--output-dir", str(tmp_path)]
-    assert main([*given, "--dry-run"]) == 0
     assert main([*given, "-q"]) == 0, capsys.readouterr().err
     (run,) = tmp_path.glob("text_sequences/naive/*")
     result = json.loads((run / "result.json").read_text())
