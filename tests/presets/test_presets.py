@@ -298,6 +298,7 @@ def test_a_preset_runs_and_resumes_as_any_scenario(
     (run,) = tmp_path.glob("text_sequences/naive/*")
     result = json.loads((run / "result.json").read_text())
     assert result["tasks"] == ["dbpedia", "amazon", "yahoo", "agnews"]
+    assert main(["resume", str(run), "-q"]) == 0
     capsys.readouterr()
     assert main(["errors", str(run), "--task", "agnews", "--format", "json"]) == 0
     (agnews,) = json.loads(capsys.readouterr().out)["tasks"]
