@@ -44,7 +44,7 @@ def read_answers(run: Run, cells: Collection[Cell]) -> dict[Cell, Answers]:
     path = run.folder / "predictions.parquet"
     names = run.result["tasks"]
     matrix = run.result["accuracy_matrix"]
-    wanted = [cell for cell in cells if matrix[cell[0]][names.index(cell[1])] is not None]
+    wanted = sorted(cell for cell in cells if matrix[cell[0]][names.index(cell[1])] is not None)
     if not wanted:
         return {}
     try:
@@ -59,7 +59,10 @@ def read_answers(run: Run, cells: Collection[Cell]) -> dict[Cell, Answers]:
     for after, task in wanted:
         stated, own = matrix[after][names.index(task)], found.get((after, task))
         measure = measure_of(run, task)
-        given = None if own is None else _score(measure, own, stated)
+        try:
+            given = None if own is None else _score(measure, own, stated)
+        except (LookupError, ValueError) as error:  # of the measures' libraries, for answers that are none of theirs
+            raise InputError(f"{path}: {measure} cannot judge its answers to {task!r}: {error}; {REMEDY}") from error
         if given is None or abs(given - stated) > ROUNDING:
             gives = "none" if given is None else f"{given:.6f}"
             raise InputError(

@@ -81,6 +81,11 @@ def test_numbers_that_do_not_belong_to_the_answers_are_refused(
     (run / "result.json").write_text(json.dumps({**result, "measure": "entity_f1"}))
     assert main(["errors", str(run)]) == 2
     assert "for 'names' after 2 tasks result.json says entity_f1 0.6" in capsys.readouterr().err
+    plain = write_run(tmp_path / "plain", {(1, "words"): [("A", "A", 0.5)]}, ["words"], "task", ["token_accuracy"])
+    stored = json.loads((plain / "result.json").read_text())
+    (plain / "result.json").write_text(json.dumps({**stored, "measure": "entity_f1"}))
+    assert main(["errors", str(plain)]) == 2
+    assert "entity_f1 cannot judge its answers to 'words'" in capsys.readouterr().err
     (run / "result.json").write_text(json.dumps({**result, "measure": "r2"}))
     assert main(["errors", str(run)]) == 2
     told = capsys.readouterr().err
