@@ -43,9 +43,10 @@ def complete_plugin(incomplete: str) -> list[str]:
 def _completed(incomplete: str, kinds: Sequence[str]) -> list[str]:
     from glob import escape, glob
 
-    from clbench import plugins
+    from clbench import plugins, presets
 
-    names = [name for kind in kinds for name in plugins.available(kind) if name.startswith(incomplete)]
+    known = [name for kind in kinds for name in plugins.available(kind)] + list(presets.available_presets())
+    names = [name for name in known if name.startswith(incomplete)]
     paths = sorted(glob(f"{escape(os.path.expanduser(incomplete))}*"))
     return names + [path + os.sep if os.path.isdir(path) else path for path in paths]
 
@@ -300,11 +301,14 @@ def list_(
     what: Annotated[str, typer.Argument(metavar="scenarios|strategies|models|runs")],
     paths: Paths = None,
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    all: Annotated[
+        bool, typer.Option("--all", help="of scenarios: also the presets, whose data lie on the hub")
+    ] = False,
 ) -> int:
     """List what there is."""
     from clbench.commands import listing
 
-    print(listing.list_rows(what, paths or [Path("results")], as_json=json))
+    print(listing.list_rows(what, paths or [Path("results")], as_json=json, all=all))
     return 0
 
 

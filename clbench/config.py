@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import clbench
 from clbench.errors import InputError, unknown
-from clbench.files import MEBIBYTE, read_file
+from clbench.files import read_yaml
 
 Setting = Literal["task", "domain", "class"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -170,20 +170,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read, is not YAML, or is not a mapping of known settings.
     """
-    import yaml
-
-    try:
-        text = read_file(path, MEBIBYTE).decode("utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"config file {str(path)!r} cannot be read: {error}") from None
-    try:
-        # A few lines of aliases of aliases can stand for gigabytes.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise InputError(f"config file {str(path)!r} has an alias (*name); allowed: settings written out")
-        values = yaml.safe_load(text)
-    # Beside its own errors yaml lets those of its conversions through, such as IndexError for !!int "".
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError) as error:
-        raise InputError(f"config file {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
+    values = read_yaml(path, "config file")
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):

@@ -12,7 +12,7 @@ import stat
 import sys
 import threading
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from clbench.errors import InputError
 
@@ -58,6 +58,28 @@ def read_file(path: str | Path, most: int = LARGEST) -> bytes:
     if max(size, len(content)) > most:
         raise OSError(errno.EFBIG, f"it is larger than {most // MEBIBYTE} MiB", str(path))
     return content
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """What a YAML (or JSON) file says, read safely.
+
+    Raises:
+        InputError: the file, which is called ``what``, cannot be read or is not YAML.
+    """
+    import yaml
+
+    try:
+        text = read_file(path, MEBIBYTE).decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{what} {str(path)!r} cannot be read: {error}") from None
+    try:
+        # A few lines of aliases of aliases can stand for gigabytes.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise InputError(f"{what} {str(path)!r} has an alias (*name); allowed: settings written out")
+        return yaml.safe_load(text)
+    # Beside its own errors yaml lets those of its conversions through, such as IndexError for !!int "".
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError) as error:
+        raise InputError(f"{what} {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def expand(text: str | Path, what: str) -> Path:

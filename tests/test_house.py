@@ -33,6 +33,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("sources",),
     ("report",),
     ("results",),
+    ("presets",),
     ("tasks",),
     ("strategy", "scenario", "learner", "config"),
     ("kinds",),

@@ -70,7 +70,7 @@ def members(wheel: Path) -> set[str]:
 
 
 def test_wheel_holds_the_code_at_its_place_and_nothing_else(wheels: dict[str, Path]) -> None:
-    kinds = ("*.py", "report/page/*.js", "report/page/*.css")
+    kinds = ("*.py", "report/page/*.js", "report/page/*.css", "presets/*.yaml")
     sources = {path.relative_to(ROOT).as_posix() for kind in kinds for path in (ROOT / "clbench").rglob(kind)}
     for folder in ("scenarios", "strategies"):
         sources |= {f"clbench/{folder}/{path.name}" for path in (ROOT / folder).glob("*.py")}

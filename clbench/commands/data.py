@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from clbench import plugins, sources
 from clbench.config import RunConfig
 from clbench.errors import unknown
+from clbench.presets import available_presets, read_preset
 from clbench.sources import SOURCES
-from clbench.tasks import read_source
+from clbench.tasks import hub_splits, read_source
 from clbench.text import byte_unit, text_table
 
 
@@ -40,6 +41,12 @@ def _needed(names: Iterable[str]) -> list[str]:
     for name in names:
         if name in SOURCES:
             wanted[name] = None
+        elif plugins.is_preset("scenario", name):
+            preset = read_preset(plugins.find("scenario", name))
+            for hub in preset.hub_ids:
+                hub_splits(f"hub:{hub}", revision=preset.revision_of(hub))
+            model = preset.defaults.get("model", RunConfig.model_fields["model"].default)
+            wanted.update({model: None} if model in SOURCES else {})
         elif plugins.is_own_data("scenario", name):
             read_source(name)  # a hub id is fetched, and what cannot be read is told here
             wanted[RunConfig.model_fields["model"].default] = None
@@ -51,7 +58,9 @@ def _needed(names: Iterable[str]) -> list[str]:
             if not needs:
                 print(f"{name}: nothing to fetch", file=sys.stderr)
         else:
-            raise unknown("scenario, source or model", name, [*plugins.available("scenario"), *SOURCES])
+            raise unknown(
+                "scenario, source or model", name, [*plugins.available("scenario"), *available_presets(), *SOURCES]
+            )
     return list(wanted)
 
 

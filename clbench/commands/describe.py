@@ -10,6 +10,7 @@ from typing import Any
 
 import clbench
 from clbench import plugins
+from clbench.commands.describe_preset import preset_page
 from clbench.errors import InputError
 from clbench.plugins import Component, Description
 from clbench.report import figures_table
@@ -44,6 +45,8 @@ def page(name: str, arguments: Mapping[str, Any] | None = None, options: Mapping
         lines = data_page(name, arguments or {}, options or {})
     elif kind == "model":
         lines = _model_page(name)
+    elif kind == "scenario" and plugins.is_preset(kind, name):
+        lines = preset_page(plugins.find(kind, name))
     else:
         description = plugins.describe(kind, name)
         lines = _plugin_page(kind, description)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from clbench import plugins, report
 from clbench.commands.terminal import terminal_width
 from clbench.errors import ClbenchError, InputError, unknown
+from clbench.kinds import find_kind, kind_name
 from clbench.results import Run, RunFolder, find_run
 from clbench.scenario import Task
 from clbench.sources import SOURCES, source_rows
 from clbench.tasks import check_tasks, data_hash, limit_task
+
+TEXTS: dict[str, Callable[[Any], list[str]]] = {
+    "text": lambda split: list(split["text"][:]),
+    "generation": lambda split: list(split["prompt"][:]),
+    "token": lambda split: [" ".join("_".join(token.split()) for token in tokens) for tokens in split["tokens"][:]],
+}
+"""What is shown of a split's examples, by kind; a token's blanks as underscores, so that its place can be counted."""
 
 
 def page(path: Path, tasks: Sequence[str], after: int | None, format: str, *, wide: bool) -> str:
@@ -44,11 +52,12 @@ def read_texts(run: Run, names: Sequence[str]) -> tuple[dict[str, list[str]], li
     except Exception as error:  # whatever somebody's scenario raises: the numbers stand without it
         reason = f"{type(error).__name__}: {error}"
         return {}, [f"no texts: the scenario {run.config['scenario']!r} cannot be made again: {reason}"]
-    if any(task.kind != "text" for task in tasks):
-        return {}, [f"no texts: the examples are {tasks[0].kind}s; their numbers are places in the split"]
+    if tasks and kind_name(tasks[0].kind) not in TEXTS:
+        noun = find_kind(tasks[0].kind).noun
+        return {}, [f"no texts: the examples are {noun}s; their numbers are places in the split"]
     same = [task for task in tasks if data_hash(task) == hashes.get(task.name)]
     split = run.config.get("eval_split", "test")
-    texts = {task.name: list(task.splits[split]["text"][:]) for task in same}
+    texts = {task.name: TEXTS[kind_name(task.kind)](task.splits[split]) for task in same}
     changed = [name for name in names if name not in texts]
     note = f"no texts of {', '.join(changed)}: the data changed since the run"
     return texts, [note] if changed else []

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
-from clbench.errors import InputError
+from clbench import plugins
+from clbench.errors import ClbenchError, InputError
 from clbench.files import replace_folder
+from clbench.kinds import available_kinds, find_kind
 from clbench.models import ALLOWED, FILE, export_model
 from clbench.results import RunFolder
 
@@ -51,12 +55,27 @@ def model_folder(path: Path) -> Path:
             return folder
     if not os.path.isdir(path):
         raise InputError(f"no such folder: {str(path)!r}; {ALLOWED}")
-    if os.path.isfile(path / "config.json") and "hash8" in RunFolder(path).read_config():
+    if os.path.isfile(path / "config.json") and "hash8" in (config := RunFolder(path).read_config()):
+        _refuse_kind(path, config)
         raise InputError(
             f"{str(path)!r} is a run whose model was not kept; train it again, with the same numbers, and keep it: "
             f"python -m clbench resume {shlex.quote(str(path))} --save-model"
         )
     raise InputError(f"{str(path)!r} holds no model ({FILE} is missing); {ALLOWED}")
+
+
+def _refuse_kind(path: Path, config: Mapping[str, Any]) -> None:
+    """A run whose model cannot be kept is not told to keep it."""
+    name = str(config.get("scenario"))
+    try:
+        kind = plugins.scenario_kind(config.get("plugin_files", {}).get(f"scenario:{name}", name))
+    except ClbenchError:
+        return  # the scenario is gone, and with it what could be told
+    if kind not in available_kinds() or not find_kind(kind).deployable:
+        kept = ", ".join(own for own in available_kinds() if find_kind(own).deployable)
+        raise InputError(
+            f"{str(path)!r} is a run on {kind} tasks, whose models cannot be kept yet; allowed: {kept} tasks"
+        )
 
 
 def check_repository(name: str) -> None:

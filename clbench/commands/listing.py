@@ -5,32 +5,40 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from clbench import plugins
 from clbench.commands.terminal import terminal_width
-from clbench.errors import unknown
+from clbench.errors import InputError, unknown
+from clbench.presets import available_presets, read_preset
 from clbench.sources import BUILT_IN, OTHER_MODELS
 from clbench.text import DASH, clean, text_table
 
 OWN_DATA = "Your own data: .csv, .tsv, .jsonl, .json or .parquet; `clbench describe FILE` tells what a run would do."
+PRESETS = "Also presets: sequences that papers use, whose data lie on the hub."
 NARROWEST = 30  # characters of a sentence in a line; a narrower terminal breaks lines itself
 
 
-def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
+def list_rows(what: str, paths: Sequence[Path], *, as_json: bool, all: bool = False) -> str:
     """The scenarios, strategies, models or runs, as a table or as JSON.
 
     Args:
         what: "scenarios", "strategies", "models" or "runs".
         paths: where runs are looked for.
         as_json: a JSON array of objects instead of a table.
+        all: of scenarios, also the presets: sequences of data that lie on the hub.
+
+    Raises:
+        InputError: there is no such list.
     """
     makers = {"scenarios": _plugins, "strategies": _plugins, "models": _models, "runs": _runs}
     if what not in makers:
         raise unknown("list", what, makers)
-    rows = makers[what](what, paths)
+    if all and what != "scenarios":
+        raise InputError(f"--all is for `list scenarios`; `list {what}` lists all {what}")
+    rows = makers[what](what, paths) + ([_preset(path) for path in available_presets().values()] if all else [])
     if as_json:
         return json.dumps(rows, indent=2, ensure_ascii=False)
     if not rows:
@@ -41,6 +49,8 @@ def list_rows(what: str, paths: Sequence[Path], *, as_json: bool) -> str:
         if what == "models":
             rows += [{"name": "FOLDER|ID|timm:NAME", "summary": f"Other models: {OTHER_MODELS}."}]
         if what == "scenarios":
+            rows = [{**row, "summary": _told(row)} for row in rows]
+            rows += [] if all else [{"name": "--all", "summary": PRESETS}]
             rows += [{"name": "FILE|FOLDER|hub:ID", "summary": OWN_DATA}]
         return "\n".join(_sentences([(clean(row["name"]), clean(row["summary"])) for row in rows], terminal_width()))
     return _run_table(rows, terminal_width())
@@ -77,6 +87,22 @@ def _cell(value: object) -> str:
 def _plugins(what: str, _: Sequence[Path]) -> list[dict[str, Any]]:
     kind = "scenario" if what == "scenarios" else "strategy"
     return [{"name": name, "summary": plugins.describe(kind, name).summary} for name in sorted(plugins.available(kind))]
+
+
+def _preset(path: Path) -> dict[str, Any]:
+    preset = read_preset(path)
+    orders = {name: list(tasks) for name, tasks in preset.orders.items()}
+    told = {"name": preset.name, "summary": preset.title, "kind": preset.kind, "hub": preset.hub_ids}
+    return {**told, "orders": orders, "papers": list(preset.papers)}
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """A scenario's sentence; of a preset also where its data are and its orders, and who uses it."""
+    if "hub" not in row:
+        return str(row["summary"])
+    data = ", ".join(row["hub"]) or "files of your own (root=FOLDER)"
+    orders = f" Orders: {', '.join(row['orders'])}." if row["orders"] else ""
+    return f"{row['summary']}. Preset ({row['kind']}): {data}.{orders} {'; '.join(row['papers'])}."
 
 
 def _models(_what: str, _: Sequence[Path]) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData
 from clbench.engine.lengths import warn_of_cuts
-from clbench.errors import InputError
 from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
 from clbench.models import LoadedModel, choose_device, load_model, use_onednn
@@ -54,8 +53,6 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     labels = label_space(tasks, config.setting)
     loaded = load_model(config, tasks, len(labels.names), choose_device(config.device))
     model, tokenizer, longest = loaded.model, loaded.tokenizer, loaded.longest_text(config.max_length)
-    if config.save_model and not kind.deployable:
-        raise InputError(f"--save-model keeps models that read texts; this scenario has {kind.noun}s: leave it away")
     use_onednn(model)
     learner = Learner(
         model,

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     )
     from clbench.kinds.finding import available_kinds as available_kinds, find_kind as find_kind, kind_name as kind_name
     from clbench.kinds.image import common_shape as common_shape
-    from clbench.kinds.measures import BIO_MEASURE as BIO_MEASURE, measure_answers as measure_answers
+    from clbench.kinds.measures import (
+        ANSWERS as ANSWERS,
+        BIO_MEASURE as BIO_MEASURE,
+        LABELS as LABELS,
+        TAGS as TAGS,
+        WRITTEN as WRITTEN,
+        measure_answers as measure_answers,
+    )
     from clbench.kinds.tokens import count_cut as count_cut, tokenise as tokenise, whole_lengths as whole_lengths
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -77,6 +77,19 @@ def chrf(truths: Sequence[str], answers: Sequence[str]) -> float:
     return float(corpus_chrf(list(answers), [list(truths)]).score) / 100
 
 
+LABELS, TAGS, WRITTEN = "labels", "tags", "written"
+"""What answers are that a measure judges: a label each, a tag for each word, or a text."""
+
+ANSWERS = {
+    "accuracy": LABELS,
+    "macro_f1": LABELS,
+    "entity_f1": TAGS,
+    "token_accuracy": TAGS,
+    "exact_match": WRITTEN,
+    "rouge_l": WRITTEN,
+    "chrf": WRITTEN,
+}
+
 MEASURES: dict[str, Score] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,

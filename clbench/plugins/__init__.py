@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         defines as defines,
         describe as describe,
         kind_of as kind_of,
+        scenario_kind as scenario_kind,
     )
     from clbench.plugins.expression import (
         Component as Component,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         available as available,
         find as find,
         is_own_data as is_own_data,
+        is_preset as is_preset,
     )
     from clbench.plugins.foreign import foreign_summaries as foreign_summaries, is_foreign as is_foreign
     from clbench.plugins.hashing import (

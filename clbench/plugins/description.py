@@ -13,9 +13,10 @@ from typing import Any
 
 from clbench.errors import InputError, unknown
 from clbench.files import read_file
-from clbench.plugins.finding import KINDS, available, find, is_own_data
+from clbench.plugins.finding import KINDS, available, find, is_own_data, is_preset
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import reached_files
+from clbench.presets import available_presets, read_preset
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def kind_of(name: str, others: Collection[str] = ()) -> str:
         name: what is asked for.
         others: names of models, which the error line offers as well.
     """
+    if is_preset("scenario", name):
+        return "scenario"
     if name.endswith(".py") or ("/" in name and not is_own_data("scenario", name)):
         return "scenario" if defines(find("plug-in", name), "tasks") else "strategy"
     if is_foreign(name):
@@ -78,7 +81,20 @@ def kind_of(name: str, others: Collection[str] = ()) -> str:
     if is_own_data("scenario", name):
         return "scenario"
     what = "scenario, strategy or model" if others else "scenario or strategy"
-    raise unknown(what, name, [*names["scenario"], *names["strategy"], *others])
+    raise unknown(what, name, [*names["scenario"], *available_presets(), *names["strategy"], *others])
+
+
+def scenario_kind(name: str) -> str:
+    """The kind of task of a scenario, a preset or a person's data, as far as can be told without importing it.
+
+    Raises:
+        InputError: there is no such scenario.
+    """
+    if is_preset("scenario", name):
+        return read_preset(find("scenario", name)).kind
+    if is_own_data("scenario", name):
+        return "text"
+    return str(describe("scenario", name).attributes.get("kind", "text"))
 
 
 def defines(path: Path, method: str) -> bool:

@@ -1,7 +1,8 @@
 """Finds scenarios and strategies: built-in files, entry points, a user's own .py file or data, other libraries'.
 
 A file is a plug-in: its stem is the name. A dotted name whose first part is another library is that library's strategy
-(``clbench.integrations``). A person's data are a scenario as they are (``clbench.tasks.own_data``).
+(``clbench.integrations``). A person's data are a scenario as they are (``clbench.tasks.own_data``), and so is the file
+of a preset (``clbench.presets``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from clbench.errors import InputError, unknown
 from clbench.files import expand
 from clbench.plugins.foreign import foreign_summaries, is_foreign, module_of
+from clbench.presets import available_presets
 from clbench.tasks import is_data, place_of
 
 DATA_TOO = ", of a data file (.csv, .tsv, .jsonl, .json, .parquet) or folder, or hub:OWNER/NAME"
@@ -50,9 +52,18 @@ def _entry_points(group: str, _places: tuple[tuple[str, int], ...]) -> tuple[tup
     return tuple((point.name, point.module) for point in entry_points(group=group))
 
 
+def is_preset(kind: str, name: str) -> bool:
+    """Whether ``name`` is that of a preset, or of a preset's file; a plug-in's name comes first."""
+    if kind != "scenario" or name in available(kind):
+        return False
+    return name in available_presets() or Path(name).suffix.lower() in (".yaml", ".yml")
+
+
 def is_own_data(kind: str, name: str) -> bool:
-    """Whether ``name`` is that of a person's data, which are a scenario; a plug-in's name comes first."""
-    return kind == "scenario" and not name.endswith(".py") and name not in available(kind) and is_data(name)
+    """Whether ``name`` is that of a person's data, which are a scenario; plug-ins' and presets' names come first."""
+    if kind != "scenario" or name.endswith(".py") or name in available(kind) or is_preset(kind, name):
+        return False
+    return is_data(name)
 
 
 def find(kind: str, name: str) -> Path:
@@ -61,6 +72,8 @@ def find(kind: str, name: str) -> Path:
     Raises:
         InputError: unknown name (with the nearest match), or a path that is not a .py file.
     """
+    if is_preset(kind, name):
+        return available_presets().get(name) or expand(name, "preset").resolve()
     if is_own_data(kind, name):
         return Path(place_of(name))
     if name.endswith(".py") or "/" in name or "\\" in name:
@@ -76,5 +89,6 @@ def find(kind: str, name: str) -> Path:
         return Path(inspect.getfile(module_of(name)[0].build))
     names = available(kind)
     if name not in names:
-        raise unknown(kind, name, [*names, *(foreign_summaries() if kind == "strategy" else ())])
+        others = foreign_summaries() if kind == "strategy" else available_presets()
+        raise unknown(kind, name, [*names, *others])
     return names[name]

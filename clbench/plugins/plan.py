@@ -11,21 +11,22 @@ from typing import Any, NamedTuple
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.files import expand
-from clbench.kinds import kind_name
+from clbench.kinds import find_kind, kind_name
 from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
-from clbench.plugins.finding import available, find, is_own_data
+from clbench.plugins.finding import available, find, is_own_data, is_preset
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import source_hash
 from clbench.plugins.objects import class_hash
+from clbench.presets import available_presets
 from clbench.scenario import Scenario, Task
 from clbench.sources import canonical_model
 from clbench.strategy import Stack, Strategy, check_own_labels, check_stack
 from clbench.tasks import check_tasks, data_hash, label_space, short_name
 
 # In place of a plug-in's hash: what tells data from others is their contents, whatever file they stand in.
-OWN_DATA = "own data"
+OWN_DATA, PRESET = "own data", "preset"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ def make_plan(
             return name, name
         path = find(kind, files.get(f"{kind}:{name}", name))
         built_in = available(kind)
+        if is_preset(kind, str(path)):
+            known = available_presets().get(path.stem) == path
+            short = path.stem if known or path.stem not in {*built_in, *available_presets()} else path.name
+            if not known:
+                files[f"{kind}:{short}"] = str(path)
+            hashes[f"{kind}:{short}"] = PRESET
+            return short, str(path)
         if is_own_data(kind, str(path)):
             short = short_name(str(path))
             short = f"{short} (data)" if short in built_in else short
@@ -134,6 +142,9 @@ def make_plan(
     check_kind(config.model, scenario_class.kind)
     check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation)
     tasks, data, notes = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
+    kind = find_kind(tasks[0].kind)
+    if config.save_model and not kind.deployable:
+        raise InputError(f"--save-model keeps models that read texts; this scenario has {kind.noun}s: leave it away")
     if label_space(tasks, config.setting).shares_columns:
         check_own_labels(members)
     contents = {

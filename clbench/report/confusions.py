@@ -57,11 +57,16 @@ class Frame(NamedTuple):
 def confusion_figure(errors: RunErrors) -> Figure:
     """Counts of examples by label (rows) and answer (columns), coloured by their share of the label's examples.
 
-    InputError for more tasks than a figure has room for.
+    InputError for more tasks than a figure has room for, and for written answers.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
+    if written := [task for task in errors.tasks if not task.confusion.labels]:
+        raise InputError(
+            f"{written[0].task!r} has written answers, which have no confusions; allowed: tasks with labels or tags; "
+            f"clbench errors {errors.run} shows the worst answers"
+        )
     panels = [_joined(errors)] if errors.setting == "class" else [_panel(task) for task in errors.tasks]
     frames = [_frame(panel) for panel in panels]
     lines = _lines(frames)
@@ -100,7 +105,7 @@ def _panel(task: TaskErrors) -> Panel:
     own = task.confusion
     answers = [answer_name(*pair, task.task) for pair in zip(own.answers, own.answer_tasks, strict=True)]
     count = len(own.labels)
-    title = f"{task.task}: {fixed(task.accuracy, 3)} right"
+    title = f"{task.task}: {fixed(1 - task.wrong / task.examples, 3)} right"
     return Panel(title, own.labels, answers, own.counts, list(range(count)), [task.task] * count, own.answer_tasks)
 
 

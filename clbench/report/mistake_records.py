@@ -63,7 +63,10 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer; ``text`` is None where the texts are not at hand."""
+    """A wrong answer; ``word`` is the place of a word with a wrong tag, None where an example has one answer.
+
+    ``text`` is what the example holds, None where it is not at hand.
+    """
 
     index: int
     label: str
@@ -71,11 +74,15 @@ class Mistake:
     answer_task: str | None
     confidence: float
     text: str | None
+    word: int | None = None
 
 
 @dataclass(frozen=True)
 class TaskErrors:
     """One task at the time asked for.
+
+    ``accuracy`` is by ``measure``. Of token tasks ``examples`` and ``wrong`` count words, whose labels are their tags.
+    Of written answers there are no labels, no confusion and no losses: ``macro``, ``weighted`` and ``lost`` are None.
 
     ``accuracy_when_learned`` is None where it was not measured or the task is still to come; ``lost`` is None there and
     right after the task was learned.
@@ -83,13 +90,14 @@ class TaskErrors:
 
     task: str
     position: int
+    measure: str
     examples: int
     wrong: int
     accuracy: float
     accuracy_when_learned: float | None
     labels: list[LabelScore]
-    macro: Score
-    weighted: Score
+    macro: Score | None
+    weighted: Score | None
     confusion: Confusion
     other_tasks: list[TaskCount]
     lost: list[Loss] | None

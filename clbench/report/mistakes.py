@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from clbench.errors import InputError, unknown
-from clbench.report.mistake_records import RunErrors, TaskErrors
+from clbench.kinds import ANSWERS, TAGS, WRITTEN
+from clbench.report.answer_kinds import marked_word, tagged_words, word_mistakes, written_mistakes
+from clbench.report.mistake_records import Confusion, Mistake, RunErrors, TaskErrors
 from clbench.report.task_mistakes import (
     Owner,
     confident_mistakes,
@@ -18,7 +20,7 @@ from clbench.report.task_mistakes import (
     other_tasks,
     tasks_of_labels,
 )
-from clbench.results import Answers, Matrix, Run, read_answers
+from clbench.results import Answers, Matrix, Run, measure_of, read_answers
 
 MOST_MISTAKES = 5  # of each task
 
@@ -32,7 +34,8 @@ def find_errors(run: Run, tasks: Sequence[str] = (), after: int | None = None) -
         after: how many tasks were learned; the end where None.
 
     Raises:
-        InputError: there is no such task, it was not measured then, or predictions.parquet is broken.
+        InputError: there is no such task, it was not measured then, predictions.parquet is broken, or answers are
+            of a kind of a person's own.
     """
     result = run.result
     names: list[str] = result["tasks"]
@@ -45,8 +48,15 @@ def find_errors(run: Run, tasks: Sequence[str] = (), after: int | None = None) -
     # Where the task is not given, an answer may be any task's label.
     now = {(after, name) for name in (asked if result["setting"] == "task" else measured)}
     learned = {(position, name) for position, name in enumerate(names, start=1) if name in asked and position < after}
+    measures = {name: measure_of(run, name) for name in names}
+    if others := sorted(set(measures.values()) - set(ANSWERS)):
+        raise InputError(
+            f"{run.folder}: mistakes are told of labels, tags and written answers, and {others[0]!r} measures others; "
+            f"allowed: runs measured by {', '.join(ANSWERS)}"
+        )
     answers = read_answers(run, now | learned)
-    of_labels = tasks_of_labels(answers)
+    words = {cell: tagged_words(own) for cell, own in answers.items() if ANSWERS[measures[cell[1]]] == TAGS}
+    of_labels = tasks_of_labels({**answers, **words})
     return RunErrors(
         run=str(run.folder),
         **{key: result[key] for key in ("scenario", "setting", "strategy", "model", "seed", "limited")},
@@ -54,7 +64,16 @@ def find_errors(run: Run, tasks: Sequence[str] = (), after: int | None = None) -
         after=after,
         task_names=names,
         tasks=[
-            _task_errors(name, result, after, answers, label_owner(name, result["setting"], of_labels))
+            _written_errors(name, measures[name], result, after, answers[after, name])
+            if ANSWERS[measures[name]] == WRITTEN
+            else _task_errors(
+                name,
+                measures[name],
+                result,
+                after,
+                {**answers, **words},
+                label_owner(name, result["setting"], of_labels),
+            )
             for name in asked
         ],
         unmeasured=[] if tasks else [name for name in names if name not in measured],
@@ -71,12 +90,16 @@ def with_texts(errors: RunErrors, texts: Mapping[str, Sequence[str]], notes: Ite
         notes: what there is to say of those.
     """
     tasks = [
-        replace(task, mistakes=[replace(each, text=texts[task.task][each.index]) for each in task.mistakes])
+        replace(task, mistakes=[_with_text(each, texts[task.task][each.index]) for each in task.mistakes])
         if task.task in texts
         else task
         for task in errors.tasks
     ]
     return replace(errors, tasks=tasks, notes=[*errors.notes, *notes])
+
+
+def _with_text(mistake: Mistake, text: str) -> Mistake:
+    return replace(mistake, text=text if mistake.word is None else marked_word(text, mistake.word))
 
 
 def _checked_time(after: int | None, matrix: Matrix, names: Sequence[str], tasks: Sequence[str]) -> int:
@@ -108,7 +131,12 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def _task_errors(
-    task: str, result: Mapping[str, Any], after: int, answers: Mapping[tuple[int, str], Answers], owner: Owner
+    task: str,
+    measure: str,
+    result: Mapping[str, Any],
+    after: int,
+    answers: Mapping[tuple[int, str], Answers],
+    owner: Owner,
 ) -> TaskErrors:
     names, matrix = result["tasks"], result["accuracy_matrix"]
     position = names.index(task)
@@ -117,6 +145,7 @@ def _task_errors(
     return TaskErrors(
         task=task,
         position=position + 1,
+        measure=measure,
         examples=len(now.labels),
         wrong=sum(label != answer for label, answer in zip(now.labels, now.predictions, strict=True)),
         accuracy=matrix[after][position],
@@ -127,5 +156,26 @@ def _task_errors(
         confusion=confusion(now, owner, names),
         other_tasks=other_tasks(task, now, owner),
         lost=None if then is None or position + 1 == after else losses(then, now, owner),
-        mistakes=confident_mistakes(now, owner, MOST_MISTAKES),
+        mistakes=(word_mistakes if ANSWERS[measure] == TAGS else confident_mistakes)(now, owner, MOST_MISTAKES),
+    )
+
+
+def _written_errors(task: str, measure: str, result: Mapping[str, Any], after: int, answers: Answers) -> TaskErrors:
+    names, matrix = result["tasks"], result["accuracy_matrix"]
+    position = names.index(task)
+    return TaskErrors(
+        task=task,
+        position=position + 1,
+        measure=measure,
+        examples=len(answers.labels),
+        wrong=sum(a.strip() != b.strip() for a, b in zip(answers.labels, answers.predictions, strict=True)),
+        accuracy=matrix[after][position],
+        accuracy_when_learned=matrix[position + 1][position] if position < after else None,
+        labels=[],
+        macro=None,
+        weighted=None,
+        confusion=Confusion([], [], [], []),
+        other_tasks=[],
+        lost=None,
+        mistakes=written_mistakes(answers, measure, task, MOST_MISTAKES),
     )

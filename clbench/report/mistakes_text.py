@@ -7,7 +7,8 @@ import textwrap
 from dataclasses import asdict
 
 from clbench.errors import unknown
-from clbench.report.mistake_records import Confusion, RunErrors, Score, TaskErrors
+from clbench.kinds import ANSWERS, TAGS, WRITTEN
+from clbench.report.mistake_records import Confusion, Mistake, RunErrors, Score, TaskErrors
 from clbench.text import DASH, clean, fixed, shorten, text_table
 
 LONGEST_LABEL = 40
@@ -44,11 +45,15 @@ def answer_name(label: str, answer_task: str | None, task: str) -> str:
 
 def _summary(errors: RunErrors, width: int | None) -> str:
     abroad = any(task.other_tasks for task in errors.tasks)
-    header = ["task", "examples", "wrong", "accuracy\nwhen\nlearned", "accuracy"]
+    measures = {task.measure for task in errors.tasks}
+    measure = measures.pop() if len(measures) == 1 else "score"
+    units = "words" if all(ANSWERS[task.measure] == TAGS for task in errors.tasks) else "examples"
+    header = ["task", units, "wrong", f"{measure}\nwhen\nlearned", measure]
     rows = []
     for task in errors.tasks:
         learned = DASH if task.accuracy_when_learned is None else fixed(task.accuracy_when_learned, 3)
-        row = [_name(task.task, width), str(task.examples), str(task.wrong), learned, fixed(task.accuracy, 3)]
+        name = task.task if measure != "score" else f"{task.task}, {task.measure}"
+        row = [_name(name, width), str(task.examples), str(task.wrong), learned, fixed(task.accuracy, 3)]
         rows.append([*row, str(sum(each.count for each in task.other_tasks))] if abroad else row)
     notes = [f"note: {note}" for note in errors.notes]
     if errors.unmeasured:
@@ -62,7 +67,11 @@ def _task(task: TaskErrors, after: int, width: int | None) -> str:
     places = [f"{each.count} with labels of {each.task}" for each in task.other_tasks[:MOST_TASKS]]
     more = len(task.other_tasks) - MOST_TASKS
     places += [f"others with labels of {more} more tasks"] if more > 0 else []
-    title = f"== {task.task}: {task.wrong} of {task.examples} wrong{''.join(f', {place}' for place in places)}"
+    unit = {TAGS: " words", WRITTEN: " answers"}.get(ANSWERS[task.measure], "")
+    title = f"== {task.task}: {task.wrong} of {task.examples}{unit} wrong{''.join(f', {place}' for place in places)}"
+    if ANSWERS[task.measure] == WRITTEN:
+        mistakes = [_mistakes(task, width)] if task.mistakes else []
+        return "\n\n".join(["\n".join(_wrapped(title, width)), *mistakes])
     parts = [_scores(task, width), _confusion(task.confusion, task.task, width), _losses(task, after, width)]
     return "\n\n".join(
         ["\n".join(_wrapped(title, width)), *parts, *([_mistakes(task, width)] if task.mistakes else [])]
@@ -74,8 +83,10 @@ def _scores(task: TaskErrors, width: int | None) -> str:
         return [name, str(examples), *(fixed(value, 3) for value in (score.precision, score.recall, score.f1))]
 
     rows = [row(_name(each.label, width), each.examples, each) for each in task.labels]
-    rows += [row("macro average", task.examples, task.macro), row("weighted average", task.examples, task.weighted)]
-    return text_table(["label", "examples", "precision", "recall", "F1"], rows)
+    for name, mean in (("macro average", task.macro), ("weighted average", task.weighted)):
+        rows += [row(name, task.examples, mean)] if mean is not None else []
+    head = ["tag", "words"] if ANSWERS[task.measure] == TAGS else ["label", "examples"]
+    return text_table([*head, "precision", "recall", "F1"], rows)
 
 
 def _confusion(own: Confusion, task: str, width: int | None) -> str:
@@ -132,14 +143,21 @@ def _losses(task: TaskErrors, after: int, width: int | None) -> str:
 
 
 def _mistakes(task: TaskErrors, width: int | None) -> str:
-    lines = ["most confident mistakes"]
+    lines = ["worst answers" if ANSWERS[task.measure] == WRITTEN else "most confident mistakes"]
     for each in task.mistakes:
-        answer = answer_name(each.answer, each.answer_task, task.task)
-        told = f"{fixed(each.confidence, 3)}  example {each.index}: {each.label}, answered {answer}"
-        lines += _wrapped(told, width)
+        lines += _wrapped(f"{fixed(each.confidence, 3)}  {_mistake(each, task)}", width)
         if each.text is not None:
             lines += _wrapped(each.text, width, INDENT, TEXT_LINES)
     return "\n".join(lines)
+
+
+def _mistake(each: Mistake, task: TaskErrors) -> str:
+    if ANSWERS[task.measure] == WRITTEN:
+        return f"example {each.index}: {each.label!r}, answered {each.answer!r}"
+    place = "" if each.word is None else f", word {each.word}"
+    return (
+        f"example {each.index}{place}: {each.label}, answered {answer_name(each.answer, each.answer_task, task.task)}"
+    )
 
 
 def _name(name: str, width: int | None) -> str:

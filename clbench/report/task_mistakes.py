@@ -47,7 +47,7 @@ def label_scores(answers: Answers) -> tuple[list[LabelScore], Score, Score]:
         answers.labels, answers.predictions, labels=labels, zero_division=0.0
     )
     rows = zip(labels, *(value.tolist() for value in (*values, counts)), strict=True)
-    scores = [LabelScore(precision, recall, f1, label, count) for label, precision, recall, f1, count in rows]
+    scores = [LabelScore(precision, recall, f1, label, int(count)) for label, precision, recall, f1, count in rows]
     macro, weighted = (
         Score(*(float(np.average(value, weights=weights)) for value in values)) for weights in (None, counts)
     )

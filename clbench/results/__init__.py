@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         forgetting_matrix as forgetting_matrix,
         intransigence as intransigence,
     )
-    from clbench.results.predictions import Answers as Answers, read_answers as read_answers
+    from clbench.results.predictions import Answers as Answers, measure_of as measure_of, read_answers as read_answers
     from clbench.results.runs import Run as Run, find_run as find_run, find_runs as find_runs
     from clbench.results.schema import ACCURACY as ACCURACY, COSTS as COSTS
 

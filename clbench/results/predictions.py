@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clbench.errors import InputError
+from clbench.kinds import ANSWERS, measure_answers
 from clbench.results.folder import PREDICTION_COLUMNS, prediction_schema
 from clbench.results.runs import Run
-from clbench.results.schema import REMEDY
+from clbench.results.schema import ACCURACY, REMEDY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,8 @@ def read_answers(run: Run, cells: Collection[Cell]) -> dict[Cell, Answers]:
     """The predictions of ``run`` in those of ``cells`` that were measured.
 
     Raises:
-        InputError: predictions.parquet is missing or broken, or does not give the accuracies of result.json.
+        InputError: predictions.parquet is missing or broken, or does not give the matrix of result.json; that is not
+            looked at where a kind of a person's own has measured.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -42,7 +44,7 @@ def read_answers(run: Run, cells: Collection[Cell]) -> dict[Cell, Answers]:
     path = run.folder / "predictions.parquet"
     names = run.result["tasks"]
     matrix = run.result["accuracy_matrix"]
-    wanted = [cell for cell in cells if matrix[cell[0]][names.index(cell[1])] is not None]
+    wanted = sorted(cell for cell in cells if matrix[cell[0]][names.index(cell[1])] is not None)
     if not wanted:
         return {}
     try:
@@ -56,15 +58,26 @@ def read_answers(run: Run, cells: Collection[Cell]) -> dict[Cell, Answers]:
     found = {cell: _in_order(rows, path) for cell, rows in table.to_pandas().groupby(["after_task", "task"])}
     for after, task in wanted:
         stated, own = matrix[after][names.index(task)], found.get((after, task))
-        if own is None or abs(_accuracy(own) - stated) > ROUNDING:
-            gives = "none" if own is None else f"{_accuracy(own):.6f}"
+        measure = measure_of(run, task)
+        try:
+            given = None if own is None else _score(measure, own, stated)
+        except (LookupError, ValueError) as error:  # of the measures' libraries, for answers that are none of theirs
+            raise InputError(f"{path}: {measure} cannot judge its answers to {task!r}: {error}; {REMEDY}") from error
+        if given is None or abs(given - stated) > ROUNDING:
+            gives = "none" if given is None else f"{given:.6f}"
             raise InputError(
-                f"{path}: for {task!r} after {after} tasks result.json says accuracy {stated:.6f}, and this gives "
+                f"{path}: for {task!r} after {after} tasks result.json says {measure} {stated:.6f}, and this gives "
                 f"{gives}; {REMEDY}"
             )
     if any(len({own.labels for (_, task), own in found.items() if task == name}) > 1 for name in names):
         raise InputError(f"{path}: the test labels of a task differ from time to time; {REMEDY}")
     return found
+
+
+def measure_of(run: Run, task: str) -> str:
+    """What a task's cells of the matrix are."""
+    measure: str = run.result.get("measures", {}).get(task) or run.result.get("measure", ACCURACY)
+    return measure
 
 
 def _in_order(rows: pd.DataFrame, path: Path) -> Answers:
@@ -74,6 +87,9 @@ def _in_order(rows: pd.DataFrame, path: Path) -> Answers:
     return Answers(*(tuple(ordered[column].tolist()) for column in ("label", "prediction", "confidence")))
 
 
-def _accuracy(answers: Answers) -> float:
-    pairs = zip(answers.labels, answers.predictions, strict=True)
+def _score(measure: str, answers: Answers, stated: float) -> float:
+    """What the answers give; ``stated`` where their kind alone knows."""
+    if measure != ACCURACY:
+        return measure_answers(measure, answers.labels, answers.predictions) if measure in ANSWERS else stated
+    pairs = zip(answers.labels, answers.predictions, strict=True)  # without waiting for scikit-learn
     return sum(label == prediction for label, prediction in pairs) / len(answers.labels)

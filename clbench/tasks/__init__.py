@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         read_source as read_source,
         short_name as short_name,
     )
+    from clbench.tasks.hub import file_splits as file_splits, hub_splits as hub_splits
     from clbench.tasks.images import draw_images as draw_images
     from clbench.tasks.labels import label_space as label_space
     from clbench.tasks.limiting import limit_task as limit_task

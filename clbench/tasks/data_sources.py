@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clbench.errors import InputError, unknown
 from clbench.files import expand
 from clbench.tasks.columns import Table
 from clbench.tasks.csv_tasks import SPLITS
 from clbench.tasks.delimited import read_delimited
+from clbench.tasks.hub import hub_id, hub_splits, loaded
 from clbench.tasks.records import from_dataset, read_json, read_json_lines, read_parquet
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def is_data(name: str) -> bool:
 def short_name(source: str) -> str:
     """What a run calls the data: the file's name without its suffix, the folder's name, the hub id's last part."""
     if source.startswith(HUB):
-        return _hub_id(source)[0].rpartition("/")[2]
+        return hub_id(source)[0].rpartition("/")[2]
     path = expand(source, "data").resolve()
     return path.name if path.is_dir() else path.stem
 
@@ -143,32 +142,11 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _from_disk(path: Path) -> list[tuple[str, Table]]:
-    return _tables(_loaded(str(path), lambda library: library.load_from_disk(str(path))), path.name, "save_to_disk")
+    return _tables(loaded(str(path), lambda library: library.load_from_disk(str(path))), path.name, "save_to_disk")
 
 
 def _from_hub(source: str) -> list[tuple[str, Table]]:
-    name, config = _hub_id(source)
-    return _tables(_loaded(source, lambda library: library.load_dataset(name, config)), source, "datasets")
-
-
-def _hub_id(source: str) -> tuple[str, str | None]:
-    found = re.fullmatch(r"hub:((?:[\w.-]+/)?[\w.-]+)(?::([^:\s]+))?", source)
-    if not found:
-        raise InputError(f"{source!r} is no hub id; allowed: hub:OWNER/NAME or hub:OWNER/NAME:CONFIG")
-    return found[1], found[2]
-
-
-def _loaded(source: str, load: Callable[[Any], Any]) -> Any:
-    import datasets
-
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what came of them is told
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    try:
-        return load(datasets)
-    except Exception as error:  # the library raises many kinds, the hub's client's among them
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{source} cannot be loaded with datasets: {type(error).__name__}: {reason}") from error
+    return _tables(hub_splits(source), source, "datasets")
 
 
 def _tables(data: datasets.Dataset | Mapping[str, datasets.Dataset], name: str, facts: str) -> list[tuple[str, Table]]:

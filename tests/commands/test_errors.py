@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from clbench import plugins
 from clbench.cli import main
 from clbench.commands import errors as command
 from clbench.config import identity
+from clbench.kinds import measure_answers
 from clbench.results import find_run
 from clbench.results.folder import PREDICTION_COLUMNS, RunFolder
 from clbench.results.metrics import compute_metrics, forgetting_matrix
@@ -35,14 +36,23 @@ PUBLISHED = ROOT / "results" / "published"
 
 
 def write_run(
-    folder: Path, cells: dict[tuple[int, str], Rows], tasks: list[str], setting: str = "class", **more: Any
+    folder: Path,
+    cells: dict[tuple[int, str], Rows],
+    tasks: list[str],
+    setting: str = "class",
+    measures: Sequence[str] = (),
+    **more: Any,
 ) -> Path:
-    """A finished run with these labels, answers and confidences after so many tasks; its accuracies follow."""
+    """A finished run with these labels, answers and confidences after so many tasks; its matrix follows."""
 
-    def accuracy(rows: Rows | None) -> float | None:
-        return sum(label == answer for label, answer, _ in rows) / len(rows) if rows else None
+    def score(rows: Rows | None, task: str) -> float | None:
+        if not rows:
+            return None
+        return measure_answers(own[task], [label for label, _, _ in rows], [answer for _, answer, _ in rows])
 
-    matrix = [[accuracy(cells.get((i, task))) for task in tasks] for i in range(len(tasks) + 1)]
+    own = dict(zip(tasks, measures or ["accuracy"] * len(tasks), strict=True))
+    measured = {"measure": "mixed", "measures": own} if len(set(own.values())) > 1 else {"measure": own[tasks[0]]}
+    matrix = [[score(cells.get((i, task)), task) for task in tasks] for i in range(len(tasks) + 1)]
     named = {"scenario": "by_hand", "setting": setting, "strategy": "naive", "model": "tiny", "seed": 0}
     config: dict[str, Any] = {**named, "scenario_args": {}, **more}
     run = RunFolder(folder)
@@ -51,6 +61,7 @@ def write_run(
     rows = [(after, task, i, *row) for (after, task), own in cells.items() for i, row in enumerate(own)]
     run.write_predictions(dict(zip(PREDICTION_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
     result = {"schema_version": 1, "status": "complete", **named, "tasks": tasks, "limited": False}
+    result |= measured
     result |= {"accuracy_matrix": matrix, "forgetting_matrix": forgetting_matrix(matrix)}
     run.write_result({**result, "metrics": compute_metrics(matrix), "cost": dict.fromkeys(COSTS, 1)})
     return folder

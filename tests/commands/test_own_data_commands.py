@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clbench import plugins, sources
+from clbench import plugins, presets, sources
 from clbench.cli import complete_plugin, complete_scenario, main
 from clbench.commands.describe import page
 from clbench.errors import InputError
@@ -18,7 +18,8 @@ from tests.helpers import ROOT
 # Two tasks of two labels; the words of a text are its number of tokens less two for the model tiny.
 ROWS = [f"{task},{label} {task} {n},{label}" for task in ("fax", "web") for label in ("bad", "good") for n in range(8)]
 
-BEGIN_WITH_T = sorted(name for name in plugins.available("scenario") if name.startswith("t"))
+KNOWN = [*sorted(plugins.available("scenario")), *presets.available_presets()]
+BEGIN_WITH_T = [name for name in KNOWN if name.startswith("t")]
 
 
 def table(folder: Path, *more: str) -> Path:
