@@ -123,6 +123,12 @@ def run(
     batch_norm: Annotated[
         str | None, typer.Option(help="statistics of an image model's batch normalisation: frozen or updated")
     ] = None,
+    ability: Annotated[
+        bool, typer.Option("--ability", help="after each task also measure what the model could do before training")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="after each task also fit a linear probe to the features of every task")
+    ] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="run the code that a hub model brings with it")
     ] = False,
@@ -151,6 +157,7 @@ def run(
         "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
         "compile": compile or None, "profile": profile or None,
         "save_model": save_model, "keep_head": keep_head or None, "batch_norm": batch_norm,
+        "ability": ability or None, "probe": probe or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         find_columns as find_columns,
     )
     from clbench.kinds.finding import available_kinds as available_kinds, find_kind as find_kind, kind_name as kind_name
-    from clbench.kinds.image import common_shape as common_shape
+    from clbench.kinds.image import common_shape as common_shape, images_tensor as images_tensor, in_shape as in_shape
     from clbench.kinds.measures import BIO_MEASURE as BIO_MEASURE, measure_answers as measure_answers
     from clbench.kinds.tokens import count_cut as count_cut, tokenise as tokenise, whole_lengths as whole_lengths
 
