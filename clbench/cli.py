@@ -235,7 +235,7 @@ def compare(
     paths: Paths = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="a metric, f1_METRIC for macro-F1, overhead, a cost or a .py file; may be repeated"),
+        typer.Option(help="a metric, f1_ or probe_METRIC, ability_lost, overhead, a cost, a .py file; may be repeated"),
     ] = None,
     sort: Annotated[str | None, typer.Option(help="one of the columns: the best first")] = None,
     baseline: Annotated[
@@ -270,13 +270,13 @@ def report(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|confusion")],
+    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|ability|confusion")],
     paths: Paths = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .png, .pdf or .svg file")] = ...,  # type: ignore[assignment]
     task: Annotated[list[str] | None, typer.Option(help="confusion: only this task; may be repeated")] = None,
     after: Annotated[int | None, typer.Option(help="confusion: after so many tasks [all]")] = None,
 ) -> int:
-    """Draw finished runs: forgetting curves, accuracy matrices, forgetting against learning; one run's confusions."""
+    """Draw finished runs: forgetting curves, accuracy matrices, trade-off, ability left; one run's confusions."""
     from clbench.commands import compare
 
     compare.plot(kind, paths or [], output, task or [], after)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import partial
 from math import fsum
 
-from clbench.report.columns import DECIMALS, DIRECTED, F1_METRICS, mean_and_std, rank
+from clbench.report.columns import DECIMALS, DIRECTED, F1_METRICS, LOST, PROBE_METRICS, mean_and_std, rank
 from clbench.report.differences import told_apart
 from clbench.report.hardware import MEASURED, hardware_text
 from clbench.report.rows import Cell, TableRow, canonical, group, settings_but_sources
-from clbench.results import Run
+from clbench.results import Run, ability_lost
 
 SHORTEST = 1e-6  # seconds: what took less was not timed
 
@@ -44,6 +44,10 @@ def metric_value(run: Run, column: str) -> float | None:
         value = run.result["metrics"][column]
     elif column in F1_METRICS:
         value = (run.result.get("metrics_f1") or {}).get(column.removeprefix("f1_"))
+    elif column in PROBE_METRICS:
+        value = (run.result.get("metrics_probe") or {}).get(column.removeprefix("probe_"))
+    elif column == LOST:
+        value = ability_lost(run.result)
     else:
         value = run.result["cost"][column]
     return None if value is None else float(value)
