@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from clbench.data import Example
 from clbench.kinds import images_tensor, in_shape, tokenise
 from clbench.learner import Learner
 from clbench.models import load_masked
 from clbench.sources import Rows, corpora, general, images
-from clbench.tasks import balanced_counts, draw, draw_images
-from clbench.tasks.splits import count_labels, deduplicate, same_text
+from clbench.tasks import draw_images, splits
 from clbench.toolkit import AbilityTest, feature_accuracy, masked_loss, masked_tokens, next_tokens, token_loss
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ WRITING, READING, PASSAGES = 192, 128, 4
 PROBED = 500
 # Kinds of nouns that WordNet has fewer glosses of are left out.
 FEWEST_GLOSSES = 1000
-FRACTION = "fraction correct"
 
 
 def ability_test(plan: Plan, learner: Learner, example: Example) -> AbilityTest:
@@ -61,49 +60,48 @@ def _reading(plan: Plan, learner: Learner) -> AbilityTest:
         measure = partial(masked_loss, examples=examples, masked=masked)
         return AbilityTest("loss per masked token of prose", "nats", False, measure)
     name, read = ("movie reviews", corpora.movie) if "wordnet" in plan.sources else ("glosses", _glosses)
-    splits = _drawn(deduplicate(read(), same_text))
+    rows = splits.deduplicate(read(), splits.same_text)
+    names = sorted({label for _, label in rows})
+    counts = splits.balanced_counts((PROBED, 0, PROBED), splits.count_labels(rows, names))
+    train, _, test = splits.draw(rows, counts, _stream())
     parts = []
-    for rows in splits:
-        ids = tokenise([text for text, _ in rows], learner.tokenizer, length)
-        labels = [int(label) for _, label in rows]
-        parts.append([{"input_ids": i, "label": label, "task_id": 0} for i, label in zip(ids, labels, strict=True)])
+    for part in (train, test):
+        ids = tokenise([text for text, _ in part], learner.tokenizer, length)
+        parts.append(_examples("input_ids", ids, [names.index(label) for _, label in part]))
     return _probe(name, *parts)
 
 
 def _glosses() -> Rows:
     """Those of the kinds of nouns that have many."""
     rows = general.glosses()
-    counts = count_labels(rows, sorted({kind for _, kind in rows}))
+    counts = splits.count_labels(rows, sorted({kind for _, kind in rows}))
     return [row for row in rows if counts[row[1]] >= FEWEST_GLOSSES]
-
-
-def _drawn(rows: Rows) -> tuple[Rows, Rows]:
-    """Train and test, balanced, always the same; labels as numbers."""
-    names = sorted({label for _, label in rows})
-    counts = balanced_counts((PROBED, 0, PROBED), count_labels(rows, names))
-    train, _, test = draw(rows, counts, random.Random("ability"))
-    return [(text, str(names.index(label))) for text, label in train], [
-        (text, str(names.index(label))) for text, label in test
-    ]
 
 
 def _seeing(plan: Plan, example: Example) -> AbilityTest:
     """A probe on silhouettes: which animal, or, where the scenario has them, by how many quarters they are turned."""
     turned = "animal-mnist" in plan.sources
     sizes = (PROBED, 0, PROBED)
-    train, _, test = draw_images(*images.animals(), range(len(images.ANIMALS)), sizes, random.Random("ability"))
+    train, _, test = draw_images(*images.animals(), range(len(images.ANIMALS)), sizes, _stream())
     parts = []
     for split in (train, test):
         pixels, labels = images_tensor(split), list(split["label"][:])
         if turned:
             labels = [number % 4 for number in range(len(pixels))]
             pixels = torch.stack([torch.rot90(i, turns, (1, 2)) for i, turns in zip(pixels, labels, strict=True)])
-        pixels = in_shape(pixels, tuple(example["pixel_values"].shape))
-        pairs = zip(pixels, labels, strict=True)
-        parts.append([{"pixel_values": image, "label": label, "task_id": 0} for image, label in pairs])
+        parts.append(_examples("pixel_values", in_shape(pixels, tuple(example["pixel_values"].shape)), labels))
     return _probe("turned animals" if turned else "animals", *parts)
+
+
+def _stream() -> random.Random:
+    """What draws the examples: the same ones in every run."""
+    return random.Random("ability")
+
+
+def _examples(key: str, values: Iterable[Tensor], labels: Sequence[int]) -> list[Example]:
+    return [{key: value, "label": label, "task_id": 0} for value, label in zip(values, labels, strict=True)]
 
 
 def _probe(name: str, train: Sequence[Example], test: Sequence[Example]) -> AbilityTest:
     measure = partial(feature_accuracy, train=train, test=test)
-    return AbilityTest(f"probe accuracy on {name}", FRACTION, True, measure)
+    return AbilityTest(f"probe accuracy on {name}", "fraction correct", True, measure)

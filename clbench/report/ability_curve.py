@@ -22,6 +22,7 @@ def ability_figure(runs: Sequence[Run]) -> Figure:
     where none has one, or where they have different ones.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     measured = [run for run in runs if run.result.get("ability")]
     if not measured:
@@ -52,7 +53,7 @@ def ability_figure(runs: Sequence[Run]) -> Figure:
     better = "higher" if measured[0].result["ability"]["higher_is_better"] else "lower"
     axis.set_xlabel("tasks learned", fontsize=9)
     axis.set_ylabel(f"{name} ({unit}; {better} is better)", fontsize=9)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.tick_params(labelsize=8)
     axis.grid(axis="y", color="#E5E5E5", linewidth=0.6)
     for side in ("top", "right"):

@@ -61,9 +61,10 @@ def compare(
 ) -> Comparison:
     """Group runs into tables by scenario, setting, model, split and measure, and into rows by strategy and settings.
 
-    ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1 or ``probe_``, of DERIVED, which need stored
-    answers or a run of joint with the same seed, of COSTS, or ``overhead``, the wall time divided by that of ``naive``
-    with the same seed, settings and hardware; default DEFAULT_COLUMNS and BESIDE. A function
+    ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1 or ``probe_`` for the linear
+    probe, of DERIVED, which need stored answers or a run of joint with the same seed, of COSTS, ``ability_lost``, or
+    ``overhead``, the wall time divided by that of ``naive`` with the same seed, settings and hardware; default
+    DEFAULT_COLUMNS, and BESIDE where any run has them. A function
     of the accuracy matrix is a metric, too, under its own name.
 
     Runs whose settings differ never share a row, nor do two runs of one seed; those of other tasks do only if the seed
