@@ -109,7 +109,7 @@ if TYPE_CHECKING:
         prepend_keys_and_values as prepend_keys_and_values,
         prepend_prompt as prepend_prompt,
     )
-    from clbench.toolkit.temporarily import temporarily as temporarily
+    from clbench.toolkit.attributes import temporarily as temporarily
     from clbench.toolkit.training import Training as Training
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

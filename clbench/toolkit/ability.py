@@ -65,7 +65,7 @@ def token_loss(learner: Learner, examples: Sequence[Example], model: nn.Module |
             logits = learner.logits(batch, model or learner.model)
             labels = batch["labels"].flatten()
             losses = nn.functional.cross_entropy(logits.flatten(0, 1), labels, reduction="none", ignore_index=IGNORE)
-            total += float(losses.double().sum())
+            total += float(losses.detach().double().sum())
         return total
 
     return in_passes(learner, examples, add_up) / sum(int((e["label"] != IGNORE).sum()) for e in examples)
