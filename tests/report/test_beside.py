@@ -71,7 +71,7 @@ def test_the_curve_has_a_line_a_strategy(tmp_path: Path) -> None:
     ]
     figure = ability_figure(runs)
     (axis,) = figure.axes
-    lines = {str(each.get_label()): each.lines[0] for each in axis.containers}
+    lines: dict[str, Any] = {str(each.get_label()): vars(each)["lines"][0] for each in axis.containers}
     assert {name: list(line.get_ydata()) for name, line in lines.items()} == {
         "naive": [4.0, 5.5, 5.0], "joint": [4.0, 4.2],
     }  # fmt: skip

@@ -156,7 +156,8 @@ def test_a_masked_language_models_own_head_reads_the_current_body(tmp_path: Path
     expected = total / sum(int(each.sum()) for each in hidden)
     assert masked_loss(learner, examples, masked) == pytest.approx(expected, abs=1e-5)
     with torch.no_grad():
-        learner.body.get_input_embeddings().weight.mul_(3)
+        body: Any = learner.body
+        body.get_input_embeddings().weight.mul_(3)
     assert masked_loss(learner, examples, masked) != pytest.approx(expected, abs=1e-3)
 
 
