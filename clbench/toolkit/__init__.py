@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         token_loss as token_loss,
     )
     from clbench.toolkit.adaptive_rank import AdaptiveRank as AdaptiveRank, adaptive_settings as adaptive_settings
+    from clbench.toolkit.attributes import temporarily as temporarily
     from clbench.toolkit.buffer import (
         ExampleBuffer as ExampleBuffer,
         Sampling as Sampling,
@@ -109,7 +110,6 @@ if TYPE_CHECKING:
         prepend_keys_and_values as prepend_keys_and_values,
         prepend_prompt as prepend_prompt,
     )
-    from clbench.toolkit.attributes import temporarily as temporarily
     from clbench.toolkit.training import Training as Training
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

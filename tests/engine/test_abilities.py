@@ -7,7 +7,6 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 import torch
 
 from clbench.config import make_config
@@ -49,19 +48,18 @@ def test_prose_is_read_as_it_was_written_and_from_files_that_no_task_reads() -> 
     assert {len(example["input_ids"]) for example in short["examples"]} == {16}
 
 
-@pytest.mark.parametrize("kind", ["text", "token"])
-def test_a_probe_on_glosses_or_where_the_scenario_reads_them_on_reviews(kind: str) -> None:
+def test_a_probe_on_glosses_or_where_the_scenario_reads_them_on_reviews() -> None:
     need(["wordnet", "vader-sentiment"])
     counts = Counter(number for _, number in general.glosses())
     for read, name, classes in (((), "glosses", 19), (("wordnet",), "movie reviews", 2)):
-        test, given = made(kind, *read)
+        test, given = made("text", *read)
         assert (test.name, test.higher_is_better) == (f"probe accuracy on {name}", True)
         for split in ("train", "test"):
             labels = Counter(example["label"] for example in given[split])
             assert set(labels) == set(range(classes))
             assert sum(labels.values()) == PROBED
             assert max(labels.values()) - min(labels.values()) <= 1
-        again = made(kind, *read)[1]
+        again = made("text", *read)[1]
         assert all(
             torch.equal(one["input_ids"], other["input_ids"])
             for one, other in zip(given["test"], again["test"], strict=True)

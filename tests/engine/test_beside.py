@@ -105,7 +105,8 @@ def test_a_language_model_is_asked_for_prose_and_told_in_words(
 
 def test_the_output_layer_forgets_more_than_the_features(tmp_path: Path) -> None:
     """Where no task is given naive answers old tasks with the newest labels, and its features still tell them apart."""
-    result = run("naive", tmp_path, setting="class", probe=True)
+    sizes = {"train": 60, "dev": 9, "test": 30}
+    result = run("naive", tmp_path, setting="class", probe=True, scenario_args=sizes)
     assert result["metrics"]["forgetting"] > 0.7
     assert result["metrics_probe"]["forgetting"] < 0.5 * result["metrics"]["forgetting"]
 

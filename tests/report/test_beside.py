@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from clbench.report.ability_curve import ability_figure
 from clbench.report.columns import DEFAULT_COLUMNS
 from clbench.report.plots import plot_ability
 from clbench.report.rendering import render
+from clbench.report.tables import result_summary
 from clbench.results import ability_lost
 from clbench.results.metrics import compute_metrics
 from clbench.results.schema import validate_result
@@ -48,6 +50,8 @@ def test_columns_are_there_where_a_run_has_them() -> None:
     note = "ability lost: loss per token, in nats, at the end against before training"
     assert note in comparison.tables[0].notes
     assert "probe_average_accuracy" in compare(runs, ["probe_average_accuracy"]).columns
+    assert re.search(r"ability lost \S +0\.250", result_summary(runs[1].result))
+    assert "ability lost" not in result_summary(runs[0].result)
     assert "ability" in render(comparison, "table", 60)  # a narrow terminal has room for it
 
 
