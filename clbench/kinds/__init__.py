@@ -6,6 +6,7 @@ from clbench.doors import open_door
 
 if TYPE_CHECKING:
     from clbench.kinds.base import (
+        ABILITIES as ABILITIES,
         Encoded as Encoded,
         Kind as Kind,
         Part as Part,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.files import expand
-from clbench.kinds import Kind, find_kind, kind_name
+from clbench.kinds import ABILITIES, Kind, find_kind, kind_name
 from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
@@ -194,7 +194,7 @@ def _check_setting(setting: str, scenario: type[Scenario]) -> None:
 
 def _check_measures(config: RunConfig, kind: Kind) -> None:
     """Refuse ``--ability`` and ``--probe`` for kinds that they have no meaning for."""
-    if config.ability and not kind.ability:
+    if config.ability and kind.ability not in ABILITIES:
         raise InputError(f"--ability: nothing is known that models of {kind} tasks could do before; leave it away")
     if config.probe and not kind.over_labels:
         raise InputError(f"--probe fits a classifier of labels, and {kind} tasks have none; leave it away")

@@ -7,7 +7,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from clbench.errors import InputError
-from clbench.report.plot_series import Series, collect, figure_title, mean_and_spread, refuse_too_many
+from clbench.report.plot_series import Series, collect, figure_names, figure_title, mean_and_spread, refuse_too_many
 from clbench.report.plot_styles import series_styles
 from clbench.results import Run
 
@@ -52,7 +52,7 @@ def ability_figure(runs: Sequence[Run]) -> Figure:
     ((name, unit),) = kinds
     better = "higher" if measured[0].result["ability"]["higher_is_better"] else "lower"
     axis.set_xlabel("tasks learned", fontsize=9)
-    axis.set_ylabel(f"{name} ({unit}; {better} is better)", fontsize=9)
+    axis.set_ylabel(figure_names([f"{name} ({unit}; {better} is better)"], 90)[0], fontsize=9)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.tick_params(labelsize=8)
     axis.grid(axis="y", color="#E5E5E5", linewidth=0.6)

@@ -94,6 +94,8 @@ def test_the_curve_has_a_line_a_strategy(tmp_path: Path) -> None:
     [
         ({"ability": 3}, "ability is not an object of name, unit, higher_is_better, values"),
         ({"ability": ability(1.0, 2.0)}, "ability.values is not a list of 3 numbers"),
+        ({"ability": ability(1.0, 2.0, 10**400)}, "ability.values is not a list of 3 numbers"),
+        ({"ability": {**ability(1.0, 2.0, 3.0), "unit": ""}}, "ability is not an object of name, unit"),
         ({"ability": ability(1.0, 2.0, float("nan"))}, "ability.values is not a list of 3 numbers"),
         ({"probe_matrix": [[0.1, 2.0], [0.1, 0.1], [0.1, 0.1]]}, "probe_matrix, row 0, task 2: 2.0 is not 0 to 1"),
         (
