@@ -124,6 +124,12 @@ def run(
     batch_norm: Annotated[
         str | None, typer.Option(help="statistics of an image model's batch normalisation: frozen or updated")
     ] = None,
+    ability: Annotated[
+        bool, typer.Option("--ability", help="after each task also measure what the model could do before training")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="after each task also fit a linear probe to the features of every task")
+    ] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="run the code that a hub model brings with it")
     ] = False,
@@ -152,6 +158,7 @@ def run(
         "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
         "compile": compile or None, "profile": profile or None,
         "save_model": save_model, "keep_head": keep_head or None, "batch_norm": batch_norm,
+        "ability": ability or None, "probe": probe or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
@@ -229,7 +236,7 @@ def compare(
     paths: Paths = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="a metric, f1_METRIC for macro-F1, overhead, a cost or a .py file; may be repeated"),
+        typer.Option(help="a metric, f1_ or probe_METRIC, ability_lost, overhead, a cost, a .py file; may be repeated"),
     ] = None,
     sort: Annotated[str | None, typer.Option(help="one of the columns: the best first")] = None,
     baseline: Annotated[
@@ -264,13 +271,13 @@ def report(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|confusion")],
+    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|ability|confusion")],
     paths: Paths = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .png, .pdf or .svg file")] = ...,  # type: ignore[assignment]
     task: Annotated[list[str] | None, typer.Option(help="confusion: only this task; may be repeated")] = None,
     after: Annotated[int | None, typer.Option(help="confusion: after so many tasks [all]")] = None,
 ) -> int:
-    """Draw finished runs: forgetting curves, accuracy matrices, forgetting against learning; one run's confusions."""
+    """Draw finished runs: forgetting curves, accuracy matrices, trade-off, ability left; one run's confusions."""
     from clbench.commands import compare
 
     compare.plot(kind, paths or [], output, task or [], after)

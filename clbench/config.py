@@ -27,7 +27,7 @@ NOT_SCIENCE = {
 
 
 # Settings that came later than runs that are kept: at these values the run is the one that it was without them.
-LATER = {"keep_head": False, "batch_norm": "frozen"}
+LATER = {"keep_head": False, "batch_norm": "frozen", "ability": False, "probe": False}
 
 
 class RunConfig(BaseModel):
@@ -45,7 +45,8 @@ class RunConfig(BaseModel):
     are still to come, half of a long sequence's evaluations, and with them forward transfer; ``compile`` trains with
     torch.compile; ``deterministic`` asks a GPU for the same bits each time, as a CPU gives them. ``keep_head`` keeps,
     of an output layer that the model brings, the rows of labels with the same names. ``batch_norm`` says whether
-    training moves an image model's statistics of batch normalisation. ``trust_remote_code`` runs code
+    training moves an image model's statistics of batch normalisation. ``ability`` also measures what the pretrained
+    model could do before, ``probe`` what a linear probe of the features gets right. ``trust_remote_code`` runs code
     that a hub model brings, ``allow_pickle`` loads weights that are not safetensors: both only for models you trust.
     ``save_model`` keeps the model in the run's folder: the "final" one, or also what it was after "each" task. The
     hashes are of the plug-ins' code, of the data that the scenario makes with seed 0 and with this seed, and of the
@@ -73,6 +74,8 @@ class RunConfig(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1)
     keep_head: bool = False
     batch_norm: Literal["frozen", "updated"] = "frozen"
+    ability: bool = False
+    probe: bool = False
     trust_remote_code: bool = False
     allow_pickle: bool = False
     scenario_args: dict[str, Any] = Field(default_factory=dict)

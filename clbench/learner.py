@@ -100,6 +100,14 @@ class Learner:
         """Where the model's weights are."""
         return next(self.model.parameters()).device
 
+    @property
+    def body(self) -> nn.Module:
+        """The model without its head; with what strategies put into it."""
+        wrapped: Any = getattr(self.model, "get_base_model", None)  # PEFT's, around the model
+        model: Any = wrapped() if wrapped else self.model
+        body: nn.Module = getattr(model, "base_model", model)
+        return body
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The run's mixed precision."""
         if self.precision == "fp32":
@@ -158,10 +166,7 @@ class Learner:
         The states are as the model computes them; the mask (examples, tokens) is of ones and zeros.
         """
         read: list[Any] = []
-        wrapped: Any = getattr(self.model, "get_base_model", None)  # PEFT's, around the model
-        model: Any = wrapped() if wrapped else self.model
-        body: nn.Module = getattr(model, "base_model", model)
-        hook = body.register_forward_hook(lambda _, __, output: read.append(output))
+        hook = self.body.register_forward_hook(lambda _, __, output: read.append(output))
         try:
             logits = self._forward(batch, self.model)
         finally:
@@ -262,6 +267,19 @@ class Learner:
     def is_head(self, name: str) -> bool:
         """Whether the parameter or module ``name`` belongs to the head, not to the (pretrained) body."""
         return self.head.owns(name)
+
+    @contextmanager
+    def without_modules(self) -> Iterator[None]:
+        """Inside, no module that PEFT added takes part; what may learn stays as it is."""
+        layers: list[Any] = [layer for layer in self.model.modules() if hasattr(layer, "_active_adapter")]
+        active = [layer.active_adapters for layer in layers]
+        try:
+            for layer in layers:
+                layer._active_adapter = []
+            yield
+        finally:
+            for layer, names in zip(layers, active, strict=True):
+                layer._active_adapter = names
 
     def freeze_body(self) -> None:
         """Let only the head learn."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -132,6 +133,15 @@ class Strategy:
         """
         return None
 
+    def outside_tasks(self, learner: Learner) -> AbstractContextManager[None]:
+        """Inside, the learner's model is what answers where no task is at hand, as with a text of the world outside.
+
+        ``--ability`` measures it. The default is the model as it stands, and of a strategy that answers for each task
+        by :meth:`predict` the model without PEFT's modules; what else such a strategy has for each task it switches
+        off here.
+        """
+        return learner.without_modules() if self.answers else nullcontext()
+
     def deployable(self, learner: Learner, task_id: int | None) -> Deployable | None:
         """A model that gives by itself what :meth:`predict` gives for ``task_id``; None where there is none.
 
@@ -252,6 +262,14 @@ class Stack(Strategy):
             if (logits := member.predict(learner, batch, task_id)) is not None:
                 return logits
         return None
+
+    @contextmanager
+    def outside_tasks(self, learner: Learner) -> Iterator[None]:
+        """As all members would have it."""
+        with ExitStack() as entered:
+            for _, member in self.members:
+                entered.enter_context(member.outside_tasks(learner))
+            yield
 
     def deployable(self, learner: Learner, task_id: int | None) -> Deployable | None:
         """The first member's that does not leave it at the default."""

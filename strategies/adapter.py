@@ -6,11 +6,13 @@ adapter starts as the identity (the paper draws them near 0). The paper learns t
 as they are. PEFT has no such module.
 """
 
+from contextlib import AbstractContextManager
+
 from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ALL_SETTINGS, body_layers, layer_sizes, matching, no_such_layer, seeded_torch
+from clbench.toolkit import ALL_SETTINGS, body_layers, layer_sizes, matching, no_such_layer, seeded_torch, temporarily
 
 # Last part of the names of both sub-layers' projections in BERT and its kin, Llama and its kin, OPT and BART,
 # DistilBERT, ALBERT, MPNet's attention and T5, ModernBERT, GPT-2, and GPT-NeoX; XLNet's attention has no such layer.
@@ -72,7 +74,7 @@ class Adapter(Strategy):
         with seeded_torch(learner.device, learner.seed, "adapters"):
             sets = [nn.ModuleList(_adapter(width, self.bottleneck) for width in widths) for _ in range(count)]
         self.adapters = nn.ModuleList(sets).to(learner.device)
-        self.task = 0
+        self.task: int | None = 0
         for number, layer in enumerate(layers):
             # Kept with the layer, so that a copy of the model (a teacher) goes through its own adapters.
             vars(layer)["own_adapters"] = [each[number] for each in self.adapters]  # type: ignore[index]
@@ -94,7 +96,13 @@ class Adapter(Strategy):
         self.task = task_id
         return learner.logits(batch)
 
+    def outside_tasks(self, learner: Learner) -> AbstractContextManager[None]:
+        """The pretrained model; adapters that all tasks share are a part of it."""
+        return temporarily(self, task=self.task if self.shared else None)
+
     def _after(self, layer: nn.Module, _: object, output: Tensor) -> Tensor:
+        if self.task is None:
+            return output
         added: Tensor = vars(layer)["own_adapters"][self.task](output)
         return output + added
 

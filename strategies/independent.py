@@ -1,5 +1,7 @@
 """Reference: a fresh copy of the pretrained model for every task; no forgetting and no sharing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,6 +42,16 @@ class Independent(Strategy):
             learner.model.load_state_dict(self.learned.get(str(task_id), self.start))
             self.loaded = task_id
         return learner.logits(batch)
+
+    @contextmanager
+    def outside_tasks(self, learner: Learner) -> Iterator[None]:
+        """The pretrained model."""
+        before = _copy(learner)
+        try:
+            learner.model.load_state_dict(self.start)
+            yield
+        finally:
+            learner.model.load_state_dict(before)
 
     def state_dict(self) -> dict[str, Any]:
         """Every learned task's weights."""

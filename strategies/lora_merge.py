@@ -7,6 +7,7 @@ magnitude. PEFT merges A and B apart or cuts to the rank again; here the product
 """
 
 import copy
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
@@ -89,10 +90,15 @@ class LoraMerge(Strategy):
 
     def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
         """Answer with the merged weights."""
+        with self.outside_tasks(learner):
+            return learner.logits(batch)
+
+    def outside_tasks(self, learner: Learner) -> AbstractContextManager[None]:
+        """The merged weights."""
         if self.loaded != self.learned:
             self._load(self._merged(), self.learned)
-        with self.model.disable_adapter():
-            return learner.logits(batch)
+        without: AbstractContextManager[None] = self.model.disable_adapter()
+        return without
 
     def deployable(self, learner: Learner, task_id: int | None) -> Deployable | None:
         """The merged weights, without the modules that they are made of."""

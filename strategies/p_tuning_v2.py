@@ -6,12 +6,14 @@ linear output layer classifies. prefix_tuning computes the same model; it learns
 layers share, which this method leaves out, so that here each number's gradient moves that number alone.
 """
 
+from contextlib import AbstractContextManager
+
 from peft import PrefixEncoder
 from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import MOST_VECTORS, prefix_encoder, prefix_of, prepend_keys_and_values
+from clbench.toolkit import MOST_VECTORS, prefix_encoder, prefix_of, prepend_keys_and_values, temporarily
 
 
 class PTuningV2(Strategy):
@@ -44,9 +46,9 @@ class PTuningV2(Strategy):
         self.prompts: list[PrefixEncoder] = [
             prefix_encoder(learner, self.prompt_length, None, "prompts", task) for task in range(learner.tasks)
         ]
-        self.task = 0
+        self.task: int | None = 0
         learner.model.add_module("prompts", nn.ModuleList(self.prompts).requires_grad_(False))
-        prepend_keys_and_values(learner, lambda: prefix_of(self.prompts[self.task]))
+        prepend_keys_and_values(learner, lambda: None if self.task is None else prefix_of(self.prompts[self.task]))
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Let this task's keys and values learn, and no other."""
@@ -59,3 +61,7 @@ class PTuningV2(Strategy):
         assert task_id is not None
         self.task = task_id
         return learner.logits(batch)
+
+    def outside_tasks(self, learner: Learner) -> AbstractContextManager[None]:
+        """The pretrained model, without keys and values of a task."""
+        return temporarily(self, task=None)

@@ -6,13 +6,14 @@ task ends: P alone is kept. p_tuning_v2 computes the same model from a P that le
 all layers and rows together. Only how learning moves differs, not what can be expressed once it is done.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import MOST_VECTORS, prefix_encoder, prefix_of, prepend_keys_and_values
+from clbench.toolkit import MOST_VECTORS, prefix_encoder, prefix_of, prepend_keys_and_values, temporarily
 
 
 class PrefixTuning(Strategy):
@@ -69,6 +70,10 @@ class PrefixTuning(Strategy):
         """Answer with the task's own prefix."""
         self.learning, self.prefix = False, self.learned.get(str(task_id))
         return learner.logits(batch)
+
+    def outside_tasks(self, learner: Learner) -> AbstractContextManager[None]:
+        """The pretrained model, without a prefix."""
+        return temporarily(self, learning=False, prefix=None)
 
     def state_dict(self) -> dict[str, Any]:
         """Every learned task's prefix."""

@@ -6,12 +6,14 @@ its own. Here the output layer's rows of the task's labels learn as well; the pa
 which a prompt passes while it learns, is left out.
 """
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import MOST_VECTORS, embedded_words, generator, prepend_prompt
+from clbench.toolkit import MOST_VECTORS, embedded_words, generator, prepend_prompt, temporarily
 
 
 class ProgressivePrompts(Strategy):
@@ -46,7 +48,8 @@ class ProgressivePrompts(Strategy):
         )
         learner.model.add_module("prompts", self.prompts)
         self.task = learner.tasks - 1  # the model is tried with all of them
-        prepend_prompt(learner, lambda: torch.cat([self.prompts[task] for task in range(self.task, -1, -1)]))
+        none = self.prompts[0].detach()[:0]
+        prepend_prompt(learner, lambda: torch.cat([none, *(self.prompts[task] for task in range(self.task, -1, -1))]))
         self.task = 0
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
@@ -60,3 +63,7 @@ class ProgressivePrompts(Strategy):
         assert task_id is not None
         self.task = task_id
         return learner.logits(batch)
+
+    def outside_tasks(self, learner: Learner) -> AbstractContextManager[None]:
+        """The pretrained model, without a prompt."""
+        return temporarily(self, task=-1)

@@ -5,11 +5,13 @@ embedded text and P_t of prompt_length vectors the task's own; log p(y | [P_t; E
 output layer's rows of the task's labels learn as well. The task's id chooses the prompt, so nothing is overwritten.
 """
 
+from contextlib import AbstractContextManager
+
 from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import MOST_VECTORS, embedded_words, generator, prepend_prompt
+from clbench.toolkit import MOST_VECTORS, embedded_words, generator, prepend_prompt, temporarily
 
 
 class PromptTuning(Strategy):
@@ -43,9 +45,9 @@ class PromptTuning(Strategy):
         self.prompts = nn.ParameterList(
             embedded_words(learner, self.prompt_length, stream) for _ in range(learner.tasks)
         )
-        self.task = 0
+        self.task: int | None = 0
         learner.model.add_module("prompts", self.prompts)
-        prepend_prompt(learner, lambda: self.prompts[self.task])
+        prepend_prompt(learner, lambda: self.prompts[0][:0] if self.task is None else self.prompts[self.task])
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Let this task's prompt learn, and no other."""
@@ -58,3 +60,7 @@ class PromptTuning(Strategy):
         assert task_id is not None
         self.task = task_id
         return learner.logits(batch)
+
+    def outside_tasks(self, learner: Learner) -> AbstractContextManager[None]:
+        """The pretrained model, without a prompt."""
+        return temporarily(self, task=None)

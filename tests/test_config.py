@@ -41,6 +41,8 @@ SCIENCE: dict[str, Any] = {
     "compile": True,
     "keep_head": True,
     "batch_norm": "updated",
+    "ability": True,
+    "probe": True,
     "precision": "bf16",
     "trust_remote_code": True,
     "allow_pickle": True,
@@ -114,8 +116,8 @@ def test_canonical_json() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epoch": 3}, "unknown setting 'epoch'; did you mean 'epochs'? allowed: accumulation, "),
-        ({"zzz": 3}, "unknown setting 'zzz'; allowed: accumulation"),
+        ({"epoch": 3}, "unknown setting 'epoch'; did you mean 'epochs'? allowed: ability, "),
+        ({"zzz": 3}, "unknown setting 'zzz'; allowed: ability"),
         ({"epochs": 0}, "epochs = 0 is not allowed: input should be greater than or equal to 1"),
         ({"epochs": 1.5}, "epochs = 1.5 is not allowed"),
         ({"epochs": "3"}, "epochs = '3' is not allowed"),

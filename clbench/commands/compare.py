@@ -36,9 +36,10 @@ def table(
 def plot(kind: str, paths: Sequence[Path], output: Path, tasks: Sequence[str] = (), after: int | None = None) -> None:
     """Draw the finished runs in ``paths``.
 
-    ``kind`` is "curves", "matrix", "tradeoff", or "confusion" of one run, of its ``tasks`` after ``after`` tasks.
+    ``kind`` is "curves", "matrix", "tradeoff", "ability", or "confusion" of one run, of its ``tasks`` after ``after``
+    tasks.
     """
-    kinds = ("curves", "matrix", "tradeoff", "confusion")
+    kinds = ("curves", "matrix", "tradeoff", "ability", "confusion")
     if kind not in kinds:
         raise unknown("plot", kind, kinds)
     if kind == "confusion":

@@ -9,6 +9,7 @@ import clbench
 from clbench.clock import Clock
 from clbench.data import Example, TaskData
 from clbench.engine import interrupts
+from clbench.engine.beside import ability_line, measure_beside
 from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.finished import begin_again_for_model, read_finished, run_folder as run_folder
@@ -209,7 +210,10 @@ def _record(job: Job, row: int, trained: bool) -> None:
         ]
         evaluations = evaluate_all(learner, prepared.strategy, tests)
         record_row(prepared, state, row, evaluations)
+        measure_beside(prepared, state, trained, tests)
     job.report.row("before training" if row == 0 else f"after {names[row - 1]}", names, state.accuracy[row])
+    if line := ability_line(prepared, state):
+        job.report.say(line)
     for event in learner.take_events():
         folder.append_log({"after_task": row, **event})
     for warning in state.warnings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from clbench.engine.beside import results_beside
 from clbench.engine.checkpoint import tensor_bytes
 from clbench.engine.preparation import Prepared, parameter_bytes
 from clbench.engine.state import State
@@ -43,6 +44,7 @@ def make_result(prepared: Prepared, state: State, peak_memory: int) -> dict[str,
         "forgetting_matrix": forgetting_matrix(state.accuracy),
         "metrics": compute_metrics(state.accuracy),
         **_beside(prepared, state),
+        **results_beside(prepared, state),
         "forgetting_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "forgetting"],
         "learning_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "not_learned"],
         **_model_warnings(state),

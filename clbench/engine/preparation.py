@@ -11,6 +11,7 @@ import torch
 from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData
+from clbench.engine.abilities import ability_test
 from clbench.engine.lengths import warn_of_cuts
 from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
@@ -18,6 +19,7 @@ from clbench.models import LoadedModel, choose_device, load_model, use_onednn
 from clbench.plugins import Plan
 from clbench.strategy import Stack
 from clbench.tasks import data_hash, label_space, limit_task
+from clbench.toolkit import AbilityTest
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Prepared:
 
     ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
     ``loaded`` is the model as it came, which the strategy may have changed since; ``load_again`` gives it anew.
+    ``ability`` is the test of what the model could do before, where that is measured.
     ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data.
     """
 
@@ -39,6 +42,7 @@ class Prepared:
     warnings: list[str]
     loaded: LoadedModel
     load_again: Callable[[], LoadedModel]
+    ability: AbilityTest | None = None
 
 
 def prepare(plan: Plan, clock: Clock) -> Prepared:
@@ -89,6 +93,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     tests = examples[2::3]
     learner.longest_answer = kind.longest_answer([example for task in data for example in task.train])
     model_bytes = parameter_bytes(model)
+    ability = ability_test(plan, learner, data[0].train[0]) if config.ability else None
     plan.strategy.setup(learner)
     if config.compile:
         learner.compiled = torch.compile(learner.model, dynamic=True)
@@ -97,7 +102,9 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     if plan.notes and kind.name == "text":  # a scenario that tells of its data
         warnings += warn_of_cuts(tasks, splits, data, tests, loaded.tokenizer, longest)
     load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
-    return Prepared(config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again)
+    return Prepared(
+        config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability
+    )
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:

@@ -31,6 +31,8 @@ class State:
         rows: rows of the matrix that are done; row 0 is before training.
         accuracy: the matrix, whatever its measure.
         beside: the matrix of the kind's second measure.
+        ability: a value a row of what the model could do before, where that is measured.
+        probe: the linear probe's matrix, where it is measured.
         predictions: the columns of predictions.parquet; tasks as numbers, labels as columns of the output layer or as
             strings.
         learned: names of the parameters that learned in any task.
@@ -42,6 +44,8 @@ class State:
     rows: int = 0
     accuracy: list[list[float | None]] = field(default_factory=list)
     beside: list[list[float | None]] = field(default_factory=list)
+    ability: list[float | None] = field(default_factory=list)
+    probe: list[list[float | None]] = field(default_factory=list)
     predictions: dict[str, Tensor | list[str]] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from clbench.doors import open_door
 
 if TYPE_CHECKING:
     from clbench.kinds.base import (
+        ABILITIES as ABILITIES,
         Encoded as Encoded,
         Kind as Kind,
         Part as Part,
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
         find_columns as find_columns,
     )
     from clbench.kinds.finding import available_kinds as available_kinds, find_kind as find_kind, kind_name as kind_name
-    from clbench.kinds.image import common_shape as common_shape
+    from clbench.kinds.image import common_shape as common_shape, images_tensor as images_tensor, in_shape as in_shape
     from clbench.kinds.measures import (
         ANSWERS as ANSWERS,
         BIO_MEASURE as BIO_MEASURE,

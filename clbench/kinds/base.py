@@ -20,6 +20,7 @@ from clbench.kinds.measures import measure_answers
 if TYPE_CHECKING:
     import datasets
 
+ABILITIES = ("writing", "reading", "seeing")
 Decode = Callable[[Batch], tuple[Tensor, Tensor]]
 """What continues each text of a batch: token ids (examples, new tokens) and their mean probability (examples,)."""
 
@@ -55,6 +56,7 @@ class Kind:
         common_labels: labels that mean the same in every task, also where tasks' labels differ.
         complete: whether every label must stand in train and in test, unless a task says that it is incomplete.
         deployable: whether ``--save-model`` knows how to keep its models.
+        ability: what ``--ability`` asks of its models beside the tasks, one of ABILITIES; empty for nothing.
     """
 
     name: ClassVar[str]
@@ -67,6 +69,7 @@ class Kind:
     common_labels: ClassVar[tuple[str, ...]] = ()
     complete: ClassVar[bool] = True
     deployable: ClassVar[bool] = False
+    ability: ClassVar[str] = ""
 
     def __str__(self) -> str:
         return self.name

@@ -31,6 +31,7 @@ class Generation(Kind):
     measures = ("exact_match", "rouge_l", "chrf")
     over_labels = False
     complete = False
+    ability = "writing"
 
     def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
         """Prompts and answers are strings, none of them empty."""

@@ -27,6 +27,7 @@ class Image(Labelled):
     noun = "image"
     columns = ("image", "label")
     auto_class = "AutoModelForImageClassification"
+    ability = "seeing"
 
     def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
         """A split's images are floats in 0..1, of one size, with one channel or three."""

@@ -21,6 +21,7 @@ class Text(Labelled):
     noun = "text"
     columns = ("text", "label")
     deployable = True
+    ability = "reading"
 
     def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
         """Texts are strings."""

@@ -37,6 +37,7 @@ class Token(Kind):
     beside = "token_accuracy"
     common_labels = (OUTSIDE,)
     complete = False
+    ability = "reading"
 
     def check_labels(self, labels: Sequence[str], measure: str, where: str) -> None:
         """Tags hold no white space, and are in BIO where entities are measured."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from clbench.models.linear import OneDNNLinear as OneDNNLinear, use_onednn as use_onednn
     from clbench.models.loading import load_model as load_model
+    from clbench.models.masked import load_masked as load_masked
     from clbench.models.memory import (
         exhaustion_told as exhaustion_told,
         halve_until_it_fits as halve_until_it_fits,

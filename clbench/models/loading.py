@@ -14,7 +14,7 @@ from clbench.models.language_model import load_language_model
 from clbench.models.libraries import import_libraries
 from clbench.models.model_kinds import check_model_type
 from clbench.models.pretrained import LoadedModel, load_pretrained
-from clbench.models.tiny import tiny_language_model, tiny_text_model
+from clbench.models.tiny import most_tokens, tiny_language_model, tiny_text_model
 from clbench.models.vision import load_image_model
 from clbench.rng import seeded_torch
 from clbench.tasks import label_space
@@ -44,7 +44,7 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
             loaded = _language_model(config, tasks, device)
         elif config.model == "tiny":
             model, tokenizer = tiny_text_model(tasks, labels, config, kind.auto_class)
-            loaded = LoadedModel(model, tokenizer, guess_head(model, labels))
+            loaded = LoadedModel(model, tokenizer, guess_head(model, labels), positions=most_tokens(config))
         else:
             names = _spellings(config, tasks)[:labels]
             loaded = load_pretrained(config, labels, device, names, kind.auto_class)

@@ -30,13 +30,18 @@ def tiny_text_model(
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=128,
-        max_position_embeddings=max(config.max_length, 16),
+        max_position_embeddings=most_tokens(config),
         hidden_dropout_prob=config.dropout,
         attention_probs_dropout_prob=config.dropout,
         num_labels=labels,
         attn_implementation="eager",
     )
     return getattr(transformers, auto_class.replace("AutoModel", "Bert"))(settings), tokenizer
+
+
+def most_tokens(config: RunConfig) -> int:
+    """How many positions a model made on the spot has."""
+    return max(config.max_length, 16)
 
 
 def tiny_language_model(tasks: Sequence[Task], config: RunConfig) -> tuple[nn.Module, Any]:
@@ -51,7 +56,7 @@ def tiny_language_model(tasks: Sequence[Task], config: RunConfig) -> tuple[nn.Mo
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=128,
-        max_position_embeddings=max(config.max_length, 16),
+        max_position_embeddings=most_tokens(config),
         attention_dropout=config.dropout,
         bos_token_id=None,
         eos_token_id=2,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.files import expand
-from clbench.kinds import find_kind, kind_name
+from clbench.kinds import ABILITIES, Kind, find_kind, kind_name
 from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
@@ -33,21 +33,23 @@ OWN_DATA, PRESET = "own data", "preset"
 class Plan:
     """A run that is ready to start.
 
-    ``notes`` is what the scenario says of its data as a whole.
+    ``notes`` is what the scenario says of its data as a whole, ``sources`` are the packages that it reads.
     """
 
     config: RunConfig
     tasks: Sequence[Task]
     strategy: Stack
     notes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 class MadeTasks(NamedTuple):
-    """Tasks that were made and checked, the hash of their data, and what the scenario says of them."""
+    """Tasks that were made and checked, the hash of their data, what the scenario says of them, and its sources."""
 
     tasks: Sequence[Task]
     data_sha256: str
     notes: tuple[str, ...]
+    sources: tuple[str, ...]
 
 
 Made = dict[str, MadeTasks | type[Scenario]]
@@ -141,7 +143,8 @@ def make_plan(
     _check_setting(config.setting, scenario_class)
     check_kind(config.model, scenario_class.kind)
     check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation)
-    tasks, data, notes = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
+    _check_measures(config, find_kind(scenario_class.kind))
+    tasks, data, notes, sources = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
     kind = find_kind(tasks[0].kind)
     if config.save_model and not kind.deployable:
         raise InputError(f"--save-model keeps models that read texts; this scenario has {kind.noun}s: leave it away")
@@ -153,7 +156,7 @@ def make_plan(
         "model_sha256": model_identity(config.model),
     }
     stack = Stack(sorted(members, key=lambda member: member[0]))
-    return Plan(config.model_copy(update=contents), tasks, stack, notes)
+    return Plan(config.model_copy(update=contents), tasks, stack, notes, sources)
 
 
 def _load_scenario(file: str, arguments: object, made: Made) -> type[Scenario]:
@@ -177,7 +180,7 @@ def _make_tasks(name: str, scenario: type[Scenario], config: RunConfig, seed: in
         built = construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
         tasks = check_tasks(built.tasks(), config.setting)
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
-        found = made[key] = MadeTasks(tasks, digest.hexdigest(), built.notes())
+        found = made[key] = MadeTasks(tasks, digest.hexdigest(), built.notes(), tuple(built.sources))
     return found
 
 
@@ -198,3 +201,11 @@ def _check_setting(setting: str, scenario: type[Scenario]) -> None:
             reason = scenario.refusals[setting]
             raise InputError(f"setting {setting!r} cannot be had with this scenario: {reason}; allowed: {allowed}")
         raise unknown("setting", setting, scenario.settings)
+
+
+def _check_measures(config: RunConfig, kind: Kind) -> None:
+    """Refuse ``--ability`` and ``--probe`` for kinds that they have no meaning for."""
+    if config.ability and kind.ability not in ABILITIES:
+        raise InputError(f"--ability: nothing is known that models of {kind} tasks could do before; leave it away")
+    if config.probe and not kind.over_labels:
+        raise InputError(f"--probe fits a classifier of labels, and {kind} tasks have none; leave it away")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from clbench.report.page.document import check_page_path as check_page_path, write_page as write_page
     from clbench.report.plots import (
+        plot_ability as plot_ability,
         plot_confusion as plot_confusion,
         plot_curves as plot_curves,
         plot_matrix as plot_matrix,

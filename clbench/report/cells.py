@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import fsum
+from typing import Any
 
-from clbench.report.columns import DECIMALS, DIRECTED, F1_METRICS, mean_and_std, rank
+from clbench.report.columns import DECIMALS, DIRECTED, F1_METRICS, LOST, PROBE_METRICS, mean_and_std, rank
 from clbench.report.differences import told_apart
 from clbench.report.hardware import MEASURED, hardware_text
 from clbench.report.rows import Cell, TableRow, canonical, group, settings_but_sources
-from clbench.results import Run
+from clbench.results import Run, ability_lost
 
 SHORTEST = 1e-6  # seconds: what took less was not timed
 
@@ -40,12 +41,21 @@ def make_cell(row: TableRow, column: str, naive: dict[str, float]) -> Cell:
 
 def metric_value(run: Run, column: str) -> float | None:
     """A run's value of a metric or cost; None where it is not known."""
-    if column in run.result["metrics"]:
-        value = run.result["metrics"][column]
+    return result_value(run.result, column)
+
+
+def result_value(result: Mapping[str, Any], column: str) -> float | None:
+    """A metric or cost in the content of a result.json; None where it is not known."""
+    if column in result["metrics"]:
+        value = result["metrics"][column]
     elif column in F1_METRICS:
-        value = (run.result.get("metrics_f1") or {}).get(column.removeprefix("f1_"))
+        value = (result.get("metrics_f1") or {}).get(column.removeprefix("f1_"))
+    elif column in PROBE_METRICS:
+        value = (result.get("metrics_probe") or {}).get(column.removeprefix("probe_"))
+    elif column == LOST:
+        value = ability_lost(result)
     else:
-        value = run.result["cost"][column]
+        value = result["cost"][column]
     return None if value is None else float(value)
 
 

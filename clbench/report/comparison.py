@@ -8,7 +8,7 @@ from math import isfinite
 
 from clbench.errors import InputError, unknown
 from clbench.report.cells import make_cell, mark_best, metric_value, naive_seconds
-from clbench.report.columns import COLUMNS, DEFAULT_COLUMNS, metric_columns, rank
+from clbench.report.columns import BESIDE, COLUMNS, default_columns, metric_columns, rank
 from clbench.report.derived import with_derived
 from clbench.report.differences import add_differences
 from clbench.report.notes import table_notes
@@ -61,9 +61,10 @@ def compare(
 ) -> Comparison:
     """Group runs into tables by scenario, setting, model, split and measure, and into rows by strategy and settings.
 
-    ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1, of DERIVED, which need stored
-    answers or a run of joint with the same seed, of COSTS, or ``overhead``, the wall time divided by that of ``naive``
-    with the same seed, settings and hardware; default DEFAULT_COLUMNS. A function
+    ``metrics`` are the columns: names of METRICS, the same with ``f1_`` for macro-F1 or ``probe_`` for the linear
+    probe, of DERIVED, which need stored answers or a run of joint with the same seed, of COSTS, ``ability_lost``, or
+    ``overhead``, the wall time divided by that of ``naive`` with the same seed, settings and hardware; default
+    DEFAULT_COLUMNS, and BESIDE where any run has them. A function
     of the accuracy matrix is a metric, too, under its own name.
 
     Runs whose settings differ never share a row, nor do two runs of one seed; those of other tasks do only if the seed
@@ -83,7 +84,7 @@ def compare(
     if not runs:
         raise InputError("no finished run to compare; start one with: clbench run --scenario NAME --strategy EXPR")
     own = {metric.__name__: metric for metric in metrics or () if callable(metric)}
-    names = [metric.__name__ if callable(metric) else metric for metric in metrics or DEFAULT_COLUMNS]
+    names = [metric.__name__ if callable(metric) else metric for metric in metrics or _columns_of(runs)]
     for name in names:
         if name not in COLUMNS and name not in own:
             raise unknown("metric", name, COLUMNS)
@@ -97,6 +98,11 @@ def compare(
     if baseline is not None and not baseline_rows(rows, baseline):
         raise unknown("baseline", baseline, {row.strategy for row in rows})
     return Comparison(columns, tables, sort, baseline)
+
+
+def _columns_of(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The columns that are shown where none are asked for."""
+    return default_columns([name for name in BESIDE if any(metric_value(run, name) is not None for run in runs)])
 
 
 def with_metrics(run: Run, own: Mapping[str, Metric]) -> Run:

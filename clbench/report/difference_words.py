@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clbench.report.columns import DECIMALS, DEFAULT_COLUMNS
+from clbench.report.columns import DECIMALS, by_default
 from clbench.report.comparison import Comparison, Table
 from clbench.report.rows import TableRow
 from clbench.report.statistics import Difference
@@ -26,7 +26,7 @@ LACKING = ("p", "p Holm", EXAMPLES)
 
 def shown_metrics(comparison: Comparison) -> tuple[str, ...]:
     """The metrics whose differences a page has room for: those that were asked for, else average accuracy."""
-    return ("average_accuracy",) if comparison.columns == DEFAULT_COLUMNS else comparison.metrics
+    return ("average_accuracy",) if by_default(comparison.columns) else comparison.metrics
 
 
 def difference_heading(metric: str, baseline: str) -> str:

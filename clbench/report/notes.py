@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clbench.report.columns import LOST
 from clbench.report.hardware import hardware_text
 from clbench.report.rows import LONGEST_KEY, TableRow, canonical, group, labels, short_value
 from clbench.text import shorten
@@ -35,10 +36,17 @@ def table_notes(rows: Sequence[TableRow]) -> list[str]:
     lacking = [row for row in rows if "overhead" in row.cells and row.cells["overhead"].mean is None]
     if lacking:
         notes.append(f"no overhead without naive of the same seed, settings and hardware: {labels(lacking)}")
+    notes += sorted({f"ability lost: {ability}" for row in rows if LOST in row.cells for ability in _abilities(row)})
     lacking = [row for row in rows if "intransigence" in row.cells and not row.cells["intransigence"].count]
     if lacking:
         notes.append(f"no intransigence without joint of the same seed, or an accuracy unmeasured: {labels(lacking)}")
     return notes
+
+
+def _abilities(row: TableRow) -> list[str]:
+    """What the ability of each run is that has one, and in what it is measured."""
+    found = [run.result["ability"] for run in row.runs if run.result.get("ability")]
+    return [f"{each['name']}, in {each['unit']}, at the end against before training" for each in found]
 
 
 def _hardware_notes(rows: Sequence[TableRow]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from clbench.report.columns import DEFAULT_COLUMNS, FIRST_COLUMNS
+from clbench.report.columns import FIRST_COLUMNS, by_default
 from clbench.report.comparison import Comparison, Table
 from clbench.report.difference_words import difference_heading, difference_legend, difference_lines, shown_metrics
 from clbench.report.rows import Cell
@@ -94,7 +94,8 @@ def _fitting(comparison: Comparison, width: int) -> tuple[str, ...]:
     """The columns that have room in every table, the most important first in line, and at least one."""
     from rich.cells import cell_len
 
-    order = [name for name in FIRST_COLUMNS if comparison.columns == DEFAULT_COLUMNS] + list(comparison.columns)
+    first = FIRST_COLUMNS if by_default(comparison.columns) else ()
+    order = [*(name for name in first if name in comparison.columns), *comparison.columns]
     wanted = dict.fromkeys([*([comparison.sort] if comparison.sort else []), *order])
     rows = [row for table in comparison.tables for row in table.rows]
     labels = max(cell_len(piece) + 2 for row in rows for piece in _pieces(clean(row.label), width))

@@ -100,14 +100,16 @@ def _series(name: str, row: TableRow) -> Series:
     names = row.runs[0].result["tasks"]
     tasks = tuple(names) if "tasks" in row.settings else tuple(str(i + 1) for i in range(len(names)))
     cells = [
-        [_mean_and_std([matrix[i][j] for matrix in matrices]) for j in range(len(tasks))] for i in range(len(tasks) + 1)
+        [mean_and_spread([matrix[i][j] for matrix in matrices]) for j in range(len(tasks))]
+        for i in range(len(tasks) + 1)
     ]
     return Series(
         name, row, tasks, [[mean for mean, _ in line] for line in cells], [[std for _, std in line] for line in cells]
     )
 
 
-def _mean_and_std(values: list[float | None]) -> tuple[float, float]:
+def mean_and_spread(values: list[float | None]) -> tuple[float, float]:
+    """Mean and sample standard deviation over seeds: nan where a value is missing, or, the second, of one."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return nan, nan

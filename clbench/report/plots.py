@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from clbench.errors import InputError
 from clbench.files import write_atomic
+from clbench.report.ability_curve import ability_figure
 from clbench.report.confusions import confusion_figure
 from clbench.report.curves import curves_figure
 from clbench.report.heatmaps import matrix_figure
@@ -34,6 +35,11 @@ def plot_matrix(runs: Sequence[Run], path: str | Path) -> None:
 def plot_curves(runs: Sequence[Run], path: str | Path) -> None:
     """Save ``curves_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
     _draw(curves_figure, runs, _checked(path))
+
+
+def plot_ability(runs: Sequence[Run], path: str | Path) -> None:
+    """Save ``ability_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
+    _draw(ability_figure, runs, _checked(path))
 
 
 def plot_tradeoff(runs: Sequence[Run], path: str | Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from clbench.config import NOT_SCIENCE
+from clbench.config import LATER, NOT_SCIENCE
 from clbench.report.statistics import Difference
 from clbench.results import ACCURACY, Run
 from clbench.text import ELLIPSIS, shorten
@@ -142,7 +142,9 @@ def _row(runs: list[Run], difference: list[str], settings: Settings) -> TableRow
 
 def run_settings(run: Run, any_tasks: bool = False) -> Settings:
     """All but scenario, strategy, model and seed that could change a run's numbers; dots join nested keys."""
-    scientific = {key: value for key, value in run.config.items() if key not in IDENTITY and key not in NOT_SCIENCE}
+    scientific = {
+        key: value for key, value in {**LATER, **run.config}.items() if key not in IDENTITY and key not in NOT_SCIENCE
+    }
     return _flatten(scientific) if any_tasks else {**_flatten(scientific), "tasks": run.result["tasks"]}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from clbench.report.cells import result_value
+from clbench.report.columns import BESIDE
 from clbench.report.wording import column_title, format_cell
 from clbench.results import COSTS, METRICS
 from clbench.text import DASH, clean, fixed, shorten, text_table
@@ -27,15 +29,17 @@ def matrix_table(result: Mapping[str, Any]) -> str:
     return text_table([result.get("measure", "accuracy"), *heads], rows)
 
 
-def metrics_table(metrics: Mapping[str, float | None]) -> str:
-    """Metrics (fractions or None) as text, one a line, with the direction that is better."""
-    return text_table(["metric", "value"], [[column_title(name), _fraction(metrics[name])] for name in METRICS])
+def metrics_table(metrics: Mapping[str, float | None], beside: Mapping[str, float] | None = None) -> str:
+    """Metrics (fractions or None) and what is ``beside`` them, one a line, with the direction that is better."""
+    values = {**{name: metrics[name] for name in METRICS}, **(beside or {})}
+    return text_table(["metric", "value"], [[column_title(name), _fraction(value)] for name, value in values.items()])
 
 
 def result_summary(result: Mapping[str, Any]) -> str:
     """What a finished run says: its name, matrix, metrics, cost and warnings of forgetting."""
     limited = ", limited to part of the data" if result["limited"] else ""
     name = f"{result['scenario']}, {result['setting']} setting, {result['model']}, seed {result['seed']}{limited}"
+    beside = {name: value for name in BESIDE if (value := result_value(result, name)) is not None}
     cost = [[column_title(key), format_cell(key, result["cost"][key])] for key in COSTS]
     return "\n".join(
         [
@@ -43,7 +47,7 @@ def result_summary(result: Mapping[str, Any]) -> str:
             "",
             matrix_table(result),
             "",
-            metrics_table(result["metrics"]),
+            metrics_table(result["metrics"], beside),
             "",
             text_table(["cost", "value"], cost),
             *(f"warning: {clean(line)}" for key in WARNINGS for line in result.get(key, [])),

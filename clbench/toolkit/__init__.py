@@ -32,7 +32,17 @@ if TYPE_CHECKING:
         token_dataset as token_dataset,
     )
     from clbench.toolkit import lora as lora, merging as merging
+    from clbench.toolkit.ability import (
+        AbilityTest as AbilityTest,
+        feature_accuracy as feature_accuracy,
+        masked_loss as masked_loss,
+        masked_tokens as masked_tokens,
+        measure_ability as measure_ability,
+        next_tokens as next_tokens,
+        token_loss as token_loss,
+    )
     from clbench.toolkit.adaptive_rank import AdaptiveRank as AdaptiveRank, adaptive_settings as adaptive_settings
+    from clbench.toolkit.attributes import temporarily as temporarily
     from clbench.toolkit.buffer import (
         ExampleBuffer as ExampleBuffer,
         Sampling as Sampling,
@@ -73,6 +83,7 @@ if TYPE_CHECKING:
         lora_settings as lora_settings,
         target_layers as target_layers,
     )
+    from clbench.toolkit.probing import probe_tasks as probe_tasks
     from clbench.toolkit.recipe import (
         learning_rate_factor as learning_rate_factor,
         parameter_groups as parameter_groups,

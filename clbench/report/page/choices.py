@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clbench.report.columns import DEFAULT_COLUMNS
+from clbench.report.columns import BESIDE, DEFAULT_COLUMNS
 from clbench.report.comparison import Comparison, compare
 from clbench.report.derived import DERIVED
 from clbench.report.page.data import shown_run
 from clbench.report.rows import canonical, group
 from clbench.results import METRICS, Run, RunFolder
 
-COLUMNS = tuple(dict.fromkeys((*METRICS, *DERIVED, *DEFAULT_COLUMNS, "wall_seconds", "peak_memory_bytes")))
+COLUMNS = tuple(dict.fromkeys((*METRICS, *DERIVED, *BESIDE, *DEFAULT_COLUMNS, "wall_seconds", "peak_memory_bytes")))
 BASELINE = "naive"
 
 
