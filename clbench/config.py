@@ -27,7 +27,7 @@ NOT_SCIENCE = {
 
 
 # Settings that came later than runs that are kept: at these values the run is the one that it was without them.
-LATER = {"keep_head": False, "batch_norm": "frozen"}
+LATER = {"keep_head": False, "batch_norm": "frozen", "first_tasks": None, "tuned": False, "evaluate_every": None}
 
 
 class RunConfig(BaseModel):
@@ -38,18 +38,18 @@ class RunConfig(BaseModel):
     ``warmup`` is the fraction of a task's steps over which they rise from 0, after which they fall linearly to 0;
     ``min_steps`` asks for more epochs over a small task, 0 for none, and who gives ``epochs`` on the command line means
     them: with 75 texts a task models of one task each learn .486 of text_seq's dev texts in 6 steps (2 epochs), .584 in
-    12, .666 in 24, .678 in 36 and .676 in 48 (seed 100);
-    a batch is computed in ``accumulation`` parts, with ``auto_batch`` in smaller ones when memory runs out;
-    ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
-    "test" except when hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that
-    are still to come, half of a long sequence's evaluations, and with them forward transfer; ``compile`` trains with
+    12, .666 in 24, .678 in 36 and .676 in 48 (seed 100); a batch is computed in ``accumulation`` parts, with
+    ``auto_batch`` in smaller ones when memory runs out; ``max_length`` is in tokens; ``limit`` caps the train and the
+    test examples of each task; ``first_tasks`` leaves out all tasks after so many; ``tuned`` says that the values are
+    those of a tuned.yaml; ``eval_split`` is "test" except when hyper-parameters are chosen, which is done on "dev";
+    ``evaluate`` "seen" leaves out tasks that are still to come, half of a long sequence's evaluations, and with them
+    forward transfer; ``evaluate_every`` also measures inside a task, each so many steps; ``compile`` trains with
     torch.compile; ``deterministic`` asks a GPU for the same bits each time, as a CPU gives them. ``keep_head`` keeps,
     of an output layer that the model brings, the rows of labels with the same names. ``batch_norm`` says whether
-    training moves an image model's statistics of batch normalisation. ``trust_remote_code`` runs code
-    that a hub model brings, ``allow_pickle`` loads weights that are not safetensors: both only for models you trust.
-    ``save_model`` keeps the model in the run's folder: the "final" one, or also what it was after "each" task. The
-    hashes are of the plug-ins' code, of the data that the scenario makes with seed 0 and with this seed, and of the
-    model's files.
+    training moves an image model's statistics of batch normalisation. ``trust_remote_code`` runs code that a hub model
+    brings, ``allow_pickle`` loads weights that are not safetensors: both only for models you trust. ``save_model``
+    keeps the model in the run's folder: the "final" one, or also what it was after "each" task. The hashes are of the
+    plug-ins' code, of the data that the scenario makes with seed 0 and with this seed, and of the model's files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -77,8 +77,11 @@ class RunConfig(BaseModel):
     allow_pickle: bool = False
     scenario_args: dict[str, Any] = Field(default_factory=dict)
     limit: int | None = Field(None, ge=1)
+    first_tasks: int | None = Field(None, ge=1)
+    tuned: bool = False
     eval_split: Literal["test", "dev"] = "test"
     evaluate: Literal["all", "seen"] = "all"
+    evaluate_every: int | None = Field(None, ge=1)
     compile: bool = False
     precision: Precision = "auto"
     plugin_hashes: dict[str, str] = Field(default_factory=dict)
@@ -170,26 +173,40 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read, is not YAML, or is not a mapping of known settings.
     """
+    values = read_mapping(path, "config file", "settings")
+    allowed = [key for key in RunConfig.model_fields if key not in (*WORKED_OUT, "plugin_files")]
+    for key in values:
+        if key not in allowed:
+            raise unknown(f"setting in {str(path)!r}:", key, allowed)
+    return values
+
+
+def read_mapping(path: Path, what: str, content: str) -> dict[str, Any]:
+    """The mapping in a YAML (or JSON) file, read safely; empty for an empty file.
+
+    Args:
+        path: the file.
+        what, content: what error lines call it, and what stands in it.
+
+    Raises:
+        InputError: the file cannot be read, is not YAML, or is no mapping of texts.
+    """
     import yaml
 
     try:
         text = read_file(path, MEBIBYTE).decode("utf-8")
     except (OSError, ValueError) as error:
-        raise InputError(f"config file {str(path)!r} cannot be read: {error}") from None
+        raise InputError(f"{what} {str(path)!r} cannot be read: {error}") from None
     try:
         # A few lines of aliases of aliases can stand for gigabytes.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise InputError(f"config file {str(path)!r} has an alias (*name); allowed: settings written out")
+            raise InputError(f"{what} {str(path)!r} has an alias (*name); allowed: {content} written out")
         values = yaml.safe_load(text)
     # Beside its own errors yaml lets those of its conversions through, such as IndexError for !!int "".
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError) as error:
-        raise InputError(f"config file {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{what} {str(path)!r} is not YAML: {' '.join(str(error).split())}") from None
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InputError(f"config file {str(path)!r} holds {type(values).__name__}; allowed: a mapping of settings")
-    allowed = [key for key in RunConfig.model_fields if key not in (*WORKED_OUT, "plugin_files")]
-    for key in values:
-        if key not in allowed:
-            raise unknown(f"setting in {str(path)!r}:", key, allowed)
+        raise InputError(f"{what} {str(path)!r} holds {type(values).__name__}; allowed: a mapping of {content}")
     return values

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
+from clbench.toolkit import Range
 
 
 class FeatureDistillation(Strategy):
@@ -28,6 +29,8 @@ class FeatureDistillation(Strategy):
         distance: "cosine", which means the same for every model, or "l2", which needs a larger alpha where the features
             are small (MiniLM's mean square is about 0.01).
     """
+
+    search_spaces = {"alpha": Range(0.03, 3.0, log=True)}
 
     def __init__(self, alpha: float = 0.3, distance: Literal["l2", "cosine"] = "cosine") -> None:
         if alpha < 0:

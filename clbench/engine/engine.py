@@ -17,7 +17,7 @@ from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.model_out import keep_models
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
-from clbench.engine.reporter import Reporter, tell_notes
+from clbench.engine.reporter import Reporter, Stopped, tell_notes
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
 from clbench.models import (
     choose_device,
@@ -76,6 +76,9 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
         try:
             with deterministic(choose_device(plan.config.device), plan.config.deterministic):
                 result = _run(plan, folder, signals, report)
+        except Stopped:
+            remove_checkpoint(folder.checkpoint)
+            raise
         finally:
             report.close()
         if not plan.config.keep_checkpoints:

@@ -134,6 +134,7 @@ def make_plan(
     check_kind(config.model, scenario_class.kind)
     check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation)
     tasks, data, notes = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
+    tasks = _first(tasks, config.first_tasks)
     if label_space(tasks, config.setting).shares_columns:
         check_own_labels(members)
     contents = {
@@ -168,6 +169,12 @@ def _make_tasks(name: str, scenario: type[Scenario], config: RunConfig, seed: in
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
         found = made[key] = MadeTasks(tasks, digest.hexdigest(), built.notes())
     return found
+
+
+def _first(tasks: Sequence[Task], count: int | None) -> Sequence[Task]:
+    if count is not None and count > len(tasks):
+        raise InputError(f"first_tasks = {count} is not allowed; allowed: 1 to {len(tasks)}, as many as there are")
+    return tasks[:count]
 
 
 def _build(name: str, file: str, arguments: dict[str, Any], given: type[Any] | None) -> Strategy:

@@ -25,5 +25,12 @@ if TYPE_CHECKING:
     from clbench.results.predictions import Answers as Answers, read_answers as read_answers
     from clbench.results.runs import Run as Run, find_run as find_run, find_runs as find_runs
     from clbench.results.schema import ACCURACY as ACCURACY, COSTS as COSTS
+    from clbench.results.tuned import (
+        Tried as Tried,
+        Tuned as Tuned,
+        find_tuned as find_tuned,
+        read_tuned as read_tuned,
+        write_tuned as write_tuned,
+    )
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)
