@@ -308,13 +308,16 @@ def report(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|confusion")],
+    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|confusion|sensitivity")],
     paths: Paths = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .png, .pdf or .svg file")] = ...,  # type: ignore[assignment]
     task: Annotated[list[str] | None, typer.Option(help="confusion: only this task; may be repeated")] = None,
     after: Annotated[int | None, typer.Option(help="confusion: after so many tasks [all]")] = None,
 ) -> int:
-    """Draw finished runs: forgetting curves, accuracy matrices, forgetting against learning; one run's confusions."""
+    """Draw finished runs: forgetting curves, accuracy matrices, forgetting against learning; one run's confusions.
+
+    Or, of a file that `tune` wrote, the score against each value that was tried.
+    """
     from clbench.commands import compare
 
     compare.plot(kind, paths or [], output, task or [], after)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from clbench.results.runs import Run as Run, find_run as find_run, find_runs as find_runs
     from clbench.results.schema import ACCURACY as ACCURACY, COSTS as COSTS
     from clbench.results.tuned import (
+        COMPLETE as COMPLETE,
+        PRUNED as PRUNED,
         Tried as Tried,
         Tuned as Tuned,
         find_tuned as find_tuned,

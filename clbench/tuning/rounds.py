@@ -90,8 +90,8 @@ def tune(
         InputError: wrong options, or no task would be left out.
         Interrupted: a signal came; the same call goes on.
     """
-    for name, number in (("--trials", effort.trials), ("--seeds", effort.seeds), ("--tasks", effort.tasks or 1)):
-        if number < 1:
+    for name, number in (("--trials", effort.trials), ("--seeds", effort.seeds), ("--tasks", effort.tasks)):
+        if number is not None and number < 1:
             raise InputError(f"{name} {number} is not allowed; allowed: 1 or more")
     if not strategies:
         raise InputError("--strategy is missing; `clbench list strategies` shows what there is")
