@@ -105,6 +105,9 @@ def run(
         bool, typer.Option("--deterministic", help="the same bits each time on a GPU too, or a line that says why not")
     ] = False,
     evaluate: Annotated[str | None, typer.Option(help="all tasks after each, or only those seen")] = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(help="also measure the tasks learned so far each so many steps, on few examples")
+    ] = None,
     compile: Annotated[
         bool, typer.Option("--compile", help="train with torch.compile: pays on GPUs, in long runs")
     ] = False,
@@ -152,7 +155,7 @@ def run(
         "precision": precision, "output_dir": output_dir, "overwrite": overwrite or None,
         "checkpoint_every": checkpoint_every, "keep_checkpoints": keep_checkpoints or None,
         "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
-        "compile": compile or None, "profile": profile or None,
+        "evaluate_every": evaluate_every, "compile": compile or None, "profile": profile or None,
         "save_model": save_model, "keep_head": keep_head or None, "batch_norm": batch_norm,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
