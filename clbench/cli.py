@@ -311,7 +311,7 @@ def report(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|confusion|sensitivity")],
+    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|stability|confusion|sensitivity")],
     paths: Paths = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .png, .pdf or .svg file")] = ...,  # type: ignore[assignment]
     task: Annotated[list[str] | None, typer.Option(help="confusion: only this task; may be repeated")] = None,
@@ -319,7 +319,8 @@ def plot(
 ) -> int:
     """Draw finished runs: forgetting curves, accuracy matrices, forgetting against learning; one run's confusions.
 
-    Or, of a file that `tune` wrote, the score against each value that was tried.
+    stability: accuracy inside tasks, of runs with --evaluate-every. sensitivity: of a file that `tune` wrote, the score
+    against each value that was tried.
     """
     from clbench.commands import compare
 

@@ -36,10 +36,10 @@ def table(
 def plot(kind: str, paths: Sequence[Path], output: Path, tasks: Sequence[str] = (), after: int | None = None) -> None:
     """Draw the finished runs in ``paths``.
 
-    ``kind`` is "curves", "matrix", "tradeoff", or "confusion" of one run, of its ``tasks`` after ``after`` tasks, or
-    "sensitivity" of a file that ``tune`` wrote.
+    ``kind`` is "curves", "matrix", "tradeoff", "stability", or "confusion" of one run, of its ``tasks`` after
+    ``after`` tasks, or "sensitivity" of a file that ``tune`` wrote.
     """
-    kinds = ("curves", "matrix", "tradeoff", "confusion", "sensitivity")
+    kinds = ("curves", "matrix", "tradeoff", "stability", "confusion", "sensitivity")
     if kind not in kinds:
         raise unknown("plot", kind, kinds)
     if kind == "confusion":

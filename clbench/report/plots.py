@@ -16,6 +16,7 @@ from clbench.report.curves import curves_figure
 from clbench.report.heatmaps import matrix_figure
 from clbench.report.mistake_records import RunErrors
 from clbench.report.sensitivity import sensitivity_figure
+from clbench.report.stability import stability_figure
 from clbench.report.tradeoff import tradeoff_figure
 from clbench.results import Run, Tuned
 
@@ -40,6 +41,11 @@ def plot_curves(runs: Sequence[Run], path: str | Path) -> None:
 def plot_tradeoff(runs: Sequence[Run], path: str | Path) -> None:
     """Save ``tradeoff_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
     _draw(tradeoff_figure, runs, _checked(path))
+
+
+def plot_stability(runs: Sequence[Run], path: str | Path) -> None:
+    """Save ``stability_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
+    _draw(stability_figure, runs, _checked(path))
 
 
 def plot_sensitivity(entries: Mapping[str, Tuned], path: str | Path) -> None:

@@ -58,7 +58,7 @@ def _draw_panel(axis: Axes, entry: Tuned, value: str, colour: str) -> None:
     shown = [trial for trial in entry.tried if trial.score is not None and value in trial.values]
     places = _places(shown, value, space)
     for state, filled in ((COMPLETE, True), (PRUNED, False)):
-        own = [(place, trial.score) for place, trial in zip(places, shown, strict=True) if trial.state == state]
+        own = [(place, trial.score or 0.0) for place, trial in zip(places, shown, strict=True) if trial.state == state]
         axis.scatter(
             [place for place, _ in own], [score for _, score in own], s=22, linewidths=1.0,
             edgecolors=colour, facecolors=colour if filled else "none", zorder=2,

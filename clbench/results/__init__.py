@@ -10,6 +10,12 @@ if TYPE_CHECKING:
         recency_bias as recency_bias,
     )
     from clbench.results.belonging import check_belonging as check_belonging
+    from clbench.results.curve import (
+        CURVE_METRICS as CURVE_METRICS,
+        Stage as Stage,
+        curve_metrics as curve_metrics,
+        read_curve as read_curve,
+    )
     from clbench.results.environment import describe_environment as describe_environment
     from clbench.results.folder import RunFolder as RunFolder
     from clbench.results.hardware import HARDWARE as HARDWARE, hardware_of as hardware_of

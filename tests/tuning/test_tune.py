@@ -227,9 +227,7 @@ def test_sensitivity_shows_each_trial_once_a_value(entries: dict[str, Tuned]) ->
         panel = figure.axes[row * 3]  # ewc has three values, naive two
         whole, pruned, ring = (each.get_offsets().tolist() for each in panel.collections)  # type: ignore[attr-defined]
         choices = entry.spaces["lr"]["choices"]
-        shown = [
-            [choices.index(trial.values["lr"]), trial.score] for trial in entry.tried if trial.state == "complete"
-        ]
+        shown = [[choices.index(trial.values["lr"]), trial.score] for trial in entry.tried if trial.state == "complete"]
         assert whole == shown
         assert len(pruned) == sum(trial.state == "pruned" for trial in entry.tried)
         assert ring == [[choices.index(entry.values["lr"]), entry.dev_score]]
