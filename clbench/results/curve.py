@@ -67,8 +67,8 @@ def curve_metrics(tasks: Sequence[str], stages: Sequence[Stage]) -> dict[str, fl
     - ``min_accuracy``: mean over j < T of the least A(j, n) since task j was learned: min-ACC of De Lange et al. 2023,
       "Continual evaluation for lifelong learning: Identifying the stability gap".
     - ``worst_case_accuracy``: 1/T of the accuracy on task T at the end and 1 - 1/T of ``min_accuracy``: their WC-ACC.
-    - ``stability_gap``: mean over each task i > 1 and each j < i of how far A(j, n) dips, while i is learned, below what
-      it was right before; 0 where it does not.
+    - ``stability_gap``: mean over each task i > 1 and each j < i of how far A(j, n) dips, while i is learned, below
+      what it was right before; 0 where it does not.
     - ``recovery_steps``: mean over the same of the steps from there until A(j, n) is, after its lowest point, what it
       was; 0 without a dip, and all steps of task i where it does not come back, which is a lower bound.
 
