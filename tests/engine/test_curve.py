@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from clbench.cli import main
+from clbench.data import Batch
 from clbench.engine import curve, engine
 from clbench.engine.interrupts import Interrupted
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
+from clbench.learner import Learner
 from clbench.plugins import make_plan
 from clbench.report import compare
 from clbench.report.stability import stability_figure
 from clbench.results import CURVE_METRICS, Run, find_run, read_curve
 from clbench.rng import generator
-from tests.helpers import RunToy
+from clbench.strategy import Stack, Strategy
+from tests.helpers import RunToy, weights
 
 
 def finished(folder: Any) -> Run:
@@ -57,6 +62,43 @@ def test_measuring_changes_no_number(run_toy: RunToy, strategy: str, options: di
     for row, stage in enumerate(stages, start=1):  # fewer than MOST_EXAMPLES: the end is the matrix's row
         ends = [stage.measures[task][-1] for task in stage.measures]
         assert ends == pytest.approx(without["accuracy_matrix"][row][:row])
+
+
+class _Meddler(Strategy):
+    """Answers in the model's place, and changes what it can."""
+
+    def __init__(self) -> None:
+        self.active = "this task"
+
+    def predict(self, learner: Learner, batch: Batch, task_id: int | None) -> Tensor | None:
+        """Weights, modes, what learns, its own attributes and random streams."""
+        for module in learner.model.modules():
+            module.marked = True  # type: ignore[assignment]
+        for parameter in learner.model.parameters():
+            parameter.requires_grad_(False)
+            parameter.mul_(0.5 + torch.rand(()))
+        self.active, self.more = "another", learner.model.eval()
+        return None
+
+
+def test_whatever_an_answer_does_is_undone(make_learner: Callable[..., Learner]) -> None:
+    learner, member = make_learner(), _Meddler()
+    strategy = Stack([("meddler", member)])
+    learner.model.train()
+    learner.output_layer().bias.requires_grad_(False)
+    learner.model.get_submodule("bert.encoder").eval()
+    modes = [module.training for module in learner.model.modules()]
+    learns = [parameter.requires_grad for parameter in learner.model.parameters()]
+    before, stream = weights(learner), torch.get_rng_state()
+    with curve.unchanged(learner, strategy), torch.no_grad():
+        strategy.predict(learner, {}, None)
+        assert member.active == "another"
+    assert vars(member) == {"active": "this task"}
+    assert [module.training for module in learner.model.modules()] == modes
+    assert not any(hasattr(module, "marked") for module in learner.model.modules())
+    assert [parameter.requires_grad for parameter in learner.model.parameters()] == learns
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert all(torch.equal(value, weights(learner)[name]) for name, value in before.items())
 
 
 class _Stopper(Reporter):
@@ -130,11 +172,12 @@ def test_the_plot_shows_each_measure_and_marks_the_switches(run_toy: RunToy) -> 
     _, folder = run_toy("naive", evaluate_every=1)
     figure = stability_figure([finished(folder)])
     stages = read_curve(finished(folder))
-    for task, axis in zip(("kitchen", "station", "market"), figure.axes, strict=True):
+    axes: list[Any] = figure.axes
+    for task, axis in zip(("kitchen", "station", "market"), axes, strict=True):
         curve_line, *switches = axis.lines
         pairs = [pair for stage in stages for pair in zip(stage.steps, stage.measures.get(task, ()), strict=False)]
         assert list(zip(*curve_line.get_data(), strict=True)) == pairs
-        assert [line.get_xdata()[0] for line in switches] == [4, 8, 12]  # type: ignore[index]
+        assert [line.get_xdata()[0] for line in switches] == [4, 8, 12]
 
 
 def test_a_changed_curve_is_told(run_toy: RunToy, tmp_path: Path) -> None:

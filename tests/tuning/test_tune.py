@@ -224,8 +224,8 @@ def test_sensitivity_shows_each_trial_once_a_value(entries: dict[str, Tuned]) ->
 
     figure = sensitivity_figure(entries)
     for row, entry in enumerate(entries.values()):
-        panel = figure.axes[row * 3]  # ewc has three values, naive two
-        whole, pruned, ring = (each.get_offsets().tolist() for each in panel.collections)  # type: ignore[attr-defined]
+        panel: Any = figure.axes[row * 3]  # ewc has three values, naive two
+        whole, pruned, ring = (each.get_offsets().tolist() for each in panel.collections)
         choices = entry.spaces["lr"]["choices"]
         shown = [[choices.index(trial.values["lr"]), trial.score] for trial in entry.tried if trial.state == "complete"]
         assert whole == shown
