@@ -53,7 +53,7 @@ def test_learning_rates_lie_a_factor_of_ten_around_the_usual_ones() -> None:
         space = spaces[name]
         assert isinstance(space, Range)
         assert space.log
-        assert (space.low, space.high) == (pytest.approx(low), pytest.approx(high))
+        assert [space.low, space.high] == pytest.approx([low, high])
 
 
 def test_given_arguments_stay_and_search_goes_before_the_file() -> None:

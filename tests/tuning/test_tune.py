@@ -12,6 +12,7 @@ import pytest
 from clbench.advice import runner
 from clbench.cli import main
 from clbench.commands import compare as compare_command
+from clbench.engine import run_one
 from clbench.errors import InputError
 from clbench.report import compare, render
 from clbench.results import Tuned, find_runs, read_tuned, write_tuned
@@ -110,16 +111,16 @@ def test_a_poisoned_test_split_changes_nothing(tmp_path: Path, entries: dict[str
 
 def test_a_killed_tuning_goes_on(tmp_path: Path, entries: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed before the second run is told: the same trials, and no run twice."""
-    begun, real = [], runner.run_one
+    begun, real = [], run_one
 
-    def run_one(*arguments: Any) -> Any:
+    def counted(*arguments: Any) -> Any:
         result = real(*arguments)
         begun.append(result.folder)
         if len(begun) == 2:
             raise KeyboardInterrupt
         return result
 
-    monkeypatch.setattr(runner, "run_one", run_one)
+    monkeypatch.setattr(runner, "run_one", counted)
     assert tune(tmp_path, *NAIVE, trials=3) == 130
     assert not (tmp_path / "tuned.yaml").exists()
     assert tune(tmp_path, *NAIVE, trials=3) == 0
