@@ -217,14 +217,11 @@ def test_the_commands_of_tuning_run_on_small_data(
     first, *others = commands("docs/tune.md")
     last = others.pop()
     assert [words[0] for words in (first, *others, last)] == ["tune", "run", "compare", "plot", "tune"]
-    small = [word for key, value in SMALL["scenario_args"].items() for word in ("--scenario-arg", f"{key}={value}")]
+    small = [*("--epochs", "1", "-q"), *(f"--scenario-arg={size}" for size in ("train=30", "dev=9", "test=15"))]
+    more = {"tune": [*small, "--trials", "1", "--seeds", "1"], "run": small}
     for words in (first, *others, last):
-        spelled = [word.replace("text_seq", "toy") for word in words]
-        more = [*small, "--epochs", "1", "-q"] if words[0] in ("tune", "run") else []
-        more += ["--trials", "1"] if words[0] == "tune" else ["--seed", "0"] if words[0] == "run" else []
-        spelled = [word for word in spelled if word != "0-4"] if words[0] == "run" else spelled
-        spelled = [word for word in spelled if word != "--seed"]
-        assert main([*spelled, *more]) == 0, (words, capsys.readouterr().err)
+        spelled = [word.replace("text_seq", "toy").replace("0-4", "0") for word in words]
+        assert main([*spelled, *more.get(words[0], [])]) == 0, (words, capsys.readouterr().err)
     assert (tmp_path / "sensitivity.png").exists()
     assert "naive (tuned)" in capsys.readouterr().out
 

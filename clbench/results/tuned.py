@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,27 +92,62 @@ def find_tuned(entries: Mapping[str, Tuned], strategy: str, path: Path) -> Tuned
 
 
 def _entry(entry: object, where: str) -> Tuned:
-    fields = Tuned.__dataclass_fields__
-    if not isinstance(entry, dict) or set(entry) != set(fields):
-        raise InputError(f"{where} is no entry of {', '.join(fields)}; {REMEDY}")
-    for key in ("values", "spaces", "place", "versions"):
-        if not isinstance(entry[key], dict) or not all(isinstance(name, str) for name in entry[key]):
-            raise InputError(f"{where}: {key} is no mapping; {REMEDY}")
-    for key in ("seeds", "tasks", "tried"):
-        if not isinstance(entry[key], list):
-            raise InputError(f"{where}: {key} is no list; {REMEDY}")
-    if not all(isinstance(space, dict) for space in entry["spaces"].values()):
-        raise InputError(f"{where}: a space is no mapping; {REMEDY}")
-    if not is_number(entry["dev_score"]):
-        raise InputError(f"{where}: dev_score is no number; {REMEDY}")
-    return Tuned(**{**entry, "tried": [_tried(each, where) for each in entry["tried"]]})
+    if not isinstance(entry, dict) or set(entry) != set(CHECKS):
+        raise InputError(f"{where} is no entry of {', '.join(CHECKS)}; {REMEDY}")
+    for key, (is_valid, allowed) in CHECKS.items():
+        if not is_valid(entry[key]):
+            raise InputError(f"{where}: {key} is no {allowed}; {REMEDY}")
+    if not all(_is_tried(each, entry["spaces"]) for each in entry["tried"]):
+        states = ", ".join(STATES)
+        raise InputError(f"{where}: a trial has no values of its spaces, state ({states}) and score; {REMEDY}")
+    return Tuned(**{**entry, "tried": [Tried(**each) for each in entry["tried"]]})
 
 
-def _tried(trial: object, where: str) -> Tried:
-    whole = isinstance(trial, dict) and set(trial) == set(Tried.__dataclass_fields__)
-    if not whole or not isinstance(trial["values"], dict) or trial["state"] not in STATES:  # type: ignore[index]
-        raise InputError(f"{where}: a trial has no values, state ({', '.join(STATES)}) and score; {REMEDY}")
-    found = Tried(**trial)  # type: ignore[arg-type]
-    if found.score is not None and not is_number(found.score):
-        raise InputError(f"{where}: the score of a trial is no number; {REMEDY}")
-    return found
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(name, str) for name in value)
+
+
+def _is_texts(value: object) -> bool:
+    return _is_mapping(value) and all(isinstance(text, str) for text in value.values())  # type: ignore[attr-defined]
+
+
+def _is_list_of(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(type(each) is kind for each in value)
+
+
+def _is_spaces(value: object) -> bool:
+    return _is_mapping(value) and all(map(_is_space, value.values()))  # type: ignore[attr-defined]
+
+
+def _is_space(space: object) -> bool:
+    if not isinstance(space, dict):
+        return False
+    if set(space) == {"choices"}:
+        return isinstance(space["choices"], list)
+    numbers = set(space) == {"low", "high", "log"} and is_number(space["low"]) and is_number(space["high"])
+    return numbers and space["low"] <= space["high"] and (not space["log"] or space["low"] > 0)
+
+
+def _is_tried(trial: Mapping[str, Any], spaces: Mapping[str, Mapping[str, Any]]) -> bool:
+    if set(trial) != set(Tried.__dataclass_fields__) or not _is_mapping(trial["values"]):
+        return False
+    if set(trial["values"]) != set(spaces) or trial["state"] not in STATES:
+        return False
+    values = [(value, spaces[name].get("choices")) for name, value in trial["values"].items()]
+    known = all(is_number(value) if choices is None else value in choices for value, choices in values)
+    return known and (trial["score"] is None or is_number(trial["score"]))
+
+
+# What each key of an entry must be.
+CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "values": (_is_mapping, "mapping"),
+    "dev_score": (is_number, "number"),
+    "trials": (lambda value: type(value) is int, "whole number"),
+    "seeds": (_is_list_of(int), "list of whole numbers"),
+    "tasks": (_is_list_of(str), "list of names"),
+    "of_tasks": (lambda value: type(value) is int, "whole number"),
+    "spaces": (_is_spaces, "mapping of spaces"),
+    "place": (_is_texts, "mapping of texts"),
+    "versions": (_is_texts, "mapping of texts"),
+    "tried": (_is_list_of(dict), "list of trials"),
+}

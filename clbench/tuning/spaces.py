@@ -121,8 +121,18 @@ def _as_float(value: Any, space: Space) -> Any:
 
 
 def with_values(expression: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The expression with the values that are its arguments, and those that are settings of the run."""
-    settings = {name: value for name, value in values.items() if "." not in name}
+    """The expression with the values that are its arguments, and those that are settings of the run.
+
+    Raises:
+        InputError: a value is neither.
+    """
+    settings = {name: value for name, value in values.items() if name in SETTINGS}
+    prefixes = tuple(f"{short_name(component)}." for component in parse_expression(expression))
+    for name in values:
+        if name not in settings and not name.startswith(prefixes):
+            raise unknown(
+                f"value for {expression!r}:", name, [*SETTINGS, *(f"{prefix}ARGUMENT" for prefix in prefixes)]
+            )
     components = []
     for component in parse_expression(expression):
         own = f"{short_name(component)}."

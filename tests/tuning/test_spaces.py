@@ -77,10 +77,13 @@ def test_search_for_what_nobody_takes_names_the_nearest() -> None:
 
 def test_values_become_arguments_and_settings() -> None:
     text, settings = with_values(
-        "ewc(decay=0.5)+./some/mine.py", {"lr": 0.1, "ewc.ewc_lambda": 3.0, "mine.strength": 2, "si.strength": 9.0}
+        "ewc(decay=0.5)+./some/mine.py", {"lr": 0.1, "ewc.ewc_lambda": 3.0, "mine.strength": 2}
     )
     assert text == "ewc(decay=0.5, ewc_lambda=3.0)+./some/mine.py(strength=2)"
     assert settings == {"lr": 0.1}
+    for name in ("si.strength", "trust_remote_code", "ewc"):  # of a file that somebody gave away
+        with pytest.raises(InputError, match=f"'{name}'"):
+            with_values("ewc", {name: 1})
 
 
 def test_usual_values_are_those_of_a_run_without_tuning() -> None:

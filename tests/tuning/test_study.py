@@ -27,8 +27,8 @@ FIRST = {"lr": 1e-4, "kind": "a"}
 
 def formula(values: Mapping[str, Any], _report: Report) -> float:
     """Best at lr 0.001, rank 4 and kind b: 1."""
-    rank = int(values["rank"])
-    return 1 - (log10(values["lr"]) + 3) ** 2 / 8 - abs(rank - 4) / 40 - 0.1 * (values["kind"] != "b")
+    rank, power = int(values["rank"]), log10(values["lr"])
+    return 1 - (power + 3) ** 2 / 8 - abs(rank - 4) / 40 - 0.1 * (values["kind"] != "b")
 
 
 def tried(folder: Path, count: int, objective: Callable[..., float] = formula, name: str = "study") -> list[Tried]:

@@ -205,10 +205,18 @@ def test_a_damaged_file_is_told(tmp_path: Path, entries: dict[str, Tuned]) -> No
         path.write_text(content, encoding="utf-8")
         with pytest.raises(InputError, match=r"tuned\.yaml"):
             read_tuned(path)
-    first = replace(entries["naive"].tried[0], state="better")
-    write_tuned(path, {"naive": replace(entries["naive"], tried=[first])})
-    with pytest.raises(InputError, match="a trial has no"):
-        read_tuned(path)
+    naive = entries["naive"]
+    trial = naive.tried[0]
+    for changes, words in (
+        ({"tried": [replace(trial, state="better")]}, "a trial has no"),
+        ({"tried": [replace(trial, values={"lr": 5.0, "head_lr": 0.003})]}, "a trial has no"),  # no choice of its space
+        ({"spaces": {"lr": {"low": 0, "high": 1, "log": True}}}, "spaces is no mapping"),
+        ({"dev_score": "high"}, "dev_score is no number"),
+        ({"tasks": [1]}, "tasks is no list of names"),
+    ):
+        write_tuned(path, {"naive": replace(naive, **changes)})  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=words):
+            read_tuned(path)
 
 
 def test_sensitivity_is_drawn(folder: Path, tmp_path: Path) -> None:
