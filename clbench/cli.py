@@ -106,9 +106,15 @@ def run(
         bool, typer.Option("--deterministic", help="the same bits each time on a GPU too, or a line that says why not")
     ] = False,
     evaluate: Annotated[str | None, typer.Option(help="all tasks after each, or only those seen")] = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(help="also measure the tasks learned so far each so many steps, on few examples")
+    ] = None,
     compile: Annotated[
         bool, typer.Option("--compile", help="train with torch.compile: pays on GPUs, in long runs")
     ] = False,
+    tuned: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="take each strategy's values from what `tune` wrote")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; options given here win")] = None,
     output_dir: Annotated[str | None, typer.Option(help="where run folders go [results]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="run a finished configuration anew")] = False,
@@ -156,13 +162,13 @@ def run(
         "precision": precision, "output_dir": output_dir, "overwrite": overwrite or None,
         "checkpoint_every": checkpoint_every, "keep_checkpoints": keep_checkpoints or None,
         "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
-        "compile": compile or None, "profile": profile or None,
+        "evaluate_every": evaluate_every, "compile": compile or None, "profile": profile or None,
         "save_model": save_model, "keep_head": keep_head or None, "batch_norm": batch_norm,
         "ability": ability or None, "probe": probe or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
-    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config)
+    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned)
     if dry_run:
         return planning.print_plans(plans)
     return runner.run_plans(plans, verbosity=-1 if quiet else int(verbose))
@@ -232,6 +238,48 @@ def advise(
 
 
 @app.command()
+def tune(
+    scenario: Annotated[
+        str, typer.Option(help="a scenario, or your data as in `run`", autocompletion=complete_scenario)
+    ],
+    strategy: Annotated[list[str], typer.Option(metavar="EXPR", help="an expression; may be repeated")],
+    trials: Annotated[int, typer.Option(help="values that are tried for each strategy")] = 12,
+    tasks: Annotated[int | None, typer.Option(help="use only the first so many tasks, never all [3]")] = None,
+    seeds: Annotated[int, typer.Option(help="runs of a trial, whose mean counts")] = 1,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(metavar="K=SPACE", help="what is tried for K: LOW:HIGH, LOW:HIGH:log or A,B,C; may be repeated"),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="begin no further trials after 30m or 2h")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .yaml file")] = Path("tuned.yaml"),
+    scenario_arg: ScenarioArguments = None,
+    model: Annotated[str | None, typer.Option(help="a name, a hub id or a folder")] = None,
+    setting: Annotated[str | None, typer.Option(help="task, domain or class")] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over each task's training data")] = None,
+    limit: Annotated[int | None, typer.Option(help="use at most so many train examples a task")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    output_dir: Annotated[str, typer.Option(help="results; trials and their runs go to its folder tuning")] = "results",
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> int:
+    """Choose learning rates and arguments on dev of the first tasks, with as many trials for each strategy.
+
+    A tuning that was stopped goes on when the same command is given again. Use the file with: run --tuned FILE
+    """
+    from clbench.commands import tune
+
+    options = {
+        "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "limit": limit, "device": device,
+    }  # fmt: skip
+    given = {key: value for key, value in options.items() if value is not None}
+    return tune.run(
+        given, strategy, scenario_arg or [], search or [], output, output_dir, trials=trials, tasks=tasks, seeds=seeds,
+        budget=budget, quiet=quiet,
+    )  # fmt: skip
+
+
+@app.command()
 def compare(
     paths: Paths = None,
     metric: Annotated[
@@ -271,13 +319,17 @@ def report(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|ability|confusion")],
+    kind: Annotated[str, typer.Argument(metavar="curves|matrix|tradeoff|ability|stability|confusion|sensitivity")],
     paths: Paths = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .png, .pdf or .svg file")] = ...,  # type: ignore[assignment]
     task: Annotated[list[str] | None, typer.Option(help="confusion: only this task; may be repeated")] = None,
     after: Annotated[int | None, typer.Option(help="confusion: after so many tasks [all]")] = None,
 ) -> int:
-    """Draw finished runs: forgetting curves, accuracy matrices, trade-off, ability left; one run's confusions."""
+    """Draw finished runs: forgetting curves, accuracy matrices, trade-off, ability left; one run's confusions.
+
+    stability: accuracy inside tasks, of runs with --evaluate-every. sensitivity: of a file that `tune` wrote, the score
+    against each value that was tried.
+    """
     from clbench.commands import compare
 
     compare.plot(kind, paths or [], output, task or [], after)

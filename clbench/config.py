@@ -27,7 +27,10 @@ NOT_SCIENCE = {
 
 
 # Settings that came later than runs that are kept: at these values the run is the one that it was without them.
-LATER = {"keep_head": False, "batch_norm": "frozen", "ability": False, "probe": False}
+LATER = {
+    **{"keep_head": False, "batch_norm": "frozen", "first_tasks": None, "tuned": False},
+    **{"ability": False, "probe": False, "evaluate_every": None},
+}
 
 
 class RunConfig(BaseModel):
@@ -38,11 +41,12 @@ class RunConfig(BaseModel):
     ``warmup`` is the fraction of a task's steps over which they rise from 0, after which they fall linearly to 0;
     ``min_steps`` asks for more epochs over a small task, 0 for none, and who gives ``epochs`` on the command line means
     them: with 75 texts a task models of one task each learn .486 of text_seq's dev texts in 6 steps (2 epochs), .584 in
-    12, .666 in 24, .678 in 36 and .676 in 48 (seed 100);
-    a batch is computed in ``accumulation`` parts, with ``auto_batch`` in smaller ones when memory runs out;
-    ``max_length`` is in tokens; ``limit`` caps the train and the test examples of each task; ``eval_split`` is
-    "test" except when hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that
-    are still to come, half of a long sequence's evaluations, and with them forward transfer; ``compile`` trains with
+    12, .666 in 24, .678 in 36 and .676 in 48 (seed 100); a batch is computed in ``accumulation`` parts, with
+    ``auto_batch`` in smaller ones when memory runs out; ``max_length`` is in tokens; ``limit`` caps the train and the
+    test examples of each task; ``first_tasks`` leaves out all tasks after so many; ``tuned`` says that the values are
+    those of a tuned.yaml; ``eval_split`` is "test" except when hyper-parameters are chosen, which is done on "dev";
+    ``evaluate`` "seen" leaves out tasks that are still to come, half of a long sequence's evaluations, and with them
+    forward transfer; ``evaluate_every`` also measures inside a task, each so many steps; ``compile`` trains with
     torch.compile; ``deterministic`` asks a GPU for the same bits each time, as a CPU gives them. ``keep_head`` keeps,
     of an output layer that the model brings, the rows of labels with the same names. ``batch_norm`` says whether
     training moves an image model's statistics of batch normalisation. ``ability`` also measures what the pretrained
@@ -80,8 +84,11 @@ class RunConfig(BaseModel):
     allow_pickle: bool = False
     scenario_args: dict[str, Any] = Field(default_factory=dict)
     limit: int | None = Field(None, ge=1)
+    first_tasks: int | None = Field(None, ge=1)
+    tuned: bool = False
     eval_split: Literal["test", "dev"] = "test"
     evaluate: Literal["all", "seen"] = "all"
+    evaluate_every: int | None = Field(None, ge=1)
     compile: bool = False
     precision: Precision = "auto"
     plugin_hashes: dict[str, str] = Field(default_factory=dict)
@@ -173,13 +180,27 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read, is not YAML, or is not a mapping of known settings.
     """
-    values = read_yaml(path, "config file")
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InputError(f"config file {str(path)!r} holds {type(values).__name__}; allowed: a mapping of settings")
+    values = read_mapping(path, "config file", "settings")
     allowed = [key for key in RunConfig.model_fields if key not in (*WORKED_OUT, "plugin_files")]
     for key in values:
         if key not in allowed:
             raise unknown(f"setting in {str(path)!r}:", key, allowed)
+    return values
+
+
+def read_mapping(path: Path, what: str, content: str) -> dict[str, Any]:
+    """The mapping in a YAML (or JSON) file, read safely; empty for an empty file.
+
+    Args:
+        path: the file.
+        what, content: what error lines call it, and what stands in it.
+
+    Raises:
+        InputError: the file cannot be read, is not YAML, or is no mapping of texts.
+    """
+    values = read_yaml(path, what)
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError(f"{what} {str(path)!r} holds {type(values).__name__}; allowed: a mapping of {content}")
     return values

@@ -47,6 +47,51 @@ class Deployable:
     features: Literal["mean", "output_layer"] = "output_layer"
 
 
+@dataclass(frozen=True)
+class Range:
+    """Numbers that ``tune`` tries for an argument: all from ``low`` to ``high``, whole ones where both are.
+
+    ``log`` spreads them by their logarithm, as befits what may differ by a factor of ten.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high < float("inf") or (self.log and self.low <= 0):
+            allowed = "two numbers, the smaller first, with log above 0"
+            raise InputError(f"{self} is no range; allowed: {allowed}")
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers are meant."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def holds(self, value: object) -> bool:
+        """Whether ``value`` is one of them."""
+        number = isinstance(value, int if self.whole else (int, float)) and not isinstance(value, bool)
+        return number and self.low <= value <= self.high  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Values that ``tune`` tries for an argument: numbers, texts, True, False or None."""
+
+    values: tuple[bool | int | float | str | None, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise InputError("Choices() names no value; allowed: one or more")
+
+    def holds(self, value: object) -> bool:
+        """Whether ``value`` is one of them."""
+        return value in self.values
+
+
+Space = Range | Choices
+
+
 class Strategy:
     """Base of every strategy; the defaults do nothing, which is naive fine-tuning.
 
@@ -63,6 +108,7 @@ class Strategy:
             overwritten; refused where tasks share labels.
         keeps_examples: whether it needs a task's texts or images after the task, its dev ones included; `advise` leaves
             it out where data may not be kept.
+        search_spaces: what ``tune`` tries for its arguments, by name; those left out stay as they are.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
 
@@ -71,6 +117,7 @@ class Strategy:
     alone: ClassVar[str] = ""
     decides: tuple[str, ...] = ()
     hook_phases: ClassVar[Mapping[str, str]] = {}
+    search_spaces: ClassVar[Mapping[str, Space]] = {}
     accumulates: bool = True
     own_labels: bool = False
     keeps_examples: bool = False

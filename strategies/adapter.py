@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ALL_SETTINGS, body_layers, layer_sizes, matching, no_such_layer, seeded_torch, temporarily
+from clbench.toolkit import (
+    ALL_SETTINGS,
+    Choices,
+    Range,
+    body_layers,
+    layer_sizes,
+    matching,
+    no_such_layer,
+    seeded_torch,
+    temporarily,
+)
 
 # Last part of the names of both sub-layers' projections in BERT and its kin, Llama and its kin, OPT and BART,
 # DistilBERT, ALBERT, MPNet's attention and T5, ModernBERT, GPT-2, and GPT-NeoX; XLNet's attention has no such layer.
@@ -44,6 +54,7 @@ class Adapter(Strategy):
 
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}
+    search_spaces = {"learning_rate": Range(3e-4, 3e-2, log=True), "bottleneck": Choices((16, 64))}
 
     def __init__(
         self,

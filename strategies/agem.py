@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
-from clbench.toolkit import ExampleBuffer, Sampling, check_memory, hold_rows, memory_gradient, other_rows
+from clbench.toolkit import Choices, ExampleBuffer, Sampling, check_memory, hold_rows, memory_gradient, other_rows
 
 
 class AGEM(Strategy):
@@ -30,6 +30,7 @@ class AGEM(Strategy):
     decides = ("onto what gradients are projected",)
     hook_phases = {"before_step": "project"}
     keeps_examples = True
+    search_spaces = {"sampling": Choices(("reservoir", "ring", "class_balanced"))}
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from clbench.strategies.replay import Replay
 
 from clbench import Learner, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import DevExamples, Stack
+from clbench.toolkit import DevExamples, Range, Stack
 
 
 class Alarm(Stack):
@@ -28,6 +28,7 @@ class Alarm(Stack):
     """
 
     hook_phases = {"before_step": "fix"}
+    search_spaces = {"threshold": Range(0.5, 0.95)}
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ExampleBuffer, check_memory, hold_other_rows, join, other_rows, remember
+from clbench.toolkit import ExampleBuffer, Range, check_memory, hold_other_rows, join, other_rows, remember
 
 
 class DER(Strategy):
@@ -35,6 +35,7 @@ class DER(Strategy):
     hook_phases = {"train_batch": "weigh", "before_step": "fix"}
     kinds = ("text", "image")
     keeps_examples = True
+    search_spaces = {"alpha": Range(0.1, 10.0, log=True), "beta": Range(0.0, 1.0)}
 
     def __init__(
         self, memory_size: float = 0.05, replay_batch_size: int = 16, alpha: float = 1.0, beta: float = 0.0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import IGNORE
+from clbench.toolkit import IGNORE, Range
 
 
 class Distillation(Strategy):
@@ -26,6 +26,8 @@ class Distillation(Strategy):
         alpha: weight of the distillation loss beside the task loss; 1, the paper's, was no worse than 3 on
             text_seq's dev texts.
     """
+
+    search_spaces = {"temperature": Range(1.0, 8.0, log=True), "alpha": Range(0.1, 10.0, log=True)}
 
     def __init__(self, temperature: float = 2.0, alpha: float = 1.0) -> None:
         if temperature <= 0 or alpha < 0:

@@ -12,7 +12,7 @@ import torch
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import Weights, copy_weights, to_device
+from clbench.toolkit import Range, Weights, copy_weights, to_device
 
 
 class EMA(Strategy):
@@ -31,6 +31,7 @@ class EMA(Strategy):
 
     decides = ("which weights answer",)
     hook_phases = {"before_task": "restore", "after_task": "move"}
+    search_spaces = {"decay": Range(0.8, 0.99)}
 
     def __init__(self, decay: float = 0.95, next_task: Literal["live", "average"] = "live") -> None:
         if not 0 <= decay < 1:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
-from clbench.toolkit import ExampleBuffer, check_memory, hold_other_rows, join, other_rows, remember
+from clbench.toolkit import Choices, ExampleBuffer, check_memory, hold_other_rows, join, other_rows, remember
 
 
 class ERACE(Strategy):
@@ -31,6 +31,7 @@ class ERACE(Strategy):
     hook_phases = {"train_batch": "weigh", "before_step": "fix"}
     kinds = ("text", "image")
     keeps_examples = True
+    search_spaces = {"classes": Choices(("batch", "task"))}
 
     def __init__(
         self, memory_size: float = 0.05, replay_batch_size: int = 16, classes: Literal["batch", "task"] = "batch"

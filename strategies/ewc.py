@@ -11,7 +11,7 @@ import torch
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import Weights, add_pull, diagonal_fisher, generator, to_device
+from clbench.toolkit import Range, Weights, add_pull, diagonal_fisher, generator, to_device
 
 
 class EWC(Strategy):
@@ -25,6 +25,8 @@ class EWC(Strategy):
         decay: 1 keeps every task's penalty in full; below 1 is online EWC (Schwarz et al. 2018): the past Fisher is
             multiplied by it when a task is added and the penalty is centred on the newest weights.
     """
+
+    search_spaces = {"ewc_lambda": Range(100.0, 100_000.0, log=True)}
 
     def __init__(
         self,

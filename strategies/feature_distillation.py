@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
+from clbench.toolkit import Range
 
 
 class FeatureDistillation(Strategy):
@@ -30,6 +31,7 @@ class FeatureDistillation(Strategy):
     """
 
     kinds = ("text", "image")
+    search_spaces = {"alpha": Range(0.03, 3.0, log=True)}
 
     def __init__(self, alpha: float = 0.3, distance: Literal["l2", "cosine"] = "cosine") -> None:
         if alpha < 0:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ExampleBuffer, check_memory, hold_rows, memory_gradient, other_rows
+from clbench.toolkit import ExampleBuffer, Range, check_memory, hold_rows, memory_gradient, other_rows
 
 
 class GEM(Strategy):
@@ -38,6 +38,7 @@ class GEM(Strategy):
     decides = ("onto what gradients are projected",)
     hook_phases = {"before_step": "project"}
     keeps_examples = True
+    search_spaces = {"margin": Range(0.0, 1.0)}
 
     def __init__(self, memory_size: float = 0.05, replay_batch_size: int = 32, margin: float = 0.0) -> None:
         check_memory("gem", memory_size, replay_batch_size)

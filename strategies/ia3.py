@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import body_layers, matching, no_such_layer, seeded_torch
+from clbench.toolkit import Range, body_layers, matching, no_such_layer, seeded_torch
 
 # Last part of the names, as BERT and its kin, Llama and its kin, OPT and BART, DistilBERT, DeBERTa, MPNet and T5 have
 # them. GPT-2 and ModernBERT compute queries, keys and values in one layer: there the queries are scaled, too.
@@ -36,6 +36,7 @@ class IA3(Strategy):
     settings = ("task",)
     own_labels = True
     alone = "ia3 never overwrites an old task's scales, so there is nothing to protect"
+    search_spaces = {"learning_rate": Range(0.01, 1.0, log=True)}
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clbench import Learner
 from clbench.errors import InputError
-from clbench.toolkit import MOST_WIDTH, FeatureKind, FrozenFeatures, Moments, generator, linear_discriminant
+from clbench.toolkit import MOST_WIDTH, FeatureKind, FrozenFeatures, Moments, Range, generator, linear_discriminant
 
 
 class KernelLDA(FrozenFeatures):
@@ -28,6 +28,8 @@ class KernelLDA(FrozenFeatures):
             dev 0.0001 gave .700 and .736, 0.01 .745 and .778, 0.1 .749 and .788.
         features: the "mean" of the last layer's token states, or what the "output_layer" reads; see ncm.
     """
+
+    search_spaces = {"gamma": Range(3e-5, 3e-2, log=True), "shrinkage": Range(1e-4, 1.0, log=True)}
 
     def __init__(
         self, width: int = 2000, gamma: float = 3e-4, shrinkage: float = 0.1, features: FeatureKind = "mean"

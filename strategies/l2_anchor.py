@@ -11,7 +11,7 @@ import torch
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import Weights, copy_weights, to_device
+from clbench.toolkit import Range, Weights, copy_weights, to_device
 
 
 class L2Anchor(Strategy):
@@ -23,6 +23,8 @@ class L2Anchor(Strategy):
         strength: 0 or more; the default is the best of 0.2, 0.8 and 3 on text_seq's dev texts.
         anchor: "last" (no penalty in the first task) or "pretrained" (from the first step on).
     """
+
+    search_spaces = {"strength": Range(0.05, 10.0, log=True)}
 
     def __init__(self, strength: float = 0.8, anchor: Literal["last", "pretrained"] = "last") -> None:
         if strength < 0:

@@ -5,7 +5,15 @@ A_t, B_t and the output layer learn in task t, from the model that the earlier t
 """
 
 from clbench import Learner, Strategy, TaskData
-from clbench.toolkit import add_task_modules, check_arguments, learn_on_top, lora_settings, target_layers
+from clbench.toolkit import (
+    Choices,
+    Range,
+    add_task_modules,
+    check_arguments,
+    learn_on_top,
+    lora_settings,
+    target_layers,
+)
 
 
 class LoraIncremental(Strategy):
@@ -26,6 +34,7 @@ class LoraIncremental(Strategy):
 
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}
+    search_spaces = {"learning_rate": Range(1e-4, 1e-2, log=True), "rank": Choices((4, 8, 16))}
 
     def __init__(
         self, rank: int = 8, alpha: float = 16.0, target_modules: tuple[str, ...] = (), learning_rate: float = 1e-3

@@ -17,6 +17,7 @@ from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
 from clbench.toolkit import (
     Deployable,
+    Range,
     add_task_modules,
     check_arguments,
     learn_on_top,
@@ -47,6 +48,7 @@ class LoraMerge(Strategy):
 
     kinds = ("text", "token", "generation")
     alone = "lora_merge learns each task from the pretrained model, so there is nothing to protect"
+    search_spaces = {"learning_rate": Range(3e-4, 3e-2, log=True), "density": Range(0.1, 1.0), "scale": Range(0.3, 1.5)}
 
     def __init__(
         self,

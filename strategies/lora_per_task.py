@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
-from clbench.toolkit import AdaptiveRank, Router, RunConfig, adaptive_settings, lora
+from clbench.toolkit import AdaptiveRank, Choices, Range, Router, RunConfig, adaptive_settings, lora
 
 
 class LoraPerTask(Strategy):
@@ -37,6 +37,7 @@ class LoraPerTask(Strategy):
     settings = ("task", "class")
     own_labels = True
     alone = "lora_per_task never overwrites an old task's weights, so there is nothing to protect"
+    search_spaces = {"learning_rate": Range(3e-4, 3e-2, log=True), "rank": Choices((4, 8, 16))}
 
     def __init__(
         self,

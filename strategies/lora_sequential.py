@@ -6,7 +6,7 @@ make it forget less in theory; Biderman et al. 2024, "LoRA Learns Less and Forge
 """
 
 from clbench import Learner, Strategy, TaskData
-from clbench.toolkit import add_modules, check_arguments, learn_only, lora_settings, target_layers
+from clbench.toolkit import Choices, Range, add_modules, check_arguments, learn_only, lora_settings, target_layers
 
 MODULE = "shared"
 
@@ -28,6 +28,7 @@ class LoraSequential(Strategy):
 
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}
+    search_spaces = {"learning_rate": Range(1e-4, 1e-2, log=True), "rank": Choices((4, 8, 16))}
 
     def __init__(
         self, rank: int = 8, alpha: float = 16.0, target_modules: tuple[str, ...] = (), learning_rate: float = 1e-3

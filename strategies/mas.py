@@ -13,7 +13,7 @@ import torch
 
 from clbench import Example, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import IGNORE, Weights, add_pull, copy_weights, generator, to_device, zeros
+from clbench.toolkit import IGNORE, Range, Weights, add_pull, copy_weights, generator, to_device, zeros
 
 
 class MAS(Strategy):
@@ -23,6 +23,8 @@ class MAS(Strategy):
         strength: λ, 0 or more; the default is the best of 0.3, 1 and 3 on text_seq's dev texts.
         samples: training examples of a task that Ω is estimated on, 1 or more.
     """
+
+    search_spaces = {"strength": Range(0.03, 30.0, log=True)}
 
     def __init__(self, strength: float = 1.0, samples: int = 200) -> None:
         if strength < 0 or samples < 1:

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import add_task_modules, check_arguments, learn_on_top, lora_layers, lora_settings, target_layers
+from clbench.toolkit import (
+    Range,
+    add_task_modules,
+    check_arguments,
+    learn_on_top,
+    lora_layers,
+    lora_settings,
+    target_layers,
+)
 
 
 class OLora(Strategy):
@@ -38,6 +46,7 @@ class OLora(Strategy):
 
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}
+    search_spaces = {"learning_rate": Range(1e-4, 1e-2, log=True), "orthogonality": Range(0.05, 5.0, log=True)}
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import MOST_VECTORS, prefix_encoder, prefix_of, prepend_keys_and_values, temporarily
+from clbench.toolkit import MOST_VECTORS, Range, prefix_encoder, prefix_of, prepend_keys_and_values, temporarily
 
 
 class PTuningV2(Strategy):
@@ -32,6 +32,7 @@ class PTuningV2(Strategy):
     settings = ("task",)
     own_labels = True
     alone = "p_tuning_v2 never overwrites an old task's prompt, so there is nothing to protect"
+    search_spaces = {"learning_rate": Range(0.01, 1.0, log=True)}
 
     def __init__(self, prompt_length: int = 20, learning_rate: float = 0.1) -> None:
         if not 1 <= prompt_length <= MOST_VECTORS or learning_rate <= 0:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import MOST_VECTORS, prefix_encoder, prefix_of, prepend_keys_and_values, temporarily
+from clbench.toolkit import MOST_VECTORS, Range, prefix_encoder, prefix_of, prepend_keys_and_values, temporarily
 
 
 class PrefixTuning(Strategy):
@@ -33,6 +33,7 @@ class PrefixTuning(Strategy):
     settings = ("task",)
     own_labels = True
     alone = "prefix_tuning never overwrites an old task's prefix, so there is nothing to protect"
+    search_spaces = {"learning_rate": Range(1e-4, 1e-2, log=True)}
 
     def __init__(self, prefix_length: int = 10, hidden_size: int = 512, learning_rate: float = 1e-3) -> None:
         sizes_fit = 1 <= prefix_length <= MOST_VECTORS and 1 <= hidden_size <= MOST_VECTORS

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import MOST_VECTORS, embedded_words, generator, prepend_prompt, temporarily
+from clbench.toolkit import MOST_VECTORS, Range, embedded_words, generator, prepend_prompt, temporarily
 
 
 class ProgressivePrompts(Strategy):
@@ -31,6 +31,7 @@ class ProgressivePrompts(Strategy):
     settings = ("task",)
     own_labels = True
     alone = "progressive_prompts never overwrites an old task's prompt, so there is nothing to protect"
+    search_spaces = {"learning_rate": Range(0.03, 3.0, log=True)}
 
     def __init__(self, prompt_length: int = 10, learning_rate: float = 0.3) -> None:
         if not 1 <= prompt_length <= MOST_VECTORS or learning_rate <= 0:

@@ -14,7 +14,9 @@ from torch import Tensor
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
 from clbench.toolkit import (
+    Choices,
     ExampleBuffer,
+    Range,
     ReplayWindow,
     RunConfig,
     check_memory,
@@ -52,6 +54,7 @@ class Replay(Strategy):
 
     hook_phases = {"before_step": "fix"}
     keeps_examples = True
+    search_spaces = {"kl_weight": Range(0.0, 3.0), "sampling": Choices(("class_balanced", "reservoir", "herding"))}
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from clbench.errors import InputError
 from clbench.toolkit import (
     FisherKind,
     PathIntegral,
+    Range,
     Weights,
     add_pull,
     copy_weights,
@@ -43,6 +44,8 @@ class RWalk(Strategy):
         fisher_samples: the task's training examples of one F_new, drawn anew each time, 1 or more; not tuned.
         damping: above 0; 0.001 is the authors' code's.
     """
+
+    search_spaces = {"strength": Range(100.0, 100_000.0, log=True)}
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import hold_other_rows
+from clbench.toolkit import Range, hold_other_rows
 
 
 class _CosineLinear(nn.Linear):
@@ -49,6 +49,7 @@ class SeqStar(Strategy):
     own_labels = True
 
     hook_phases = {"before_task": "close", "before_step": "fix"}
+    search_spaces = {"scale": Range(4.0, 64.0, log=True)}
 
     def __init__(self, head: Literal["cosine", "linear"] = "cosine", scale: float = 16.0) -> None:
         if scale <= 0:

@@ -10,7 +10,7 @@ from typing import Any
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import PathIntegral, Weights, add_pull, copy_weights, to_device
+from clbench.toolkit import PathIntegral, Range, Weights, add_pull, copy_weights, to_device
 
 
 class SI(Strategy):
@@ -24,6 +24,8 @@ class SI(Strategy):
             default is the best of 10,000, 30,000 and 100,000 on text_seq's dev texts.
         damping: ξ, above 0, keeps the importance of weights that hardly moved finite; 0.1 is the paper's.
     """
+
+    search_spaces = {"strength": Range(1_000.0, 1_000_000.0, log=True)}
 
     def __init__(self, strength: float = 30000.0, damping: float = 0.1) -> None:
         if strength < 0 or damping <= 0:

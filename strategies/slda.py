@@ -9,7 +9,7 @@ depending on the order; and ε is in units of the mean variance (Ledoit & Wolf 2
 from torch import Tensor
 
 from clbench.errors import InputError
-from clbench.toolkit import FeatureKind, FrozenFeatures, Moments, linear_discriminant
+from clbench.toolkit import FeatureKind, FrozenFeatures, Moments, Range, linear_discriminant
 
 
 class StreamingLDA(FrozenFeatures):
@@ -20,6 +20,8 @@ class StreamingLDA(FrozenFeatures):
             0.0001 gave .738 and .776, 0.03 .741 and .780, 0.1 .737 and .784, 0.3 .727 and .800.
         features: the "mean" of the last layer's token states, or what the "output_layer" reads; see ncm.
     """
+
+    search_spaces = {"shrinkage": Range(1e-4, 1.0, log=True)}
 
     def __init__(self, shrinkage: float = 0.1, features: FeatureKind = "mean") -> None:
         super().__init__(features)

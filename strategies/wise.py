@@ -10,7 +10,7 @@ import torch
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import DevExamples, Weights, copy_weights, to_device
+from clbench.toolkit import Choices, DevExamples, Weights, copy_weights, to_device
 
 CANDIDATES = (0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -26,6 +26,7 @@ class Wise(Strategy):
 
     decides = ("which weights answer",)
     hook_phases = {"after_task": "move"}
+    search_spaces = {"coefficient": Choices((None, 0.4, 0.6, 0.8))}
 
     def __init__(self, coefficient: float | None = None) -> None:
         if coefficient is not None and not 0 <= coefficient <= 1:

@@ -25,6 +25,7 @@ from clbench.engine.preparation import prepare
 from clbench.engine.reporter import Reporter
 from clbench.plugins.plan import make_plan
 from clbench.report import mistake_records
+from clbench.results import Tried, Tuned
 from tests.helpers import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -206,6 +207,28 @@ def test_the_page_of_the_model_shows_what_its_commands_print(
         if body in outputs:
             assert unmeasured(said) == unmeasured(outputs.pop(body))
     assert outputs == {}
+
+
+def test_the_commands_of_tuning_run_on_small_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One after another, each with what the one before it wrote."""
+    monkeypatch.chdir(tmp_path)
+    first, *others = commands("docs/tune.md")
+    last = others.pop()
+    assert [words[0] for words in (first, *others, last)] == ["tune", "run", "compare", "plot", "tune"]
+    small = [*("--epochs", "1", "-q"), *(f"--scenario-arg={size}" for size in ("train=30", "dev=9", "test=15"))]
+    more = {"tune": [*small, "--trials", "1", "--seeds", "1"], "run": small}
+    for words in (first, *others, last):
+        spelled = [word.replace("text_seq", "toy").replace("0-4", "0") for word in words]
+        assert main([*spelled, *more.get(words[0], [])]) == 0, (words, capsys.readouterr().err)
+    assert (tmp_path / "sensitivity.png").exists()
+    assert "naive (tuned)" in capsys.readouterr().out
+
+
+def test_the_docs_name_every_key_of_a_tuned_file() -> None:
+    page = text("docs/tune.md")
+    assert [each.name for kind in (Tuned, Tried) for each in fields(kind) if f"`{each.name}`" not in page] == []
 
 
 def test_every_python_block_is_a_file_or_is_run() -> None:

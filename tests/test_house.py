@@ -25,6 +25,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("testing",),
     ("conformance",),
     ("integrations",),
+    ("tuning",),
     ("advice",),
     ("engine",),
     ("plugins",),

@@ -11,7 +11,7 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
-from clbench.engine import Reporter, run_folder, run_one
+from clbench.engine import Reporter, Stopped, run_folder, run_one
 from clbench.errors import InputError, RunError
 from clbench.files import write_atomic
 from clbench.plugins import Made, make_plan
@@ -84,8 +84,11 @@ class Runner:
         """Seconds of all runs so far."""
         return fsum(self.seconds[key] for key in self.asked)
 
-    def run(self, strategy: str, seed: int, size: Size, **changed: Any) -> Run | None:
-        """One run, read where it was finished before; None where it failed. ``changed`` goes before our options."""
+    def run(self, strategy: str, seed: int, size: Size, reporter: Reporter | None = None, **changed: Any) -> Run | None:
+        """One run, read where it was finished before; None where it failed or its own ``reporter`` stopped it.
+
+        ``changed`` goes before our options; that such a run failed says nothing of the strategy's others.
+        """
         if strategy in self.failed:
             return None
         started = time.monotonic()
@@ -95,14 +98,18 @@ class Runner:
             made=self.made,
         )
         key = str(run_folder(plan.config).path.relative_to(place))
-        self.reporter.say(f"{size.stage}: {strategy}, seed {seed}")
+        if reporter is None:
+            self.reporter.say(f"{size.stage}: {strategy}, seed {seed}")
         plans = [plan]
         del plan
         try:
             # The race's few steps teach little, which is no news; what the final's runs have to say is.
-            run = run_one(plans.pop(), self.reporter if size.split == "test" else Reporter())
+            told = self.reporter if size.split == "test" else Reporter()
+            run = run_one(plans.pop(), reporter or told)
+        except Stopped:
+            run = None
         except RunError as error:
-            if "setting" not in changed:
+            if not changed:
                 self.failed[strategy] = f"failed: {error}"
             self.reporter.warn(f"{strategy}: {error}")
             run = None

@@ -10,7 +10,7 @@ from clbench import report
 from clbench.commands.terminal import terminal_width
 from clbench.errors import InputError, unknown
 from clbench.plugins import load_function
-from clbench.results import Run, find_run, find_runs
+from clbench.results import Run, find_run, find_runs, read_tuned
 
 
 def table(
@@ -36,10 +36,10 @@ def table(
 def plot(kind: str, paths: Sequence[Path], output: Path, tasks: Sequence[str] = (), after: int | None = None) -> None:
     """Draw the finished runs in ``paths``.
 
-    ``kind`` is "curves", "matrix", "tradeoff", "ability", or "confusion" of one run, of its ``tasks`` after ``after``
-    tasks.
+    ``kind`` is "curves", "matrix", "tradeoff", "ability", "stability", or "confusion" of one run, of its ``tasks``
+    after ``after`` tasks, or "sensitivity" of a file that ``tune`` wrote.
     """
-    kinds = ("curves", "matrix", "tradeoff", "ability", "confusion")
+    kinds = ("curves", "matrix", "tradeoff", "ability", "stability", "confusion", "sensitivity")
     if kind not in kinds:
         raise unknown("plot", kind, kinds)
     if kind == "confusion":
@@ -48,6 +48,11 @@ def plot(kind: str, paths: Sequence[Path], output: Path, tasks: Sequence[str] = 
         return
     if tasks or after is not None:
         raise InputError(f"--task and --after are for `plot confusion`; `plot {kind}` shows all tasks and times")
+    if kind == "sensitivity":
+        if len(paths) != 1:
+            raise InputError(f"plot sensitivity takes one file that `clbench tune` wrote, not {len(paths)}")
+        report.plot_sensitivity(read_tuned(paths[0]), output)
+        return
     getattr(report, f"plot_{kind}")(_finished(paths), output)
 
 

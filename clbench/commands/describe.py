@@ -84,7 +84,11 @@ def _arguments(description: Description, explained: dict[str, str]) -> list[str]
     if not parameters:
         return []
     rows = [[p.name, p.annotation, p.default] for p in parameters]
-    head, rule, *body = text_table(["argument", "type", "default"], rows).split("\n")
+    titles = ["argument", "type", "default"]
+    if spaces := description.search_spaces:
+        rows = [[*row, spaces.get(row[0], "")] for row in rows]
+        titles.append("tune tries")
+    head, rule, *body = text_table(titles, rows).split("\n")
     lines = ["", head, rule]
     for parameter, line in zip(parameters, body, strict=True):
         lines += [line, *_wrapped(explained.get(parameter.name, ""))]

@@ -17,8 +17,9 @@ from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
 from clbench.errors import InputError
 from clbench.models import device_is_there
 from clbench.plugins import Made, Plan, literal, make_plan
-from clbench.results import RunFolder
+from clbench.results import RunFolder, find_tuned, read_tuned
 from clbench.text import shorten
+from clbench.tuning import with_values
 
 MOST_SEEDS = 10_000
 # What a setting that is worked out is called in an error line.
@@ -36,6 +37,7 @@ def plan_runs(
     seeds: Sequence[str],
     scenario_arguments: Sequence[str],
     config_file: Path | None,
+    tuned_file: Path | None = None,
 ) -> list[Plan]:
     """A checked plan for every strategy and seed, before any of them starts.
 
@@ -44,6 +46,7 @@ def plan_runs(
         strategies, seeds: those given; the config file's or the defaults where empty.
         scenario_arguments: ``K=V`` strings; V is a Python literal or else a string.
         config_file: a YAML file of settings that the command line overrides; ``strategy`` and ``seed`` may be lists.
+        tuned_file: what ``clbench tune`` wrote, from which each strategy's values come.
     """
     base = {**(read_config_file(config_file) if config_file else {}), **options}
     arguments = key_values(scenario_arguments)
@@ -53,11 +56,36 @@ def plan_runs(
     expressions = list(strategies) or _listed(base.get("strategy", ""))
     numbers = [seed for given in (list(seeds) or _listed(base.get("seed", 0))) for seed in _seeds(given)]
     made: Made = {}
+    chosen = _tuned_values(base, tuned_file, _once(expressions), made) if tuned_file else {}
     return [
-        make_plan({**base, "strategy": expression, "seed": seed}, made=made)
+        make_plan({**base, "strategy": expression, "seed": seed, **chosen.get(expression, {})}, made=made)
         for expression in _once(expressions)
         for seed in _once(numbers)
     ]
+
+
+def _tuned_values(
+    base: dict[str, Any], path: Path, expressions: Sequence[Any], made: Made
+) -> dict[str, dict[str, Any]]:
+    """The settings of each expression's run, its tuned arguments among them.
+
+    Raises:
+        InputError: the file has no such strategy, or a value is given another time.
+    """
+    entries = read_tuned(path)
+    found = {}
+    for expression in expressions:
+        config = make_plan({**base, "strategy": expression}, made=made).config
+        entry = find_tuned(entries, config.strategy, path)
+        text, settings = with_values(expression, entry.values)
+        if twice := [name for name in settings if name in base]:
+            option = twice[0].replace("_", "-")
+            raise InputError(f"--{option} cannot be given with --tuned, whose file sets it; leave one of them away")
+        for name, value in entry.place.items():
+            if (own := getattr(config, name, value)) != value:
+                TerminalReporter(-1).note(f"{config.strategy} was tuned with {name} {value}, this run has {own}")
+        found[expression] = {"strategy": text, **settings, "tuned": True}
+    return found
 
 
 def plan_again(folder: Path, save_model: str | None = None) -> Plan:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clbench.engine.one_run import run_one as run_one
     from clbench.engine.outcome import profile_lines as profile_lines
     from clbench.engine.preparation import Prepared as Prepared, parameter_bytes as parameter_bytes, prepare as prepare
-    from clbench.engine.reporter import Reporter as Reporter, tell_notes as tell_notes
+    from clbench.engine.reporter import Reporter as Reporter, Stopped as Stopped, tell_notes as tell_notes
     from clbench.engine.state import State as State, save as save
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

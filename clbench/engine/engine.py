@@ -12,13 +12,14 @@ from clbench.engine import interrupts
 from clbench.engine.beside import ability_line, measure_beside
 from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
+from clbench.engine.curve import MOST_EXAMPLES, measure_end, measure_inside
 from clbench.engine.finished import begin_again_for_model, read_finished, run_folder as run_folder
 from clbench.engine.forecast import forecast
 from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.model_out import keep_models
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
-from clbench.engine.reporter import Reporter, tell_notes
+from clbench.engine.reporter import Reporter, Stopped, tell_notes
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
 from clbench.models import (
     choose_device,
@@ -77,6 +78,9 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
         try:
             with deterministic(choose_device(plan.config.device), plan.config.deterministic):
                 result = _run(plan, folder, signals, report)
+        except Stopped:
+            remove_checkpoint(folder.checkpoint)
+            raise
         finally:
             report.close()
         if not plan.config.keep_checkpoints:
@@ -112,6 +116,11 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         notes = {"data_notes": tell_notes(plan.tasks, report), "scenario_notes": list(plan.notes)}
         if not state.rows and (expected := forecast(prepared)) is not None:
             report.say(expected)
+        if config.evaluate_every:
+            report.say(
+                f"each {config.evaluate_every} steps the tasks learned so far are measured on at most {MOST_EXAMPLES} "
+                f"{config.eval_split} examples each"
+            )
         folder.write_environment({**environment, **notes, "parts": state.parts})
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)
@@ -130,6 +139,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         predictions_sha256 = folder.write_predictions(prediction_columns(prepared, state))
     result = make_result(prepared, state, peak_memory(device))
     result |= {"config_sha256": config.sha256, "predictions_sha256": predictions_sha256}
+    if config.evaluate_every:
+        result |= {"curve_examples": MOST_EXAMPLES, "curve_sha256": folder.write_curve(state.curve)}
     folder.write_config(settings)  # again: somebody may have taken the folder away meanwhile
     folder.write_result(result)
     return result
@@ -165,6 +176,7 @@ def _train(job: Job, position: int) -> bool:
 def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
     """The steps on one task; the examples learned from."""
     config, state, signals, report = job.prepared.config, job.state, job.signals, job.report
+    every = config.evaluate_every or 0
     training = Training(config, job.prepared.strategy, job.prepared.learner, task, examples)
     training.micro_batch_size = state.micro_batch_size or training.micro_batch_size
     if state.training is not None:
@@ -175,6 +187,8 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
         training.run_step()
         due = config.checkpoint_every is not None and training.step % config.checkpoint_every == 0
         last = training.step == training.steps
+        if every and training.step % every == 0 and not last:
+            measure_inside(job.prepared, state, task.position, training.step)
         if len(training.losses) == REPORT_EVERY or due or last or signals.received:
             report.step(training.step, training.seen - reported, training.take_loss())
             reported = training.seen
@@ -186,6 +200,7 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
             _save_and_stop_if_asked(job)
     report.end_task()
     state.training, state.micro_batch_size = None, training.micro_batch_size
+    state.steps += training.steps
     return training.seen
 
 
@@ -211,6 +226,8 @@ def _record(job: Job, row: int, trained: bool) -> None:
         evaluations = evaluate_all(learner, prepared.strategy, tests)
         record_row(prepared, state, row, evaluations)
         measure_beside(prepared, state, trained, tests)
+        if prepared.config.evaluate_every and row and trained:
+            measure_end(prepared, state, row - 1, evaluations)
     job.report.row("before training" if row == 0 else f"after {names[row - 1]}", names, state.accuracy[row])
     if line := ability_line(prepared, state):
         job.report.say(line)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clbench.errors import RunError
 from clbench.scenario import Task
+
+
+class Stopped(RunError):
+    """A reporter has seen enough: the run ends, and what it had is dropped."""
 
 
 class Reporter:

@@ -37,6 +37,8 @@ class State:
             strings.
         learned: names of the parameters that learned in any task.
         training: where inside a task the run is, None between tasks.
+        steps: optimizer steps on the tasks before.
+        curve: the columns of curve.parquet, empty without ``evaluate_every``.
         skipped_steps: of each task that had any, how many steps fp16's gradient scaler skipped.
         parts: where each part of a run that was interrupted began, and what it ran on.
     """
@@ -54,6 +56,8 @@ class State:
     trainable_parameters: int = 0
     learned: list[str] = field(default_factory=list)
     training: dict[str, Any] | None = None
+    steps: int = 0
+    curve: dict[str, list[Any]] = field(default_factory=dict)
     skipped_steps: dict[str, int] = field(default_factory=dict)
     parts: list[dict[str, Any]] = field(default_factory=list)
 

@@ -44,6 +44,14 @@ class Description:
         """The docstring's first line."""
         return self.doc.strip().split("\n")[0]
 
+    @property
+    def search_spaces(self) -> dict[str, str]:
+        """What ``tune`` tries for each argument, as the file spells it; of what stands there in another way nothing."""
+        source = self.attributes.get("search_spaces")
+        tree = ast.parse(source, mode="eval").body if isinstance(source, str) else None
+        pairs = zip(tree.keys, tree.values, strict=True) if isinstance(tree, ast.Dict) else ()
+        return {str(key.value): ast.unparse(value) for key, value in pairs if isinstance(key, ast.Constant)}
+
 
 def describe(kind: str, name: str) -> Description:
     """Read a plug-in's docstring, class attributes and constructor keywords without importing it."""

@@ -1,6 +1,7 @@
 """The hash of a plug-in: of its code, and of the code that it reaches.
 
-Comments, docstrings and formatting are no part of it, so that a better docstring does not make finished runs another's.
+Comments, docstrings, formatting and ``search_spaces`` are no part of it, so that a better docstring does not make
+finished runs another's.
 What is reached: the toolkit's files, other built-in plug-ins, and the files in the plug-in's own folder. What is
 imported by a name that only the running program knows (``importlib.import_module(name)``) is not seen.
 """
@@ -60,7 +61,7 @@ def _plain(value: Any) -> Any:
         fields = ((name, item) for name, item in ast.iter_fields(value) if name != "kind")
         return [type(value).__name__, {name: _plain(item) for name, item in fields if item is not None and item != []}]
     if isinstance(value, list):
-        return [_plain(item) for item in value if not _is_text(item)]
+        return [_plain(item) for item in value if not _is_text(item) and not _is_search_spaces(item)]
     return ascii(value)  # what repr prints of a text depends on the characters that this Python knows
 
 
@@ -80,6 +81,12 @@ def _pieces(values: list[ast.expr]) -> list[Any]:
 def _is_text(node: Any) -> bool:
     """Whether a statement is a text alone: the docstring of a module, a class, a function or an attribute."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_search_spaces(node: Any) -> bool:
+    """Whether a statement says what ``tune`` tries, which changes no run."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return any(isinstance(target, ast.Name) and target.id == "search_spaces" for target in targets)
 
 
 def _imports(path: Path) -> Iterator[Path]:

@@ -145,6 +145,7 @@ def make_plan(
     check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation)
     _check_measures(config, find_kind(scenario_class.kind))
     tasks, data, notes, sources = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
+    tasks = _first(tasks, config.first_tasks)
     kind = find_kind(tasks[0].kind)
     if config.save_model and not kind.deployable:
         raise InputError(f"--save-model keeps models that read texts; this scenario has {kind.noun}s: leave it away")
@@ -182,6 +183,12 @@ def _make_tasks(name: str, scenario: type[Scenario], config: RunConfig, seed: in
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
         found = made[key] = MadeTasks(tasks, digest.hexdigest(), built.notes(), tuple(built.sources))
     return found
+
+
+def _first(tasks: Sequence[Task], count: int | None) -> Sequence[Task]:
+    if count is not None and count > len(tasks):
+        raise InputError(f"first_tasks = {count} is not allowed; allowed: 1 to {len(tasks)}, as many as there are")
+    return tasks[:count]
 
 
 def _build(name: str, file: str, arguments: dict[str, Any], given: type[Any] | None) -> Strategy:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         plot_confusion as plot_confusion,
         plot_curves as plot_curves,
         plot_matrix as plot_matrix,
+        plot_sensitivity as plot_sensitivity,
+        plot_stability as plot_stability,
         plot_tradeoff as plot_tradeoff,
     )
     from clbench.report.rendering import FORMATS as FORMATS, render as render

@@ -1,4 +1,4 @@
-"""Metrics that a result.json does not hold: they need the stored answers, or another run."""
+"""Metrics that a result.json does not hold: they need stored answers, measures inside tasks, or another run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from dataclasses import replace
 from clbench.report.rows import canonical, group, settings_but_sources, table_key
 from clbench.results import (
     ACCURACY,
+    CURVE_METRICS,
     Answers,
     Run,
+    curve_metrics,
     expected_calibration_error,
     intransigence,
     read_answers,
+    read_curve,
     recency_bias,
 )
 
-DERIVED = ("intransigence", "recency_bias", "expected_calibration_error")
+ANSWER_METRICS = ("recency_bias", "expected_calibration_error")
+DERIVED = ("intransigence", *ANSWER_METRICS, *CURVE_METRICS)
 REFERENCE = "joint"
 
 
@@ -24,7 +28,7 @@ def with_derived(runs: Sequence[Run], columns: Sequence[str]) -> list[Run]:
     """The runs with those of ``columns`` worked out that are DERIVED; None where a run has not what they need.
 
     Raises:
-        InputError: a run's stored answers are broken.
+        InputError: a run's stored answers, or what was measured inside its tasks, are broken.
     """
     asked = [name for name in DERIVED if name in columns]
     if not asked:
@@ -32,11 +36,14 @@ def with_derived(runs: Sequence[Run], columns: Sequence[str]) -> list[Run]:
     joint = group((run for run in runs if run.result["strategy"] == REFERENCE), _place)
     found = []
     for run in runs:
-        values = dict.fromkeys(asked)
+        values: dict[str, float | None] = dict.fromkeys(asked)
         if "intransigence" in asked and (reference := _reference(run, joint.get(_place(run), []))):
             matrices = run.result["accuracy_matrix"], _in_order(reference, run.result["tasks"])
             values["intransigence"] = intransigence(*matrices)
-        if set(asked) - {"intransigence"} and (answers := _at_the_end(run)):
+        if set(asked) & set(CURVE_METRICS):
+            told = curve_metrics(run.result["tasks"], read_curve(run))
+            values.update({name: told[name] for name in asked if name in told})
+        if set(asked) & set(ANSWER_METRICS) and (answers := _at_the_end(run)):
             told = {
                 "recency_bias": recency_bias(answers, run.result["setting"]),
                 "expected_calibration_error": expected_calibration_error(answers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,8 +16,10 @@ from clbench.report.confusions import confusion_figure
 from clbench.report.curves import curves_figure
 from clbench.report.heatmaps import matrix_figure
 from clbench.report.mistake_records import RunErrors
+from clbench.report.sensitivity import sensitivity_figure
+from clbench.report.stability import stability_figure
 from clbench.report.tradeoff import tradeoff_figure
-from clbench.results import Run
+from clbench.results import Run, Tuned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,6 +47,16 @@ def plot_ability(runs: Sequence[Run], path: str | Path) -> None:
 def plot_tradeoff(runs: Sequence[Run], path: str | Path) -> None:
     """Save ``tradeoff_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
     _draw(tradeoff_figure, runs, _checked(path))
+
+
+def plot_stability(runs: Sequence[Run], path: str | Path) -> None:
+    """Save ``stability_figure`` as PNG, PDF or SVG; InputError for another suffix or a path that cannot be written."""
+    _draw(stability_figure, runs, _checked(path))
+
+
+def plot_sensitivity(entries: Mapping[str, Tuned], path: str | Path) -> None:
+    """Save ``sensitivity_figure`` as PNG, PDF or SVG; InputError for another suffix or path that cannot be written."""
+    _draw(sensitivity_figure, entries, _checked(path))
 
 
 def plot_confusion(errors: RunErrors, path: str | Path) -> None:

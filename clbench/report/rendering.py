@@ -74,6 +74,7 @@ def _row_object(row: TableRow, comparison: Comparison) -> dict[str, object]:
         "strategy": row.strategy,
         "difference": row.difference,
         "limited": row.limited,
+        "tuned": row.tuned,
         "seeds": row.seeds,
         "runs": [str(run.folder) for run in row.runs],
         "cells": cells,

@@ -19,6 +19,7 @@ IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8", "data_s
 
 MOST_DIFFERENCES = 8  # settings that a row's name shows; what more there are has a digest
 LONGEST_KEY, LONGEST_VALUE = 60, 40
+LEARNING_RATES = ("lr", "head_lr")
 SOURCES = "plugin_hashes."  # with which the settings begin that differ between any two strategies
 
 Settings = dict[str, Any]
@@ -58,16 +59,22 @@ class TableRow:
         return any(run.result["limited"] for run in self.runs)
 
     @property
+    def tuned(self) -> bool:
+        """Whether the values are those that a tuning chose."""
+        return any(run.config.get("tuned") for run in self.runs)
+
+    @property
     def seeds(self) -> list[int]:
         """The seeds, sorted."""
         return sorted(run.result["seed"] for run in self.runs)
 
     @property
     def label(self) -> str:
-        """Strategy, what sets the row apart from others of the strategy, and whether it is limited."""
+        """Strategy, what sets the row apart from others of the strategy, and whether it is tuned or limited."""
         return (
             self.strategy
             + (f" [{self.difference}]" if self.difference else "")
+            + (" (tuned)" if self.tuned else "")
             + (" (limited)" if self.limited else "")
         )
 
@@ -112,7 +119,7 @@ def split_rows(runs: list[Run], any_tasks: bool = False) -> list[TableRow]:
     rows = []
     for members in variants:
         settings = members[0][1]
-        names = _difference(settings, differing)
+        names = _difference(settings, [key for key in differing if key != "tuned"])  # which the label says
         seeds = [run.result["seed"] for run, _ in members]
         if len(set(seeds)) == len(seeds):
             rows.append(_row([run for run, _ in members], names, settings))
@@ -149,8 +156,10 @@ def run_settings(run: Run, any_tasks: bool = False) -> Settings:
 
 
 def settings_but_sources(run: Run, any_tasks: bool = False) -> Settings:
-    """The settings that runs of different strategies can share."""
-    return {key: value for key, value in run_settings(run, any_tasks).items() if not key.startswith(SOURCES)}
+    """The settings that runs of different strategies can share; tuning gives each its own learning rates."""
+    own = LEARNING_RATES if run.config.get("tuned") else ()
+    settings = run_settings(run, any_tasks).items()
+    return {key: value for key, value in settings if not key.startswith(SOURCES) and key not in own}
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> Settings:

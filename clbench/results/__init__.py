@@ -11,6 +11,12 @@ if TYPE_CHECKING:
         recency_bias as recency_bias,
     )
     from clbench.results.belonging import check_belonging as check_belonging
+    from clbench.results.curve import (
+        CURVE_METRICS as CURVE_METRICS,
+        Stage as Stage,
+        curve_metrics as curve_metrics,
+        read_curve as read_curve,
+    )
     from clbench.results.environment import describe_environment as describe_environment
     from clbench.results.folder import RunFolder as RunFolder
     from clbench.results.hardware import HARDWARE as HARDWARE, hardware_of as hardware_of
@@ -26,5 +32,14 @@ if TYPE_CHECKING:
     from clbench.results.predictions import Answers as Answers, measure_of as measure_of, read_answers as read_answers
     from clbench.results.runs import Run as Run, find_run as find_run, find_runs as find_runs
     from clbench.results.schema import ACCURACY as ACCURACY, COSTS as COSTS
+    from clbench.results.tuned import (
+        COMPLETE as COMPLETE,
+        PRUNED as PRUNED,
+        Tried as Tried,
+        Tuned as Tuned,
+        find_tuned as find_tuned,
+        read_tuned as read_tuned,
+        write_tuned as write_tuned,
+    )
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PARQUET = b"PAR1"  # with which every such file ends
+CURVE_COLUMNS = ("learning", "step", "task", "measure")
 PREDICTION_COLUMNS = ("after_task", "task", "index", "label", "prediction", "confidence")
 
 
@@ -99,7 +100,7 @@ class RunFolder:
 
     def remove_result(self) -> None:
         """Take the mark of completion away, with what was made from the result."""
-        self._remove("result.json", "predictions.parquet", "matrix.png", "curves.png")
+        self._remove("result.json", "predictions.parquet", "curve.parquet", "matrix.png", "curves.png")
 
     def remove_models(self) -> None:
         """Delete what models were kept, and what an interrupted saving left beside them."""
@@ -151,16 +152,36 @@ class RunFolder:
         the task's test split), ``label`` and ``prediction`` (str), ``confidence`` (float in 0..1).
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         if set(columns) != set(PREDICTION_COLUMNS):
             raise ValueError(
                 f"predictions have the columns {', '.join(columns)}; they must be {', '.join(PREDICTION_COLUMNS)}"
             )
+        table = pa.Table.from_pydict(dict(columns), schema=prediction_schema())
+        return self._write_table("predictions.parquet", table)
+
+    def write_curve(self, columns: Mapping[str, Sequence[Any]]) -> str:
+        """Write curve.parquet, one row a measure inside a task or at its end, and return its SHA-256.
+
+        ``columns`` are of equal length, and none where nothing was measured: ``learning`` (str, the task being
+        learned), ``step`` (int, optimizer steps since the run began), ``task`` (str, which is measured), ``measure``
+        (float in 0..1).
+        """
+        import pyarrow as pa
+
+        types = (pa.string(), pa.int64(), pa.string(), pa.float64())
+        schema = pa.schema(list(zip(CURVE_COLUMNS, types, strict=True)))
+        table = pa.Table.from_pydict({name: columns.get(name, []) for name in CURVE_COLUMNS}, schema=schema)
+        return self._write_table("curve.parquet", table)
+
+    def _write_table(self, name: str, table: pa.Table) -> str:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pydict(dict(columns), schema=prediction_schema()), buffer, compression="zstd")
+        pq.write_table(table, buffer, compression="zstd")
         content = buffer.getvalue().to_pybytes()
-        self._write("predictions.parquet", content)
+        self._write(name, content)
         return hashlib.sha256(content).hexdigest()
 
     def read_predictions(self) -> dict[str, list[Any]]:

@@ -121,7 +121,10 @@ METRICS: dict[str, Callable[[Matrix], float | None]] = {
     "worst_retention": worst_retention,
 }
 
-LOWER_IS_BETTER = {"forgetting", "relative_forgetting", "intransigence", "expected_calibration_error", "ability_lost"}
+LOWER_IS_BETTER = {
+    *("forgetting", "relative_forgetting", "intransigence", "expected_calibration_error"),
+    *("ability_lost", "stability_gap", "recovery_steps"),
+}
 
 
 def compute_metrics(matrix: Matrix) -> dict[str, float | None]:

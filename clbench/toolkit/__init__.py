@@ -16,7 +16,13 @@ if TYPE_CHECKING:
         images as images,
         token_corpora as token_corpora,
     )
-    from clbench.strategy import ALL_SETTINGS as ALL_SETTINGS, Deployable as Deployable, Stack as Stack
+    from clbench.strategy import (
+        ALL_SETTINGS as ALL_SETTINGS,
+        Choices as Choices,
+        Deployable as Deployable,
+        Range as Range,
+        Stack as Stack,
+    )
     from clbench.tasks import (
         answer_dataset as answer_dataset,
         balanced_counts as balanced_counts,

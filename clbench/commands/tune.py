@@ -1,0 +1,65 @@
+"""`clbench tune`: options into spaces and effort, progress on stderr, the chosen values on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clbench.advice import read_duration
+from clbench.commands.planning import key_values
+from clbench.commands.progress import TerminalReporter
+from clbench.errors import InputError, RunError
+from clbench.files import expand
+from clbench.results import Tuned, write_tuned
+from clbench.text import clean, text_table
+from clbench.tuning import Effort, read_search, tune
+
+
+def run(
+    options: Mapping[str, Any],
+    strategies: Sequence[str],
+    scenario_arguments: Sequence[str],
+    search: Sequence[str],
+    output: Path,
+    output_dir: str,
+    *,
+    trials: int,
+    tasks: int | None,
+    seeds: int,
+    budget: str | None,
+    quiet: bool,
+) -> int:
+    """Tune, write the file and print what was chosen.
+
+    Raises:
+        InputError: wrong options.
+        RunError: nothing could be chosen for a strategy; what was chosen for the others is written.
+    """
+    if output.suffix not in (".yaml", ".yml"):
+        raise InputError(f"-o {str(output)!r} is not allowed; allowed: a .yaml file")
+    effort = Effort(trials, tasks, seeds, None if budget is None else read_duration(budget))
+    given = {**options, "scenario_args": key_values(scenario_arguments)}
+    folder = expand(output_dir, "--output-dir") / "tuning"
+    reporter = TerminalReporter(-1 if quiet else 0)
+    entries = tune(given, strategies, folder, reporter, effort, read_search(search))
+    write_tuned(output, entries)
+    print(f"{table(entries)}\n{clean(str(output))}" if entries else clean(str(output)))
+    if len(entries) < len(set(strategies)):
+        raise RunError(f"not every strategy has values; the trials' runs are in {folder}")
+    return 0
+
+
+def table(entries: Mapping[str, Tuned]) -> str:
+    """Each strategy with its values, its score on dev, and that of the first trial, which has the usual values."""
+    rows = [
+        [
+            clean(name),
+            f"{entry.dev_score:.3f}",
+            "-" if entry.tried[0].score is None else f"{entry.tried[0].score:.3f}",
+            str(entry.trials),
+            clean(", ".join(f"{key}={value}" for key, value in entry.values.items())),
+        ]
+        for name, entry in entries.items()
+    ]
+    return text_table(["strategy", "dev", "trial 1", "trials", "values"], rows)
