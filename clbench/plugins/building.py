@@ -12,13 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from clbench import presets
 from clbench.errors import ClbenchError, InputError
 from clbench.plugins.arguments import check_arguments
 from clbench.plugins.description import parse_file, plugin_class
 from clbench.plugins.finding import KINDS, find, is_own_data, is_preset
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import source_hash
-from clbench.presets import preset_scenario
 from clbench.tasks import OwnData, data_scenario
 
 
@@ -31,7 +31,7 @@ def load(kind: str, name: str, arguments: Mapping[str, Any] | None = None) -> ty
         arguments: of a scenario that is a person's data, which are read with them.
     """
     if is_preset(kind, name):
-        return preset_scenario(find(kind, name))
+        return presets.preset_scenario(find(kind, name))
     if is_own_data(kind, name):
         return data_scenario(name, construct(OwnData, name, dict(arguments or {})).wanted)
     if kind == "strategy" and is_foreign(name):

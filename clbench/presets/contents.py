@@ -40,6 +40,8 @@ def _pixels(image: Any, size: int, name: str) -> np.ndarray:
 
     if not isinstance(image, Image.Image):
         raise InputError(f"{name}: the image column holds {type(image).__name__}; allowed: images")
+    if image.mode.startswith(("I", "F")):  # PIL would cut off what is brighter than 8 bits
+        raise InputError(f"{name}: an image has pixels of mode {image.mode!r}; allowed: 8 bits a channel")
     if image.size != (size, size):
         image = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
     return np.asarray(image.convert("RGB"), dtype=np.uint8).transpose(2, 0, 1)

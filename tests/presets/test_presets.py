@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,26 @@ def test_one_split_of_larger_images(tmp_path: Path) -> None:
     (first, second) = tasks_of("imagenet_r", root=str(tmp_path), labels_per_task=1, setting="class")
     assert [len(split) for split in first.splits.values()] == [7, 1, 2]
     assert np.asarray(second.train[0]["image"]).shape == (3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("images", "line"),
+    [
+        (
+            [np.full((8, 8), 40_000, np.uint16)] * 4,
+            "mine: an image has pixels of mode 'I;16'; allowed: 8 bits a channel",
+        ),
+        (["a.png"] * 4, "mine: the image column holds str; allowed: images"),
+    ],
+)
+def test_what_is_no_image_of_8_bits_is_one_line(images: list[Any], line: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("{title: T, kind: image, hub: owner/one, labels_per_task: 1}")
+    kind = datasets.Value("string") if isinstance(images[0], str) else datasets.Image()
+    features = datasets.Features({"image": kind, "label": datasets.ClassLabel(names=["a", "b"])})
+    rows: dict[str, list[Any]] = {"image": images, "label": [0, 1, 0, 1]}
+    write_hub(tmp_path, "owner/one", {"train": rows, "test": rows}, features)
+    with pytest.raises(InputError, match=f"^{re.escape(line)}$"):
+        tasks_of(str(tmp_path / "mine.yaml"), root=str(tmp_path))
 
 
 PRESET = """
