@@ -214,7 +214,7 @@ def test_a_damaged_file_is_told(tmp_path: Path, entries: dict[str, Tuned]) -> No
         ({"dev_score": "high"}, "dev_score is no number"),
         ({"tasks": [1]}, "tasks is no list of names"),
     ):
-        write_tuned(path, {"naive": replace(naive, **changes)})  # type: ignore[arg-type]
+        write_tuned(path, {"naive": replace(naive, **changes)})
         with pytest.raises(InputError, match=words):
             read_tuned(path)
 
