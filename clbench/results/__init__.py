@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from clbench.results.schema import ACCURACY as ACCURACY, COSTS as COSTS
     from clbench.results.tuned import (
         COMPLETE as COMPLETE,
+        FAILED as FAILED,
         PRUNED as PRUNED,
         Tried as Tried,
         Tuned as Tuned,

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import fsum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import clbench
-from clbench.advice import Runner, Size
-from clbench.config import RunConfig, canonical_json
+from clbench.advice import Runner
 from clbench.engine import Reporter, Stopped
 from clbench.errors import InputError, RunError
-from clbench.plugins import Plan, make_plan
-from clbench.results import Tuned
-from clbench.tuning.spaces import Spaces, as_mapping, check_search, ends, spaces_of, usual_values, with_values
+from clbench.plugins import make_plan
+from clbench.results import COMPLETE, Tried, Tuned
+from clbench.tuning.candidates import DEV, FIRST_SEED, Candidate, count_tasks, find_candidates
+from clbench.tuning.spaces import Spaces, as_mapping, usual_values, with_values
 from clbench.tuning.study import (
     Objective,
     Pruned,
@@ -34,9 +33,6 @@ from clbench.tuning.study import (
 if TYPE_CHECKING:
     from optuna import Study
 
-USUAL_TASKS = 3
-FIRST_SEED = 100  # not those that runs usually have, whose results the choice must not know
-DEV = Size("tuning", None, None, "dev")
 LIBRARIES = ("optuna", "torch", "transformers")
 
 
@@ -57,14 +53,10 @@ class Effort:
     budget: float | None = None
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A strategy that is tuned: how it was written, its canonical name, what is tried, and what was."""
+class Entrant(NamedTuple):
+    """A strategy and its trials."""
 
-    expression: str
-    name: str
-    config: RunConfig
-    spaces: Spaces
+    candidate: Candidate
     study: Study
 
 
@@ -97,95 +89,43 @@ def tune(
         raise InputError("--strategy is missing; `clbench list strategies` shows what there is")
     runner = Runner(options, folder, effort.budget or 0.0, reporter)
     plan = make_plan({**options, "strategy": "naive", "seed": FIRST_SEED}, made=runner.made)
-    count = _count_tasks(plan, effort.tasks)
+    count = count_tasks(plan, effort.tasks)
     runner.options = {**options, "first_tasks": count}
-    check_search(search, strategies)
-    drafts = {draft.config.strategy: draft for draft in (_check(runner, each, search) for each in strategies)}
-    storage = open_storage(folder)
-    candidates = [
-        Candidate(draft.expression, name, draft.config, draft.spaces, open_study(storage, _study_name(draft, effort)))
-        for name, draft in drafts.items()
-    ]
+    candidates = find_candidates(runner, strategies, search)
+    storage = open_storage(folder)  # not before: what is refused leaves nothing behind
+    entrants = [Entrant(each, open_study(storage, each.study_name(effort.seeds))) for each in candidates]
     seeds = [FIRST_SEED + number for number in range(effort.seeds)]
-    trials = _hold_rounds(candidates, lambda each: _objective(runner, each, seeds, count), effort, reporter)
+    trials = _hold_rounds(entrants, lambda each: _objective(runner, each, seeds, count), effort, reporter)
     names = [task.name for task in plan.tasks]
-    entries = {each.name: _entry(each, trials, seeds, names, count) for each in candidates}
+    entries = {each.candidate.name: _entry(each, trials, seeds, names, count) for each in entrants}
     for name in (name for name, entry in entries.items() if entry is None):
         reporter.warn(f"{name}: none of its {trials} trials came to its end, so nothing is chosen for it")
     return {name: entry for name, entry in entries.items() if entry is not None}
 
 
-def _count_tasks(plan: Plan, asked: int | None) -> int:
-    """How many tasks are used.
-
-    Raises:
-        InputError: all would be, or one has no dev examples.
-    """
-    most = len(plan.tasks) - 1
-    if asked is not None and asked > most:
-        raise InputError(
-            f"--tasks {asked} is not allowed: the scenario has {len(plan.tasks)}; allowed: 1 to {most}, for "
-            "tuning must not see all"
-        )
-    if most < 1:
-        raise InputError("the scenario has one task; tuning needs one more, which it does not see")
-    count = asked or min(USUAL_TASKS, most)
-    if lacking := [task.name for task in plan.tasks[:count] if not len(task.dev)]:
-        raise InputError(f"task {lacking[0]!r} has no dev examples, on which values are chosen")
-    return count
-
-
-@dataclass(frozen=True)
-class _Draft:
-    expression: str
-    config: RunConfig
-    spaces: Spaces
-
-
-def _check(runner: Runner, expression: str, search: Spaces) -> _Draft:
-    """What is tried for a strategy, after making a plan of all ends of the spaces."""
-
-    def planned(text: str, settings: Mapping[str, Any]) -> RunConfig:
-        options = {**runner.options, **DEV.options(), "strategy": text, "seed": FIRST_SEED, **settings}
-        return make_plan(options, made=runner.made).config
-
-    config = planned(expression, {})
-    spaces = spaces_of(config, expression, search)
-    for values in ends(spaces):
-        planned(*with_values(expression, values))
-    return _Draft(expression, config, spaces)
-
-
-def _study_name(draft: _Draft, effort: Effort) -> str:
-    """The strategy and a hash of all that a score depends on; more trials of the same go on with it."""
-    spaces = {name: as_mapping(space) for name, space in draft.spaces.items()}
-    digest = hashlib.sha256(canonical_json([draft.config.sha256, effort.seeds, spaces]).encode()).hexdigest()
-    return f"{draft.config.scenario} {draft.config.strategy} {digest[:8]}"
-
-
 def _hold_rounds(
-    candidates: Sequence[Candidate], objective: Callable[[Candidate], Objective], effort: Effort, reporter: Reporter
+    entrants: Sequence[Entrant], objective: Callable[[Candidate], Objective], effort: Effort, reporter: Reporter
 ) -> int:
     """A trial of each, then the next of each, until all are done or the budget is spent; the trials of each."""
     for number in range(effort.trials):
-        spent = fsum(spent_seconds(each.study) for each in candidates)
-        fresh = all(count_trials(each.study) == number for each in candidates)
+        spent = fsum(spent_seconds(each.study) for each in entrants)
+        fresh = all(count_trials(each.study) == number for each in entrants)
         if effort.budget is not None and number and fresh and spent * (number + 1) / number > effort.budget:
             reporter.say(f"the budget ends after {number} of {effort.trials} trials of each strategy")
             break
-        for each in candidates:
-            if count_trials(each.study) == number:
-                first = usual_values(each.config, each.expression, each.spaces)
-                run_trial(each.study, each.spaces, first, FIRST_SEED, objective(each))
-                reporter.say(f"{each.name}, trial {number + 1} of {effort.trials}: {_told(each)}")
-    return min(effort.trials, *(count_trials(each.study) for each in candidates))
+        for candidate, study in entrants:
+            if count_trials(study) == number:
+                first = usual_values(candidate.config, candidate.expression, candidate.spaces)
+                run_trial(study, candidate.spaces, first, FIRST_SEED, objective(candidate))
+                last = trials_of(study, candidate.spaces, number + 1)[-1]
+                reporter.say(f"{candidate.name}, trial {number + 1} of {effort.trials}: {_told(last)}")
+    return min(effort.trials, *(count_trials(each.study) for each in entrants))
 
 
-def _told(candidate: Candidate) -> str:
-    """How its last trial ended."""
-    last = trials_of(candidate.study, candidate.spaces, count_trials(candidate.study))[-1]
-    values = ", ".join(f"{name}={value}" for name, value in last.values.items())
-    return f"{last.state if last.score is None else f'{last.score:.3f} {last.state}'} with {values}"
+def _told(trial: Tried) -> str:
+    """How a trial ended."""
+    values = ", ".join(f"{name}={value}" for name, value in trial.values.items())
+    return f"{trial.state if trial.score is None else f'{trial.score:.3f} {trial.state}'} with {values}"
 
 
 def _objective(runner: Runner, candidate: Candidate, seeds: Sequence[int], tasks: int) -> Objective:
@@ -225,10 +165,11 @@ class _Watch(Reporter):
                 raise Stopped(f"{label}: worse than most trials") from None
 
 
-def _entry(candidate: Candidate, trials: int, seeds: list[int], names: list[str], count: int) -> Tuned | None:
+def _entry(entrant: Entrant, trials: int, seeds: list[int], names: list[str], count: int) -> Tuned | None:
     """What stands in tuned.yaml: of equally good trials the first, which is the untuned one if it is among them."""
-    tried = trials_of(candidate.study, candidate.spaces, trials)
-    complete = [(trial.score, trial) for trial in tried if trial.state == "complete" and trial.score is not None]
+    candidate, study = entrant
+    tried = trials_of(study, candidate.spaces, trials)
+    complete = [(trial.score, trial) for trial in tried if trial.state == COMPLETE and trial.score is not None]
     if not complete:
         return None
     score, best = max(complete, key=lambda pair: pair[0])

@@ -130,9 +130,8 @@ def with_values(expression: str, values: Mapping[str, Any]) -> tuple[str, dict[s
     prefixes = tuple(f"{short_name(component)}." for component in parse_expression(expression))
     for name in values:
         if name not in settings and not name.startswith(prefixes):
-            raise unknown(
-                f"value for {expression!r}:", name, [*SETTINGS, *(f"{prefix}ARGUMENT" for prefix in prefixes)]
-            )
+            allowed = [*SETTINGS, *(f"{prefix}ARGUMENT" for prefix in prefixes)]
+            raise unknown(f"value for {expression!r}:", name, allowed)
     components = []
     for component in parse_expression(expression):
         own = f"{short_name(component)}."

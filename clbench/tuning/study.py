@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clbench.errors import InputError, RunError
-from clbench.results import Tried
+from clbench.results import COMPLETE, FAILED, PRUNED, Tried
 from clbench.rng import stream_seed
 from clbench.strategy import Choices, Range, Space
 
@@ -120,7 +120,7 @@ def spent_seconds(study: Study) -> float:
 def trials_of(study: Study, spaces: Mapping[str, Space], count: int) -> list[Tried]:
     """The first ``count`` trials that have ended."""
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    names = {"COMPLETE": COMPLETE, "PRUNED": PRUNED, "FAIL": FAILED}
     return [
         Tried(
             {name: _rounded(trial.params[name], space) for name, space in spaces.items()},

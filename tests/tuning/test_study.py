@@ -14,7 +14,8 @@ from clbench.engine import Reporter
 from clbench.errors import InputError, RunError
 from clbench.results import Tried
 from clbench.strategy import Choices, Range, Space
-from clbench.tuning.rounds import Candidate, Effort, _hold_rounds
+from clbench.tuning.candidates import Candidate
+from clbench.tuning.rounds import Effort, Entrant, _hold_rounds
 from clbench.tuning.study import RANDOM_TRIALS, Report, count_trials, open_storage, open_study, run_trial, trials_of
 
 SPACES: Mapping[str, Space] = {
@@ -27,9 +28,8 @@ FIRST = {"lr": 1e-4, "kind": "a"}
 
 def formula(values: Mapping[str, Any], _report: Report) -> float:
     """Best at lr 0.001, rank 4 and kind b: 1."""
-    rank, power = int(values["rank"]), log10(float(values["lr"]))
-    found: float = 1 - (power + 3) ** 2 / 8 - abs(rank - 4) / 40 - 0.1 * (values["kind"] != "b")
-    return found
+    rank, power = int(values["rank"]), log10(values["lr"])
+    return 1 - (power + 3) ** 2 / 8 - abs(rank - 4) / 40 - (0.0 if values["kind"] == "b" else 0.1)
 
 
 def tried(folder: Path, count: int, objective: Callable[..., float] = formula, name: str = "study") -> list[Tried]:
@@ -111,10 +111,11 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
         open_storage(tmp_path)
 
 
-def candidates(folder: Path) -> list[Candidate]:
+def entrants(folder: Path) -> list[Entrant]:
     storage = open_storage(folder)
-    config = make_config({"scenario": "toy", "strategy": "naive"})
-    return [Candidate(name, name, config, {"lr": SPACES["lr"]}, open_study(storage, name)) for name in ("naive", "ewc")]
+    configs = [make_config({"scenario": "toy", "strategy": name}) for name in ("naive", "ewc")]
+    found = [Candidate(config.strategy, config, {"lr": SPACES["lr"]}) for config in configs]
+    return [Entrant(each, open_study(storage, each.study_name(1))) for each in found]
 
 
 def test_each_strategy_has_as_many_trials_in_turn_whatever_the_budget(
@@ -132,9 +133,9 @@ def test_each_strategy_has_as_many_trials_in_turn_whatever_the_budget(
         return score
 
     # Two strategies of 10 s: rounds of 20 s, of which three fit into 75 s and not four.
-    assert _hold_rounds(candidates(tmp_path), objective, Effort(trials=9, budget=75.0), Reporter()) == 3
+    assert _hold_rounds(entrants(tmp_path), objective, Effort(trials=9, budget=75.0), Reporter()) == 3
     assert order == ["naive", "ewc"] * 3
-    assert _hold_rounds(candidates(tmp_path), objective, Effort(trials=9, budget=81.0), Reporter()) == 4
-    assert _hold_rounds(candidates(tmp_path), objective, Effort(trials=5), Reporter()) == 5
-    assert _hold_rounds(candidates(tmp_path), objective, Effort(trials=2, budget=1.0), Reporter()) == 2
+    assert _hold_rounds(entrants(tmp_path), objective, Effort(trials=9, budget=81.0), Reporter()) == 4
+    assert _hold_rounds(entrants(tmp_path), objective, Effort(trials=5), Reporter()) == 5
+    assert _hold_rounds(entrants(tmp_path), objective, Effort(trials=2, budget=1.0), Reporter()) == 2
     assert order == ["naive", "ewc"] * 5
