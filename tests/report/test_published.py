@@ -37,8 +37,8 @@ def test_a_published_table_is_what_its_command_prints(
     assert table.strip() == printed.strip()
 
 
-def test_there_are_two_tables_a_scenario() -> None:
-    assert [page.stem for page, _, _ in TABLES] == ["text_seq", "text_seq", "wordnet_class", "wordnet_class"]
+def test_there_are_two_tables_of_each_text_scenario() -> None:
+    assert [page.stem for page, _, _ in TABLES] == ["split_cifar", "text_seq", "text_seq", "wordnet_class", "wordnet_class"]
 
 
 def test_every_link_of_the_pages_leads_to_a_file() -> None:
