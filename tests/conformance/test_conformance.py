@@ -24,7 +24,7 @@ from tests.helpers import slow
 STRATEGIES = sorted(plugins.available("strategy"))
 # The same code with less work than by default, which -m slow takes.
 SMALLER = {"gdumb": "gdumb(epochs=2)", "ranpac": "ranpac(width=50)", "klda": "klda(width=50)"}
-STACKS = ("replay+ewc", "replay+distillation")
+STACKS = ("replay+ewc", slow("replay+distillation"))
 # One task with an official test file and one without.
 # Their packages take long to read.
 LARGE = ("image_seq", "instruct_seq", "permuted_mnist", "split_cifar", "split_mnist")
