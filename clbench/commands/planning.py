@@ -59,7 +59,8 @@ def plan_runs(
     chosen: list[dict[str, Any]] = [{"strategy": expression} for expression in expressions]
     if tuned_file is not None:
         entries = read_tuned(tuned_file)
-        chosen = [_tuned_settings({**base, **each}, entries, tuned_file, made) for each in chosen]
+        one = {**base, "seed": numbers[0]}
+        chosen = [_tuned_settings({**one, **each}, entries, tuned_file, made) for each in chosen]
     return [make_plan({**base, **each, "seed": seed}, made=made) for each in chosen for seed in _once(numbers)]
 
 
@@ -75,8 +76,8 @@ def _tuned_settings(options: Mapping[str, Any], entries: Mapping[str, Tuned], pa
     if twice := [name for name in settings if name in options]:
         option = twice[0].replace("_", "-")
         raise InputError(f"--{option} cannot be given with --tuned, whose file sets it; leave one of them away")
-    for name, value in entry.place.items():
-        if (own := getattr(config, name, value)) != value:
+    for name in ("scenario", "setting", "model"):
+        if (own := getattr(config, name)) != (value := entry.place.get(name)):
             TerminalReporter(-1).note(f"{config.strategy} was tuned with {name} {value}, this run has {own}")
     return {"strategy": expression, **settings, "tuned": True}
 
