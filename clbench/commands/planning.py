@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
 from clbench.errors import InputError
 from clbench.models import device_is_there
 from clbench.plugins import Made, Plan, literal, make_plan
-from clbench.results import RunFolder, find_tuned, read_tuned
+from clbench.results import RunFolder, Tuned, find_tuned, read_tuned
 from clbench.text import shorten
 from clbench.tuning import with_values
 
@@ -53,39 +53,33 @@ def plan_runs(
     in_file = base.get("scenario_args") or {}
     if arguments and isinstance(in_file, dict):  # what else it is, make_plan refuses
         base["scenario_args"] = {**in_file, **arguments}
-    expressions = list(strategies) or _listed(base.get("strategy", ""))
+    expressions = _once(list(strategies) or _listed(base.get("strategy", "")))
     numbers = [seed for given in (list(seeds) or _listed(base.get("seed", 0))) for seed in _seeds(given)]
     made: Made = {}
-    chosen = _tuned_values(base, tuned_file, _once(expressions), made) if tuned_file else {}
-    return [
-        make_plan({**base, "strategy": expression, "seed": seed, **chosen.get(expression, {})}, made=made)
-        for expression in _once(expressions)
-        for seed in _once(numbers)
-    ]
+    chosen: list[dict[str, Any]] = [{"strategy": expression} for expression in expressions]
+    if tuned_file is not None:
+        entries = read_tuned(tuned_file)
+        one = {**base, "seed": numbers[0]}
+        chosen = [_tuned_settings({**one, **each}, entries, tuned_file, made) for each in chosen]
+    return [make_plan({**base, **each, "seed": seed}, made=made) for each in chosen for seed in _once(numbers)]
 
 
-def _tuned_values(
-    base: dict[str, Any], path: Path, expressions: Sequence[Any], made: Made
-) -> dict[str, dict[str, Any]]:
-    """The settings of each expression's run, its tuned arguments among them.
+def _tuned_settings(options: Mapping[str, Any], entries: Mapping[str, Tuned], path: Path, made: Made) -> dict[str, Any]:
+    """The settings that the file at ``path`` has for a strategy, which gets its tuned arguments.
 
     Raises:
-        InputError: the file has no such strategy, or a value is given another time.
+        InputError: it has no such strategy, or a value is given another time.
     """
-    entries = read_tuned(path)
-    found = {}
-    for expression in expressions:
-        config = make_plan({**base, "strategy": expression}, made=made).config
-        entry = find_tuned(entries, config.strategy, path)
-        text, settings = with_values(expression, entry.values)
-        if twice := [name for name in settings if name in base]:
-            option = twice[0].replace("_", "-")
-            raise InputError(f"--{option} cannot be given with --tuned, whose file sets it; leave one of them away")
-        for name, value in entry.place.items():
-            if (own := getattr(config, name, value)) != value:
-                TerminalReporter(-1).note(f"{config.strategy} was tuned with {name} {value}, this run has {own}")
-        found[expression] = {"strategy": text, **settings, "tuned": True}
-    return found
+    config = make_plan({**options}, made=made).config
+    entry = find_tuned(entries, config.strategy, path)
+    expression, settings = with_values(options["strategy"], entry.values)
+    if twice := [name for name in settings if name in options]:
+        option = twice[0].replace("_", "-")
+        raise InputError(f"--{option} cannot be given with --tuned, whose file sets it; leave one of them away")
+    for name in ("scenario", "setting", "model"):
+        if (own := getattr(config, name)) != (value := entry.place.get(name)):
+            TerminalReporter(-1).note(f"{config.strategy} was tuned with {name} {value}, this run has {own}")
+    return {"strategy": expression, **settings, "tuned": True}
 
 
 def plan_again(folder: Path, save_model: str | None = None) -> Plan:

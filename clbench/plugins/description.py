@@ -48,7 +48,10 @@ class Description:
     def search_spaces(self) -> dict[str, str]:
         """What ``tune`` tries for each argument, as the file spells it; of what stands there in another way nothing."""
         source = self.attributes.get("search_spaces")
-        tree = ast.parse(source, mode="eval").body if isinstance(source, str) else None
+        try:
+            tree = ast.parse(source, mode="eval").body if isinstance(source, str) else None
+        except (SyntaxError, ValueError):  # a text
+            return {}
         pairs = zip(tree.keys, tree.values, strict=True) if isinstance(tree, ast.Dict) else ()
         return {str(key.value): ast.unparse(value) for key, value in pairs if isinstance(key, ast.Constant)}
 

@@ -33,7 +33,8 @@ def render(comparison: Comparison, format: str = "table", width: int | None = No
 def _to_csv(comparison: Comparison) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    identity = ["scenario", "setting", "model", "eval_split", "measure", "strategy", "difference", "limited", "seeds"]
+    identity = ["scenario", "setting", "model", "eval_split", "measure", "strategy", "difference"]
+    identity += ["limited", "tuned", "seeds"]
     differences = [
         (name, part) for name in comparison.metrics if comparison.baseline is not None for part in asdict(Difference())
     ]
@@ -46,7 +47,8 @@ def _to_csv(comparison: Comparison) -> str:
             seeds = " ".join(map(str, row.seeds))
             numbers = [getattr(row.cells[name], part) for name, part in parts]
             numbers += [getattr(row.cells[name].difference or Difference(), part) for name, part in differences]
-            writer.writerow([*map(spreadsheet_cell, names), "true" if row.limited else "false", seeds, *numbers])
+            marks = ["true" if mark else "false" for mark in (row.limited, row.tuned)]
+            writer.writerow([*map(spreadsheet_cell, names), *marks, seeds, *numbers])
     return buffer.getvalue().rstrip("\n")
 
 

@@ -235,13 +235,14 @@ def test_compare_takes_single_runs(runs: list[dict[str, Any]], results: Path) ->
     assert [(row["strategy"], row["seeds"]) for row in rows] == [("naive", "0 1")]
 
 
-@pytest.mark.parametrize(("metric", "format"), [("acuracy", "table"), ("forgetting", "tabel")])
+@pytest.mark.parametrize(("metric", "format"), [("average_acuracy", "table"), ("forgetting", "tabel")])
 def test_compare_refuses_unknown_names(runs: list[dict[str, Any]], results: Path, metric: str, format: str) -> None:
     assert runs
     done = clbench("compare", results, "--metric", metric, "--format", format)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    nearest = "'acuracy'; did you mean 'average_accuracy'?" if format == "table" else "'tabel'; did you mean 'table'?"
-    assert nearest in done.err
+    right = {"average_acuracy": "average_accuracy", "tabel": "table"}
+    wrong = metric if format == "table" else format
+    assert f"'{wrong}'; did you mean '{right[wrong]}'?" in done.err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +152,12 @@ def test_tuned_runs_say_so_and_have_rows_of_their_own(
     comparison = compare(runs, ["average_accuracy", "overhead"], baseline="naive")
     (table,) = comparison.tables
     assert '"tuned": true' in render(comparison, "json")
+    told_rows = csv.DictReader(io.StringIO(render(comparison, "csv")))
+    assert sorted((row["strategy"][:5], row["tuned"]) for row in told_rows) == [
+        ("ewc(e", "true"),
+        ("naive", "false"),
+        ("naive", "true"),
+    ]
     labels = [row.label for row in table.rows]
     assert [label.endswith(" (tuned)") for label in labels] == [True, True, False]
     # Tuned rows have learning rates of their own, and are still compared with tuned naive.
