@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from clbench import Scenario, Task
 from clbench.errors import InputError
-from clbench.toolkit import balanced_counts, draw, text_dataset
+from clbench.toolkit import balanced_counts, draw, splits, text_dataset
 
 LABELS = ("red", "green", "blue")
 KEYWORDS = (
@@ -67,9 +67,8 @@ class Toy(Scenario):
         super().__init__(seed=seed, setting=setting)
         if not 2 <= tasks <= len(PLACES):
             raise InputError(f"tasks={tasks} is not allowed; allowed: 2 to {len(PLACES)}")
-        for name, size in (("train", train), ("dev", dev), ("test", test)):
-            if size < len(LABELS):
-                raise InputError(f"{name}={size} is not allowed; allowed: {len(LABELS)} or more, one for each label")
+        least = len(LABELS)
+        splits.check_sizes((train, dev, test), (least, least, least), ", one for each label")
         self.count = tasks
         self.sizes = (train, dev, test)
 
@@ -87,8 +86,8 @@ class Toy(Scenario):
             wanted = len(sentences) + sum(counts[label])
             while len(sentences) < wanted:
                 sentences.setdefault(_sentence(place, meaning, position, generator), label)
-        splits = draw(list(sentences.items()), counts, generator)
-        return Task(place, "text", labels, *(text_dataset(split, labels) for split in splits))
+        parts = draw(list(sentences.items()), counts, generator)
+        return Task(place, "text", labels, *(text_dataset(part, labels) for part in parts))
 
 
 def _deal_keywords(generator: random.Random) -> list[list[str]]:

@@ -12,7 +12,6 @@ from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData
 from clbench.engine.abilities import ability_test
-from clbench.engine.lengths import warn_of_cuts
 from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
 from clbench.models import LoadedModel, choose_device, load_model, use_onednn
@@ -99,8 +98,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
     warnings = [*loaded.warnings(config.max_length), *cuts]
-    if plan.notes and kind.name == "text":  # a scenario that tells of its data
-        warnings += warn_of_cuts(tasks, splits, data, tests, loaded.tokenizer, longest)
+    if plan.notes:  # a scenario that tells of its data
+        warnings += kind.count_cuts(parts, examples, tokenizer, longest)
     load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
     return Prepared(
         config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability

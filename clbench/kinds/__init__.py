@@ -23,6 +23,6 @@ if TYPE_CHECKING:
         WRITTEN as WRITTEN,
         measure_answers as measure_answers,
     )
-    from clbench.kinds.tokens import count_cut as count_cut, tokenise as tokenise, whole_lengths as whole_lengths
+    from clbench.kinds.tokens import count_cut as count_cut, tokenise as tokenise
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -7,7 +7,7 @@ and which of the methods below differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
@@ -134,6 +134,17 @@ class Kind:
             max_length: in tokens.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define encode()")
+
+    def count_cuts(
+        self, parts: Sequence[Part], examples: Sequence[Sequence[Example]], tokenizer: Any, max_length: int
+    ) -> list[str]:
+        """Lines on what :meth:`encode` cut and did not say; asked of data whose lengths nobody knows beforehand.
+
+        Args:
+            parts, tokenizer, max_length: what ``encode`` was given.
+            examples: those that it made of each part.
+        """
+        return []
 
     def collate(self, examples: Sequence[Example], padding_id: int, device: torch.device) -> Batch:
         """``examples`` as a batch on ``device``."""
@@ -284,9 +295,3 @@ def find_columns(data: datasets.Dataset, columns: Sequence[str], where: str) -> 
     for column in columns:
         if column not in data.column_names:
             raise InputError(f"{where} has no column {column!r}, only {', '.join(data.column_names)}")
-
-
-def most_frequent_share(truths: Sequence[Hashable]) -> float:
-    """The share of the answer that is right most often."""
-    counts: Mapping[Hashable, int] = {truth: truths.count(truth) for truth in set(truths)}
-    return max(counts.values()) / len(truths)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from clbench.data import Example
-from clbench.kinds.base import Kind, Part, most_frequent_share
+from clbench.kinds.base import Kind, Part
 
 
 class Labelled(Kind):
@@ -16,7 +17,8 @@ class Labelled(Kind):
 
     def chance(self, measure: str, truths: Sequence[Any]) -> float | None:
         """The share of the most frequent label, by accuracy, where there are two."""
-        return most_frequent_share(truths) if measure == "accuracy" and len(set(truths)) > 1 else None
+        counts = Counter(truths)
+        return max(counts.values()) / len(truths) if measure == "accuracy" and len(counts) > 1 else None
 
 
 def labelled_examples(part: Part, features: Sequence[dict[str, Any]]) -> list[Example]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from clbench.data import Example
 from clbench.kinds.base import Encoded, Part, check_strings
 from clbench.kinds.labelled import Labelled, labelled_examples
-from clbench.kinds.tokens import tokenise
+from clbench.kinds.tokens import count_cut, tokenise, whole_lengths
 from clbench.text import same_text
 
 if TYPE_CHECKING:
@@ -37,3 +38,12 @@ class Text(Labelled):
         ids = iter(tokenise([text for own in texts for text in own], tokenizer, max_length))
         features = [[{"input_ids": next(ids)} for _ in own] for own in texts]
         return Encoded([labelled_examples(part, own) for part, own in zip(parts, features, strict=True)])
+
+    def count_cuts(
+        self, parts: Sequence[Part], examples: Sequence[Sequence[Example]], tokenizer: Any, max_length: int
+    ) -> list[str]:
+        """How many texts are longer than ``max_length`` tokens; nothing where none is."""
+        texts = [text for part in parts for text in part.data["text"][:]]
+        ids = [example["input_ids"] for own in examples for example in own]
+        lengths = whole_lengths(texts, ids, tokenizer, max_length)
+        return [count_cut(lengths, max_length)] if max(lengths) > max_length else []

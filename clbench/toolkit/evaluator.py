@@ -117,8 +117,8 @@ def _predict(
         answers.append(answer)
         confidences.append(confidence)
     found: list[tuple[Any, Any]] = [(None, None)] * len(questions)
-    for number, *pair in zip(numbers, _as_lists(answers), _as_lists(confidences), strict=True):
-        found[number] = (pair[0], pair[1])
+    for number, pair in zip(numbers, zip(_as_lists(answers), _as_lists(confidences), strict=True), strict=True):
+        found[number] = pair
     return found
 
 
