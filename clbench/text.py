@@ -115,3 +115,9 @@ def same_text(text: str) -> str:
     'hello world'
     """
     return " ".join(text.casefold().split())
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A key that sorts numbers in names by their value: "grade 2" before "grade 10"."""
+    parts = re.findall(r"0*([0-9]+)|([^0-9]+)", name)
+    return [(0, len(digits), digits) if digits else (1, 0, text) for digits, text in parts]

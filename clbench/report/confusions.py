@@ -11,8 +11,7 @@ from clbench.report.heatmaps import ink
 from clbench.report.mistake_records import RunErrors, TaskErrors
 from clbench.report.mistakes_text import answer_name, run_title
 from clbench.report.plot_series import GREY, figure_names
-from clbench.report.task_mistakes import natural
-from clbench.text import fixed
+from clbench.text import fixed, natural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

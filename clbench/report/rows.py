@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from clbench.config import LATER, NOT_SCIENCE
 from clbench.report.statistics import Difference
 from clbench.results import ACCURACY, Run
-from clbench.text import ELLIPSIS, shorten
+from clbench.text import ELLIPSIS, natural, shorten
 
 # What names a run, and what the seed draws from the data behind the scenario; the data themselves are a setting.
 IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8", "data_sha256"}
@@ -111,7 +111,8 @@ def _scenario_hashes(run: Run) -> dict[str, str]:
 def split_rows(runs: list[Run], any_tasks: bool = False) -> list[TableRow]:
     """The rows of one strategy: one for each set of settings, and one for each run where a seed is there twice.
 
-    The task sequence is one of the settings, unless ``any_tasks``.
+    The task sequence is one of the settings, unless ``any_tasks``. The rows stand by what sets them apart, limited and
+    tuned ones last: never by folder names, whose hashes say nothing.
     """
     pairs = [(run, run_settings(run, any_tasks)) for run in runs]
     variants = list(group(pairs, lambda pair: canonical(pair[1])).values())
@@ -126,7 +127,7 @@ def split_rows(runs: list[Run], any_tasks: bool = False) -> list[TableRow]:
         else:
             identity = [[f"seed={run.result['seed']}", f"hash8={run.config.get('hash8')}"] for run, _ in members]
             rows += [_row([run], names + own, settings) for (run, _), own in zip(members, identity, strict=True)]
-    return rows
+    return sorted(rows, key=lambda row: (row.limited, row.tuned, natural(row.difference)))
 
 
 def _difference(settings: Settings, differing: Sequence[str]) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from clbench.report.mistake_records import Confusion, Destination, LabelScore, Loss, Mistake, Score, TaskCount
 from clbench.results import Answers
+from clbench.text import natural
 
 Owner = Callable[[str], str | None]
 """The task that a label belongs to, in the eyes of one task; None where it is not known."""
@@ -91,12 +91,6 @@ def confident_mistakes(answers: Answers, owner: Owner, most: int) -> list[Mistak
     wrong.sort(key=lambda i: -answers.confidences[i])
     rows = ((i, answers.labels[i], answers.predictions[i], answers.confidences[i]) for i in wrong[:most])
     return [Mistake(i, label, answer, owner(answer), confidence, None) for i, label, answer, confidence in rows]
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """A key that sorts numbers in names by their value: "grade 2" before "grade 10"."""
-    parts = re.findall(r"0*([0-9]+)|([^0-9]+)", name)
-    return [(0, len(digits), digits) if digits else (1, 0, text) for digits, text in parts]
 
 
 def _own_labels(answers: Answers) -> list[str]:

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 
 from clbench.report import find_errors, render_errors, with_texts
 from clbench.report.mistake_records import RunErrors
-from clbench.report.task_mistakes import natural
 from clbench.results import find_run
+from clbench.text import natural
 from tests.commands.test_errors import CELLS, Rows, write_run
 
 MANY = [f"a label whose name is longer than a third of a line {i}" for i in range(30)]

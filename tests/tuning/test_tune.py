@@ -159,7 +159,7 @@ def test_tuned_runs_say_so_and_have_rows_of_their_own(
         ("naive", "true"),
     ]
     labels = [row.label for row in table.rows]
-    assert [label.endswith(" (tuned)") for label in labels] == [True, True, False]
+    assert [label.endswith(" (tuned)") for label in labels] == [True, False, True]  # whatever their folders are called
     # Tuned rows have learning rates of their own, and are still compared with tuned naive.
     assert [row.cells["overhead"].mean is not None for row in table.rows] == [True] * 3
     capsys.readouterr()
