@@ -116,7 +116,8 @@ def test_products_in_inference_mode_are_the_cpus(here: torch.device) -> None:
         layer.to(device)
         inputs = states.to(device)
         with torch.inference_mode():
-            return layer((inputs * 1)[:, -1:]).cpu()
+            found: Tensor = layer((inputs * 1)[:, -1:])
+            return found.cpu()
 
     assert torch.equal(scores("cpu"), scores(here))
 
