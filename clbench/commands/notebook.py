@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clbench.commands.progress import TerminalReporter
+from clbench.commands.trackers import check_trackers
+from clbench.commands.tracking import TrackingReporter
 from clbench.engine import Reporter, run_one
 from clbench.errors import InputError, RunError
 from clbench.plugins import Made, Plan, canonical, component_of, make_plan
@@ -55,7 +56,8 @@ def run(
         for expression in dict.fromkeys(expressions)
         for seed in dict.fromkeys(seeds)
     ]
-    return _run_all(plans, TerminalReporter(verbosity))
+    check_trackers(plans[0].config.track if plans else ())
+    return _run_all(plans, TrackingReporter(verbosity))
 
 
 def _run_all(plans: list[Plan], reporter: Reporter) -> Runs:
