@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from clbench.models.determinism import deterministic as deterministic
     from clbench.models.exporting import export_model as export_model
+    from clbench.models.given import keep_given as keep_given
     from clbench.models.hardware import (
         choose_device as choose_device,
         choose_precision as choose_precision,
