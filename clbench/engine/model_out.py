@@ -24,6 +24,7 @@ from clbench.models import (
     STATE,
     Form,
     Unfit,
+    centred,
     save_adapter,
     save_base,
     save_classifier,
@@ -177,7 +178,7 @@ def _save(prepared: Prepared, found: Deployable, folder: Path) -> Form:
     if found.features == "mean":
         save_encoder(model, folder, found.linear)
         return "linear"
-    weight, bias = (part.float().cpu() for part in found.linear)
+    weight, bias = (part.float() for part in centred(*found.linear))
     save_classifier(model, folder, names, {f"{head.output_layer}.weight": weight, f"{head.output_layer}.bias": bias})
     return "model"
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from clbench.models.reloading import PlainModel as PlainModel, load_base as load_base
     from clbench.models.saving import (
         Unfit as Unfit,
+        centred as centred,
         label_names as label_names,
         save_adapter as save_adapter,
         save_base as save_base,

@@ -12,6 +12,13 @@ from clbench.text import escape_markdown, fixed
 TOKENS = 'inputs = AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, return_tensors="pt")'
 PAIRS = TOKENS.replace("texts, ", "texts, text_pairs, ")
 
+# What transformers makes of the folder without a word but a warning.
+NO_CLASSIFIER = (
+    "Do not load this folder with `AutoModelForSequenceClassification` or `pipeline`: they would put an output layer "
+    f"of random weights on it. The linear layer (`{LINEAR}`) reads the mean of the token states, which none of their "
+    "classes does. So:"
+)
+
 
 def write_card(folder: Path, deployment: Deployment) -> None:
     """Write README.md into ``folder``."""
@@ -74,7 +81,8 @@ def _use(deployment: Deployment) -> list[str]:
     if deployment.form == "tasks":
         folders = [f"- {escape_markdown(task.name)}: `{task.folder}`" for task in deployment.tasks]
         return ["A folder of its own answers for each task:", "", *folders, "", *command]
-    return ["```python", *_code(deployment), "```", "", *_reading(deployment), "", *command]
+    warned = [NO_CLASSIFIER, ""] if deployment.form == "linear" else []
+    return [*warned, "```python", *_code(deployment), "```", "", *_reading(deployment), "", *command]
 
 
 def _code(deployment: Deployment) -> list[str]:

@@ -73,6 +73,23 @@ def save_classifier(model: Any, folder: Path, names: Sequence[str], replaced: Ma
     model.save_pretrained(folder, state_dict={**weights, **replaced})
 
 
+def centred(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The layer less what all its rows share, on the CPU: the same probabilities, of numbers that fp32 can hold.
+
+    Scores of prototypes, such as μᵀ S⁻¹ x, share a part that is much larger than what tells them apart.
+
+    Args:
+        weight: (labels, features) in fp64.
+        bias: (labels,); the lowest number of fp32 for a label that is never answered, whose row stays.
+    """
+    answered = bias > torch.finfo(torch.float32).min
+    shared = weight[answered].mean(0), bias[answered].mean()
+    return (
+        torch.where(answered[:, None], weight - shared[0], weight).cpu(),
+        torch.where(answered, bias - shared[1], bias).cpu(),
+    )
+
+
 def save_base(model: Any, folder: Path, head: Head) -> None:
     """The model that an adapter is for, without its output layer, which comes with the adapter."""
     own = {name: value for name, value in model.state_dict().items() if name not in head.parameters}
