@@ -107,7 +107,8 @@ class Kind:
     def identities(self, data: datasets.Dataset) -> Iterator[bytes]:
         """All that each row says, answer and all: the hash of a task's data is over it."""
         columns = (*self.columns, *(column for column in self.optional if column in data.column_names))
-        for row in zip(*(data[column][:] for column in columns), strict=True):
+        rows = data[:]
+        for row in zip(*(rows[column] for column in columns), strict=True):
             yield repr(row).encode("utf-8", "surrogatepass")
 
     def texts(self, data: datasets.Dataset) -> list[str]:
