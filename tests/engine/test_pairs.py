@@ -13,6 +13,7 @@ import torch
 
 from clbench.cli import main
 from clbench.config import make_config
+from clbench.conformance.kept import kept_difference
 from clbench.data import collate, concatenate
 from clbench.engine import Reporter, engine
 from clbench.engine.interrupts import Interrupted
@@ -21,6 +22,8 @@ from clbench.kinds import Part, find_kind, tokens
 from clbench.models import load_model
 from clbench.plugins.plan import make_plan
 from clbench.tasks import task_from_rows
+from clbench.toolkit import Router
+from tests.helpers import slow
 from tests.models import zoo
 
 CPU = torch.device("cpu")
@@ -163,7 +166,7 @@ OPTIONS: dict[str, Any] = {
 
 @pytest.mark.parametrize(
     "strategy",
-    ["replay", "lora_per_task(router='confidence', rank=2)", "ewc", "prompt_tuning", "p_tuning_v2", "slda"],
+    ["replay", "p_tuning_v2", slow("ewc"), slow("slda"), slow("lora_per_task(router='confidence', rank=2)")],
 )
 def test_memories_and_passes_read_types_and_come_back(strategy: str, data: Path, tmp_path: Path) -> None:
     """Interrupted inside a task and gone on with, the predictions are the same, and the types are read throughout."""
@@ -184,6 +187,24 @@ def test_memories_and_passes_read_types_and_come_back(strategy: str, data: Path,
     logs = [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
     telling = [[{k: v for k, v in event.items() if k != "seconds"} for event in log] for log in logs]
     assert telling[0] == telling[1]
+
+
+def test_a_router_keeps_the_types_of_the_pairs_that_it_is_measured_on() -> None:
+    kept, again = Router("confidence"), Router("confidence")
+    ids, types = torch.tensor([3, 5, 1, 6, 1]), torch.tensor([0, 0, 0, 1, 1])
+    kept.dev = [{"input_ids": ids, "token_type_ids": types, "label": 0, "task_id": 1}]
+    again.load_state_dict(json.loads(json.dumps(kept.state_dict())), CPU)
+    assert list(again.dev[0]) == ["input_ids", "label", "task_id", "token_type_ids"]
+    assert torch.equal(again.dev[0]["input_ids"], ids)
+    assert torch.equal(again.dev[0]["token_type_ids"], types)
+
+
+@pytest.mark.parametrize("strategy", ["naive", "slda", "prompt_tuning"])
+def test_the_kept_model_answers_pairs_as_the_run_did(strategy: str, data: Path, tmp_path: Path) -> None:
+    model = str(folder("Bert", tmp_path / "model"))
+    options = {**OPTIONS, "scenario": str(data), "setting": "task", "strategy": strategy, "model": model}
+    kept = {"save_model": "final", "precision": "fp32", "output_dir": str(tmp_path / "out")}
+    assert kept_difference(make_plan({**options, **kept})) == ""
 
 
 @pytest.mark.slow
