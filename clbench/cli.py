@@ -146,6 +146,14 @@ def run(
         str | None,
         typer.Option(metavar="[each]", help="keep the trained model in the run's folder; each: also after each task"),
     ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="run so many at once, each on cores or a GPU of its own [1]"),
+    ] = None,
+    jobs_per_gpu: Annotated[int | None, typer.Option(metavar="N", help="of --jobs: how many share a GPU [1]")] = None,
+    part: Annotated[
+        str | None, typer.Option(metavar="K/N", help="only every N-th run from the K-th on, as for one of N machines")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
@@ -154,8 +162,11 @@ def run(
 
     A finished configuration prints its result again, an unfinished one resumes.
     """
-    from clbench.commands import planning, run as runner
+    from clbench.commands import planning, side_by_side
+    from clbench.parallel import read_jobs, read_part
 
+    at_once = read_jobs("auto" if jobs is None and jobs_per_gpu is not None else jobs)
+    own = None if part is None else read_part(part)
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "lr": lr,
         "head_lr": head_lr, "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device,
@@ -168,10 +179,10 @@ def run(
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
-    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned)
+    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
     if dry_run:
         return planning.print_plans(plans)
-    return runner.run_plans(plans, verbosity=-1 if quiet else int(verbose))
+    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu)
 
 
 @app.command(cls=_SavingCommand)
