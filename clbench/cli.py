@@ -272,6 +272,9 @@ def tune(
     limit: Annotated[int | None, typer.Option(help="use at most so many train examples a task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     output_dir: Annotated[str, typer.Option(help="results; trials and their runs go to its folder tuning")] = "results",
+    jobs: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="trials of so many strategies at once, as in `run` [1]")
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
     """Choose learning rates and arguments on dev of the first tasks, with as many trials for each strategy.
@@ -279,14 +282,16 @@ def tune(
     A tuning that was stopped goes on when the same command is given again. Use the file with: run --tuned FILE
     """
     from clbench.commands import tune
+    from clbench.parallel import read_jobs
 
+    at_once = read_jobs(jobs)
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "limit": limit, "device": device,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
     return tune.run(
         given, strategy, scenario_arg or [], search or [], output, output_dir, trials=trials, tasks=tasks, seeds=seeds,
-        budget=budget, quiet=quiet,
+        budget=budget, jobs=at_once, quiet=quiet,
     )  # fmt: skip
 
 

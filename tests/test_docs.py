@@ -229,7 +229,7 @@ def test_the_commands_of_tuning_run_on_small_data(
 def test_the_tasks_of_the_array_make_every_run_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The file as Slurm would run it, with a stand-in for Python that prints its arguments; then those on small data."""
+    """The file as Slurm would run it, with a Python that prints its arguments; the last ones then on small data."""
     file = write_files("docs/cluster.md", tmp_path)["runs.sbatch"]
     stand_in = tmp_path / "bin" / "python3"
     stand_in.parent.mkdir()

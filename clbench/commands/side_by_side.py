@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from collections.abc import Sequence
+from functools import partial
 
 from clbench.commands.board import Board
 from clbench.commands.run import run_plans, tell_comparison, tell_run
-from clbench.engine import Interrupted, Interrupts, watch
+from clbench.engine import Interrupted
 from clbench.errors import InputError, RunError
-from clbench.parallel import Slot, Workers, devices_of, make_slots, usable_cores
+from clbench.parallel import Slot, Together, describe_slots, devices_of, make_slots, usable_cores
 from clbench.plugins import Plan
 from clbench.results import Run
-
-HEARD_WITHIN = 0.2  # seconds after which a signal is passed on
 
 
 def run_with_jobs(plans: list[Plan], verbosity: int, jobs: int | None, jobs_per_gpu: int | None) -> int:
@@ -53,19 +50,13 @@ def run_side_by_side(plans: Sequence[Plan], slots: Sequence[Slot], measured: boo
     Raises:
         Interrupted: SIGINT or SIGTERM came; all states are saved.
     """
-    board = Board(verbosity, len(plans))
     runs: dict[int, Run] = {}
     exit_codes = []
-    with ExitStack() as entered:
-        pool = entered.enter_context(ThreadPoolExecutor(len(slots)))
-        signals = entered.enter_context(watch())
-        workers = entered.enter_context(Workers(slots, measured, board.say))
-        entered.callback(pool.shutdown, wait=False, cancel_futures=True)
-        entered.enter_context(board)
-        board.say(_places(slots))
-        futures = {pool.submit(_run, workers, plan, board): number for number, plan in enumerate(plans)}
-        for future in _as_they_end(futures, workers, signals):
-            number = futures[future]
+    board = Board(verbosity, len(plans))
+    with Together(slots, measured, board.say) as together, board:
+        board.say(describe_slots(slots))
+        calls = [partial(_run, together, plan, board) for plan in plans]
+        for number, future in together.as_they_end(calls):
             config = plans[number].config
             with board.aside():
                 try:
@@ -77,36 +68,12 @@ def run_side_by_side(plans: Sequence[Plan], slots: Sequence[Slot], measured: boo
                     print(f"error: {config.strategy}, seed {config.seed}: {error}", file=sys.stderr, flush=True)
                     continue
                 tell_run(runs[number], config.profile, len(plans) > 1 and verbosity < 1, board)
-    if signals.received is not None:
-        done = f"{len(runs)} of {len(plans)} runs are finished"
-        raise Interrupted(f"stopped; {done}; give the same command again to go on", signals.received)
+    together.check(f"{len(runs)} of {len(plans)} runs are finished")
     tell_comparison([runs[number] for number in sorted(runs)], board)
     return 0 if not exit_codes else 1 if len(plans) > 1 else exit_codes[0]
 
 
-def _run(workers: Workers, plan: Plan, board: Board) -> Run:
+def _run(together: Together, plan: Plan, board: Board) -> Run:
     config = plan.config
     with board.on_board(f"{config.strategy}, seed {config.seed}") as reporter:
-        return workers.run(plan, reporter)
-
-
-def _as_they_end(futures: dict[Future[Run], int], workers: Workers, signals: Interrupts) -> Iterator[Future[Run]]:
-    """Each future when its run has ended; a signal meanwhile stops them all."""
-    pending, told = set(futures), False
-    while pending:
-        ended, pending = wait(pending, HEARD_WITHIN, FIRST_COMPLETED)
-        if signals.received is not None and not told:
-            workers.stop(signals.received)
-            told = True
-        yield from sorted(ended, key=futures.__getitem__)
-
-
-def _places(slots: Sequence[Slot]) -> str:
-    """How many runs go on at once, and where."""
-    first = slots[0]
-    devices = sorted({slot.device for slot in slots} - {"cpu"})
-    place = f" on {', '.join(devices)}" if devices else ""
-    shared = len({core for slot in slots for core in slot.cores}) < sum(len(slot.cores) for slot in slots)
-    cores = "sharing the cores" if shared else f"{len(first.cores)} core{'s' * (len(first.cores) > 1)} each"
-    threads = f"{first.threads} thread{'s' * (first.threads > 1)}"
-    return f"{len(slots)} at once{place}: {cores}, {threads} a run"
+        return together.workers.run(plan, reporter)

@@ -93,3 +93,13 @@ def _share(cores: Sequence[int], number: int, count: int) -> tuple[int, ...]:
 def _threads(cores: Sequence[int]) -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(len(cores), int(asked)) if asked.isdecimal() and int(asked) else len(cores)
+
+
+def describe_slots(slots: Sequence[Slot]) -> str:
+    """How many runs go on at once, and where, in a line."""
+    first = slots[0]
+    devices = sorted({slot.device for slot in slots} - {"cpu"})
+    place = f" on {', '.join(devices)}" if devices else ""
+    shared = len({core for slot in slots for core in slot.cores}) < sum(len(slot.cores) for slot in slots)
+    cores = "sharing cores" if shared else f"{len(first.cores)} core{'s' * (len(first.cores) > 1)} each"
+    return f"{len(slots)} at once{place}: {cores}, {first.threads} thread{'s' * (first.threads > 1)} a run"
