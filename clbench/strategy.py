@@ -104,6 +104,7 @@ class Strategy:
         decides: what it decides alone; two strategies of a stack that decide the same are refused.
         hook_phases: in which of a hook's :data:`PHASES` it acts, by the hook's name; left out, in "other".
         accumulates: whether a batch can be learned in parts, for ``accumulation`` above 1.
+        counts_steps: whether ``task_steps`` can say how long it trains; not where a loop of its own goes by epochs.
         own_labels: whether each task's rows of the output layer must be its own, as where nothing of an old task may be
             overwritten; refused where tasks share labels.
         keeps_examples: whether it needs a task's texts or images after the task, its dev ones included; `advise` leaves
@@ -119,6 +120,7 @@ class Strategy:
     hook_phases: ClassVar[Mapping[str, str]] = {}
     search_spaces: ClassVar[Mapping[str, Space]] = {}
     accumulates: bool = True
+    counts_steps: bool = True
     own_labels: bool = False
     keeps_examples: bool = False
     resumable: bool = True
@@ -339,12 +341,14 @@ class Stack(Strategy):
             member.load_state_dict(state[name])
 
 
-def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str, accumulation: int) -> None:
+def check_stack(
+    members: Sequence[tuple[str, Strategy]], setting: str, kind: str, accumulation: int, task_steps: int | None = None
+) -> None:
     """Refuse, before a model is loaded, what the strategies do not support.
 
     Raises:
-        InputError: a strategy twice, one that cannot be stacked, or one that does not know the setting or task kind or
-            cannot accumulate.
+        InputError: a strategy twice, one that cannot be stacked, or one that does not know the setting or task kind,
+            cannot accumulate or does not go by ``task_steps``.
     """
     names = [name for name, _ in members]
     for name, member in members:
@@ -363,6 +367,8 @@ def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str
             raise InputError(f"strategy {name!r} does not support {kind} tasks; allowed: {_list(member.kinds)}")
         if accumulation > 1 and not member.accumulates:
             raise InputError(f"strategy {name!r} cannot learn a batch in parts: {accumulation = }; allowed: 1")
+        if task_steps is not None and not member.counts_steps:
+            raise InputError(f"strategy {name!r} trains by epochs, not by steps: {task_steps = }; allowed: none")
 
 
 def check_own_labels(members: Sequence[tuple[str, Strategy]]) -> None:

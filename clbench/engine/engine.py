@@ -181,6 +181,8 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
     training.micro_batch_size = state.micro_batch_size or training.micro_batch_size
     if state.training is not None:
         training.load_state_dict(state.training)
+    elif state.optimizer:
+        training.carry_on(state.optimizer)
     report.start_task(f"{task.name} {task.position + 1}/{len(job.prepared.tasks)}", training.steps, training.step)
     reported = training.seen
     while training.step < training.steps:
@@ -200,6 +202,8 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
             _save_and_stop_if_asked(job)
     report.end_task()
     state.training, state.micro_batch_size = None, training.micro_batch_size
+    if config.optimizer_state == "carried":
+        state.optimizer |= training.optimizer_state()
     state.steps += training.steps
     return training.seen
 

@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from clbench.toolkit.probing import probe_tasks as probe_tasks
     from clbench.toolkit.recipe import (
         learning_rate_factor as learning_rate_factor,
+        make_optimizer as make_optimizer,
         parameter_groups as parameter_groups,
     )
     from clbench.toolkit.rehearsal import (

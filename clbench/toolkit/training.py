@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from clbench.learner import Learner
 from clbench.models import exhaustion_told, halve_until_it_fits
 from clbench.rng import generator, stream_seed
 from clbench.strategy import Strategy
-from clbench.toolkit.recipe import learning_rate_factor, parameter_groups
+from clbench.toolkit.recipe import learning_rate_factor, make_optimizer, parameter_groups
 
 
 class Training:
@@ -49,7 +50,7 @@ class Training:
         groups = parameter_groups(learner.named_parameters(), learner.learning_rates, config.weight_decay, learner.head)
         with _without_settings_in_the_environment():
             self.accelerator = _accelerator(config, learner)
-            optimizer = torch.optim.AdamW(groups, fused=True)
+            optimizer = make_optimizer(config, groups)
             self.optimizer = self.accelerator.prepare(optimizer)
         if self.accelerator.scaler:
             # The fused step leaves the weights alone where the scaler found an overflow, and tells nobody else.
@@ -132,10 +133,12 @@ class Training:
 
     def _move_weights(self) -> None:
         config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
+        factor = learning_rate_factor(self.step, self.steps, config.warmup, config.schedule)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
-            group["lr"] = peak * learning_rate_factor(self.step, self.steps, config.warmup)
+            group["lr"] = peak * factor
         with timed("train/optimizer"):
-            torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)
+            if config.max_grad_norm < math.inf:
+                torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.gradients_unscaled = False
@@ -200,6 +203,19 @@ class Training:
         torch.set_rng_state(state["torch_rng"])
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.learner.device)
+
+    def optimizer_state(self) -> dict[str, dict[str, Any]]:
+        """What the optimizer keeps of each parameter that learns, by the parameter's name: for the next task."""
+        state = self.optimizer.optimizer.state
+        return {name: state[parameter] for name, parameter in self.learner.named_parameters() if parameter in state}
+
+    def carry_on(self, kept: Mapping[str, dict[str, Any]]) -> None:
+        """Begin with what :meth:`optimizer_state` gave at an earlier task's end; parameters without any begin anew."""
+        numbers = {id(p): n for n, p in enumerate(p for group in self.optimizer.param_groups for p in group["params"])}
+        named = {numbers[id(p)]: name for name, p in self.learner.named_parameters() if id(p) in numbers}
+        whole = self.optimizer.optimizer.state_dict()
+        whole["state"] = {number: kept[name] for number, name in sorted(named.items()) if name in kept}
+        self.optimizer.optimizer.load_state_dict(whole)
 
     def _collated(self, step: int) -> tuple[list[Example], Batch]:
         """The new examples of ``step`` and their batch; each epoch's order is a random stream of its own."""
