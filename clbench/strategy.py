@@ -10,23 +10,31 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from clbench.errors import InputError
 
 if TYPE_CHECKING:
+    import datasets
     from torch import Tensor, nn
 
     from clbench.config import RunConfig
     from clbench.data import Batch, TaskData
     from clbench.learner import Learner
+    from clbench.scenario import Task
 
 ALL_SETTINGS = ("task", "domain", "class")
 
 
 # In which order the strategies of a stack act in a hook, whatever order they were written in; within a phase by name.
 PHASES: dict[str, tuple[str, ...]] = {
+    # "clean" takes wrong rows away before others count them, "augment" changes those that there will be.
+    "examples": ("clean", "other", "augment"),
     # "open" says which weights learn, "close" takes some of them back, "restore" puts weights back into the model.
     "before_task": ("open", "close", "restore", "other"),
     # "weigh" says how much each row of the batch counts, once all rows are there.
     "train_batch": ("other", "weigh"),
+    # "replace" takes the gradients again elsewhere, before anything reads them.
+    "read_gradients": ("replace", "other"),
     # "project" sees the gradients with every penalty in them, "fix" has the last word.
     "before_step": ("other", "project", "fix"),
+    # "restore" puts better weights of the task back before others read where it ended.
+    "after_steps": ("restore", "other"),
     # "move" puts the weights that answer into the model; anchors, teachers, Fishers and memories read those.
     "after_task": ("move", "other"),
 }
@@ -131,12 +139,25 @@ class Strategy:
         return type(self).predict is not Strategy.predict
 
     @property
+    def changes_examples(self) -> bool:
+        """Whether it has an :meth:`examples` of its own."""
+        return type(self).examples is not Strategy.examples
+
+    @property
     def routing(self) -> str:
         """By which rule :meth:`predict` finds the task where none is given; empty where it looks for none.
 
         A strategy with a rule takes a ``task_id`` in every setting.
         """
         return ""
+
+    def examples(self, learner: Learner, task: Task, rows: datasets.Dataset) -> datasets.Dataset:
+        """The rows to learn ``task`` from, in place of its training ``rows``, before they are encoded.
+
+        Called for each task before :meth:`setup`, again where a run is resumed: the same seed gives the same rows.
+        ``task`` has no test rows here; dev and test stay as they are.
+        """
+        return rows
 
     def setup(self, learner: Learner) -> None:
         """Once, before any task; also before a checkpoint's state is loaded."""
@@ -150,6 +171,18 @@ class Strategy:
 
     def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int | None:
         """Train on ``task`` in a loop of one's own; the examples learned from, or None to leave it to the engine."""
+        return None
+
+    def parameter_groups(self, learner: Learner, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The optimizer's groups of parameters in a task, as its steps begin, the parameters that learn all in one.
+
+        A group has "params", the peak learning rate "lr" and "weight_decay". ``groups`` are the run's own, or what the
+        strategy before gave: body, biases and norms, head.
+        """
+        return groups
+
+    def learning_rate_factor(self, step: int, steps: int) -> float | None:
+        """The factor of the peak learning rates at ``step`` (0-based) of a task's ``steps``; None for the run's own."""
         return None
 
     def train_batch(self, batch: Batch) -> Batch:
@@ -168,6 +201,10 @@ class Strategy:
 
     def after_step(self, learner: Learner) -> None:
         """The optimizer has stepped."""
+
+    def stop(self, learner: Learner, task: TaskData) -> bool:
+        """After each step: whether ``task`` has been learned long enough, so that no further step follows."""
+        return False
 
     def after_steps(self, learner: Learner, task: TaskData) -> None:
         """After the last step of ``task``, while the weights are still those that it left."""
@@ -240,9 +277,20 @@ class Stack(Strategy):
         return any(member.answers for _, member in self.members)
 
     @property
+    def changes_examples(self) -> bool:
+        """Whether a member does."""
+        return any(member.changes_examples for _, member in self.members)
+
+    @property
     def routing(self) -> str:
         """The first member's that has a rule."""
         return next((member.routing for _, member in self.members if member.routing), "")
+
+    def examples(self, learner: Learner, task: Task, rows: datasets.Dataset) -> datasets.Dataset:
+        """Each member in its phase gets what the one before it gave."""
+        for member in self._acting("examples"):
+            rows = member.examples(learner, task, rows)
+        return rows
 
     def setup(self, learner: Learner) -> None:
         """Set up each member."""
@@ -268,6 +316,19 @@ class Stack(Strategy):
                 return seen
         return None
 
+    def parameter_groups(self, learner: Learner, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Each member gets what the one before it gave."""
+        for _, member in self.members:
+            groups = member.parameter_groups(learner, groups)
+        return groups
+
+    def learning_rate_factor(self, step: int, steps: int) -> float | None:
+        """The first member's that gives one."""
+        for _, member in self.members:
+            if (factor := member.learning_rate_factor(step, steps)) is not None:
+                return factor
+        return None
+
     def train_batch(self, batch: Batch) -> Batch:
         """Each member sees the batch that the one before it gave."""
         for member in self._acting("train_batch"):
@@ -281,8 +342,8 @@ class Stack(Strategy):
         return sum(losses[1:], start=losses[0]) if losses else None
 
     def read_gradients(self, learner: Learner) -> None:
-        """Each member."""
-        for _, member in self.members:
+        """Each member in its phase."""
+        for member in self._acting("read_gradients"):
             member.read_gradients(learner)
 
     def before_step(self, learner: Learner) -> None:
@@ -295,9 +356,14 @@ class Stack(Strategy):
         for _, member in self.members:
             member.after_step(learner)
 
+    def stop(self, learner: Learner, task: TaskData) -> bool:
+        """Whether a member says so; each is asked."""
+        answers = [member.stop(learner, task) for _, member in self.members]
+        return any(answers)
+
     def after_steps(self, learner: Learner, task: TaskData) -> None:
-        """Each member."""
-        for _, member in self.members:
+        """Each member in its phase."""
+        for member in self._acting("after_steps"):
             member.after_steps(learner, task)
 
     def after_task(self, learner: Learner, task: TaskData) -> None:

@@ -109,6 +109,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         settings = {**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8}
         folder.write_config(settings)
         state = restore(prepared, folder, report)
+        if state.rows:
+            prepared.learner.take_events()  # noted while preparing, and logged when the run was begun
         folder.cut_log(state.rows)
         hardware = describe_hardware(device, config.precision)
         begin_part(state, hardware, report)
@@ -185,10 +187,12 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
         training.carry_on(state.optimizer)
     report.start_task(f"{task.name} {task.position + 1}/{len(job.prepared.tasks)}", training.steps, training.step)
     reported = training.seen
-    while training.step < training.steps:
+    last = training.step == training.steps
+    while not last:
         training.run_step()
         due = config.checkpoint_every is not None and training.step % config.checkpoint_every == 0
-        last = training.step == training.steps
+        with training.learner.clock.part("train/strategy"):
+            last = training.strategy.stop(training.learner, task) or training.step == training.steps
         if every and training.step % every == 0 and not last:
             measure_inside(job.prepared, state, task.position, training.step)
         if len(training.losses) == REPORT_EVERY or due or last or signals.received:
@@ -204,7 +208,7 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
     state.training, state.micro_batch_size = None, training.micro_batch_size
     if config.optimizer_state == "carried":
         state.optimizer |= training.optimizer_state()
-    state.steps += training.steps
+    state.steps += training.step
     return training.seen
 
 

@@ -48,6 +48,7 @@ class Training:
         self.losses: list[Tensor] = []
         self.overflows: list[Tensor] = []
         groups = parameter_groups(learner.named_parameters(), learner.learning_rates, config.weight_decay, learner.head)
+        groups = strategy.parameter_groups(learner, groups)
         with _without_settings_in_the_environment():
             self.accelerator = _accelerator(config, learner)
             optimizer = make_optimizer(config, groups)
@@ -67,6 +68,7 @@ class Training:
                 happened where smaller ones do not help.
         """
         timed = self.learner.clock.part
+        self.learner.step, self.learner.steps = self.step, self.steps
         # Drawn once, so that neither accumulation nor a retry changes what the step learns from.
         with timed("train/data"):
             self.learner.new_examples, batch = self.next or self._collated(self.step)
@@ -95,12 +97,28 @@ class Training:
 
     def _take_gradients(self, batch: Batch, micro_batch_size: int) -> Tensor:
         """Let the gradients be those of ``batch``, as the strategy wants them; its loss."""
-        config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
+        strategy, learner, timed = self.strategy, self.learner, self.learner.clock.part
         if micro_batch_size < self.micro_batch_size:
             self._forget_gradients()
         self.micro_batch_size = micro_batch_size
+        learner.gradients_again = partial(self._gradients_again, batch)
+        total = self._pass(batch)
+        if self.next is None and self.step + 1 < self.steps:
+            with timed("train/data"):  # while a GPU computes, and before any hook waits for it
+                self.next = self._collated(self.step + 1)
+        self.accelerator.unscale_gradients(self.optimizer)
+        self.gradients_unscaled = True
+        with timed("train/strategy"):
+            strategy.read_gradients(learner)
+            strategy.before_step(learner)
+        learner.gradients_again = None
+        return total
+
+    def _pass(self, batch: Batch) -> Tensor:
+        """Add the gradients of ``batch``, part after part, to those that are there; its loss."""
+        config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
         count = len(batch["labels"])
-        parts = -(-config.batch_size // micro_batch_size)
+        parts = -(-config.batch_size // self.micro_batch_size)
         total = torch.zeros((), device=learner.device)
         for numbers in torch.arange(count).chunk(parts):
             part = {key: value[numbers[0] : numbers[-1] + 1] for key, value in batch.items()}
@@ -113,15 +131,11 @@ class Training:
             with timed("train/backward"):
                 self.accelerator.backward(loss)
             total += loss.detach()
-        if self.next is None and self.step + 1 < self.steps:
-            with timed("train/data"):  # while a GPU computes, and before any hook waits for it
-                self.next = self._collated(self.step + 1)
-        self.accelerator.unscale_gradients(self.optimizer)
-        self.gradients_unscaled = True
-        with timed("train/strategy"):
-            strategy.read_gradients(learner)
-            strategy.before_step(learner)
         return total
+
+    def _gradients_again(self, batch: Batch) -> None:
+        self.optimizer.zero_grad()
+        self._pass(batch)
 
     def _forget_gradients(self) -> None:
         """Begin the step again after an attempt that failed."""
@@ -133,7 +147,9 @@ class Training:
 
     def _move_weights(self) -> None:
         config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
-        factor = learning_rate_factor(self.step, self.steps, config.warmup, config.schedule)
+        factor = strategy.learning_rate_factor(self.step, self.steps)
+        if factor is None:
+            factor = learning_rate_factor(self.step, self.steps, config.warmup, config.schedule)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * factor
         with timed("train/optimizer"):
