@@ -54,6 +54,12 @@ if TYPE_CHECKING:
         Sampling as Sampling,
         check_memory as check_memory,
     )
+    from clbench.toolkit.depths import (
+        check_layers as check_layers,
+        depths as depths,
+        layer_names as layer_names,
+        split_groups as split_groups,
+    )
     from clbench.toolkit.dev_examples import DevExamples as DevExamples
     from clbench.toolkit.evaluator import Evaluation as Evaluation, evaluate_all as evaluate_all
     from clbench.toolkit.fisher import FisherKind as FisherKind, diagonal_fisher as diagonal_fisher
