@@ -18,6 +18,7 @@ class BitFit(Strategy):
             want a larger one than whole models; not tuned here.
     """
 
+    kinds = ("text", "image", "token")
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}
     search_spaces = {"learning_rate": Range(1e-4, 1e-2, log=True)}

@@ -9,7 +9,7 @@ from typing import Any
 
 from clbench import Learner, Strategy
 from clbench.errors import InputError
-from clbench.toolkit import Range, check_layers, depths, split_groups
+from clbench.toolkit import Range, check_layers, layer_depths, split_groups
 
 
 class DiscriminativeRates(Strategy):
@@ -33,7 +33,7 @@ class DiscriminativeRates(Strategy):
 
     def parameter_groups(self, learner: Learner, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Each layer's rate, in whatever group its weights are."""
-        depth = depths(learner)
+        depth = layer_depths(learner)
         last = check_layers("discriminative_rates", learner)
 
         def slower(name: str, group: dict[str, Any]) -> dict[str, Any]:

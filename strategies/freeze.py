@@ -7,7 +7,7 @@ frozen cannot be forgotten. Layers are found by the model's own structure, whate
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import Range, check_layers, depths
+from clbench.toolkit import Range, check_layers, layer_depths
 
 
 class Freeze(Strategy):
@@ -35,7 +35,7 @@ class Freeze(Strategy):
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Take those weights back from whatever opened them."""
-        depth = depths(learner)
+        depth = layer_depths(learner)
         for name, parameter in learner.model.named_parameters():
             if depth[name] <= self.deepest and learner.head.original(name) is not None:
                 parameter.requires_grad_(False)

@@ -7,7 +7,7 @@ the layers thaw evenly over a share of each task's steps, so that a task of few 
 
 from clbench import Learner, Strategy
 from clbench.errors import InputError
-from clbench.toolkit import Range, check_layers, depths
+from clbench.toolkit import Range, check_layers, layer_depths
 
 
 class GradualUnfreezing(Strategy):
@@ -38,7 +38,7 @@ class GradualUnfreezing(Strategy):
         count = check_layers("gradual_unfreezing", learner)
         # The head is not counted: it learns from the start.
         thawed = int(learner.step / thawing * (count + 1))
-        depth = depths(learner)
+        depth = layer_depths(learner)
         for name, parameter in learner.named_parameters():
             if depth[name] + thawed <= count:
                 parameter.grad = None

@@ -56,11 +56,11 @@ if TYPE_CHECKING:
     )
     from clbench.toolkit.depths import (
         check_layers as check_layers,
-        depths as depths,
+        layer_depths as layer_depths,
         layer_names as layer_names,
         split_groups as split_groups,
     )
-    from clbench.toolkit.dev_examples import DevExamples as DevExamples
+    from clbench.toolkit.dev_examples import DevExamples as DevExamples, mean_loss as mean_loss
     from clbench.toolkit.evaluator import Evaluation as Evaluation, evaluate_all as evaluate_all
     from clbench.toolkit.fisher import FisherKind as FisherKind, diagonal_fisher as diagonal_fisher
     from clbench.toolkit.frozen_features import (
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         Weights as Weights,
         add_pull as add_pull,
         copy_weights as copy_weights,
+        put_weights as put_weights,
         to_device as to_device,
         unit_range as unit_range,
         zeros as zeros,

@@ -46,7 +46,7 @@ def _has_parts(learner: Learner, name: str) -> bool:
     return any(True for _ in learner.model.get_submodule(name).children())
 
 
-def depths(learner: Learner) -> dict[str, int]:
+def layer_depths(learner: Learner) -> dict[str, int]:
     """The depth of every parameter of the model by its name.
 
     0 is what comes before the first layer, and word embeddings wherever they stand; 1, 2, ... are the layers of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,24 +11,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clbench.config import make_config
+from clbench.config import RunConfig, make_config
 from clbench.data import IGNORE, Example, LabelSpace
 from clbench.errors import InputError
 from clbench.kinds import find_kind
 from clbench.learner import Learner
 from clbench.models.plain_networks import make_mlp
 from clbench.strategy import Stack, Strategy
-from clbench.toolkit import Training, depths
+from clbench.toolkit import Training, layer_depths, mean_loss
 from tests.helpers import Examples, MakeLearner, strategy, task_data, weights
 from tests.models import zoo
 
 
+def config(**options: Any) -> RunConfig:
+    given = {"scenario": "toy", "strategy": "naive", "batch_size": 4, "warmup": 0.0, "precision": "fp32"}
+    return make_config({**given, **options})
+
+
 def training(learner: Learner, examples: Sequence[Example], *members: Any, **options: Any) -> Training:
     """The steps of a task with ``members``, which are set up already, begun."""
-    given = {"scenario": "toy", "strategy": "naive", "batch_size": 4, "warmup": 0.0, "precision": "fp32", **options}
     stack, task = Stack([(str(n), member) for n, member in enumerate(members)]), task_data(learner, 0, examples)
     stack.before_task(learner, task)
-    return Training(make_config(given), stack, learner, task, list(examples))
+    return Training(config(**options), stack, learner, task, list(examples))
 
 
 class Gradients(Strategy):
@@ -47,7 +52,7 @@ def test_freeze_takes_the_first_layers(layers: int, deepest: int, make_learner: 
     learner = make_learner()
     frozen = strategy("freeze", learner, layers=layers)
     frozen.before_task(learner, task_data(learner, 0))
-    depth = depths(learner)
+    depth = layer_depths(learner)
     assert {n for n, _ in learner.named_parameters()} == {n for n, own in depth.items() if own > deepest}
     assert depth["bert.embeddings.word_embeddings.weight"] == 0
     assert depth["bert.encoder.layer.1.output.dense.weight"] == 2
@@ -128,7 +133,7 @@ def test_layers_thaw_from_the_top(make_learner: MakeLearner, make_examples: Exam
     examples = make_examples(learner.labels, 4)
     work = training(learner, examples, strategy("gradual_unfreezing", learner), seen, task_steps=12)
     start = weights(learner)
-    depth = depths(learner)
+    depth = layer_depths(learner)
     for _ in range(8):
         work.run_step()
         if work.step == 2:  # no decay either
@@ -239,6 +244,129 @@ def test_dropout_refuses_a_network_without() -> None:
         strategy("dropout", learner)
 
 
+def test_dev_loss_is_the_mean_over_examples(make_learner: MakeLearner, make_examples: Examples) -> None:
+    learner = make_learner(dropout=0.5)
+    examples = make_examples(learner.labels, 7)
+    learner.model.train()
+    found = mean_loss(learner, examples)
+    assert learner.model.training
+    learner.model.eval()
+    alone = [learner.collate([example]) for example in examples]
+    losses = [learner.example_losses(learner.logits(batch), batch).item() for batch in alone]
+    assert found == pytest.approx(sum(losses) / 7, abs=1e-6)
+
+
+def test_training_stops_after_patience_and_goes_back_to_the_best_step(
+    make_learner: MakeLearner, make_examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured each 2 of 20 steps; the lowest is the third, and two in a row are no lower: 10 steps, weights of 6."""
+    learner = make_learner()
+    losses = iter([3.0, 2.0, 1.0, 1.5, 1.0, 0.5])
+    stopping = strategy("early_stopping", learner, patience=2)
+    monkeypatch.setattr(inspect.getmodule(type(stopping)), "mean_loss", lambda *_: next(losses))
+    examples = make_examples(learner.labels, 8)
+    task = task_data(learner, 0, examples, examples[:2])
+    work = Training(config(task_steps=20), Stack([("early_stopping", stopping)]), learner, task, examples)
+    stopping.before_task(learner, task)
+    kept: list[dict[str, Tensor]] = []
+    while True:
+        work.run_step()
+        kept.append(weights(learner))
+        if stopping.stop(learner, task):
+            break
+    assert work.step == 10
+    stopping.after_steps(learner, task)
+    assert all(torch.equal(value, kept[5][name]) for name, value in weights(learner).items())
+    (event,) = learner.take_events()
+    assert event == {"event": "early_stopping", "task": "task 0", "best_step": 6, "steps": 10, "dev_loss": 1.0}
+    assert stopping.state_dict()["best"] == {}
+
+
+def test_without_dev_nothing_stops(make_learner: MakeLearner, make_examples: Examples) -> None:
+    learner = make_learner()
+    stopping, examples = strategy("early_stopping", learner, patience=1), make_examples(learner.labels, 4)
+    work = training(learner, examples, stopping, task_steps=3)
+    for _ in range(3):
+        work.run_step()
+        assert not stopping.stop(learner, task_data(learner, 0, examples))
+    stopping.after_steps(learner, task_data(learner, 0, examples))
+    assert learner.take_events() == []
+
+
+def test_sam_steps_with_the_gradient_of_the_worst_point_nearby(
+    make_learner: MakeLearner, make_examples: Examples
+) -> None:
+    learner, seen = make_learner(), Gradients()
+    examples = make_examples(learner.labels, 4)
+    work = training(learner, examples, strategy("sam", learner, rho=0.1), seen, task_steps=2)
+    start = weights(learner)
+    batch = learner.collate(examples)
+    named = dict(learner.named_parameters())
+
+    def gradients() -> dict[str, Tensor]:
+        loss = learner.example_losses(learner.logits(batch), batch).mean()
+        given = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+        return {name: g for name, g in zip(named, given, strict=True) if g is not None}
+
+    first = gradients()
+    norm = math.sqrt(sum(float(g.square().sum()) for g in first.values()))
+    with torch.no_grad():
+        for name, gradient in first.items():
+            named[name].add_(0.1 * gradient / norm)
+    expected = gradients()
+    with torch.no_grad():
+        for name, parameter in named.items():
+            parameter.copy_(start[name])
+    at_step: dict[str, Tensor] = {}
+    seen.before_step = lambda learner: (at_step.update(weights(learner)), Gradients.before_step(seen, learner))  # type: ignore
+    work.run_step()
+    assert all(torch.equal(at_step[name], start[name]) for name in named)  # back before the step
+    assert set(seen.steps[0]) == set(expected)
+    for name, gradient in expected.items():
+        assert torch.allclose(seen.steps[0][name], gradient, atol=1e-5), name
+    assert max(float((expected[name] - first[name]).abs().max()) for name in first) > 1e-3
+
+
+def test_sam_goes_back_where_the_second_pass_fails(make_learner: MakeLearner, make_examples: Examples) -> None:
+    learner = make_learner()
+    sam = strategy("sam", learner)
+    learner.example_losses(learner.logits(b := learner.collate(make_examples(learner.labels, 2))), b).mean().backward()
+    start = weights(learner)
+
+    def fail() -> None:
+        raise MemoryError
+
+    learner.gradients_again = fail
+    with pytest.raises(MemoryError):
+        sam.read_gradients(learner)
+    assert all(torch.equal(value, start[name]) for name, value in weights(learner).items())
+
+
+def test_sam_refuses_fp16(make_learner: MakeLearner) -> None:
+    learner = make_learner()
+    learner.precision = "fp16"
+    with pytest.raises(InputError, match="fp16's scaling does not; allowed: fp32, bf16"):
+        strategy("sam", learner)
+
+
+def test_r_drop_by_hand(make_learner: MakeLearner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two candidates with p = (¾, ¼) in one pass and (½, ½) in the other, the label the first: all of the formula."""
+    learner = make_learner(dropout=0.1)
+    r_drop = strategy("r_drop", learner, alpha=2.0, dropout=0.3)
+    assert {m.p for m in learner.model.modules() if isinstance(m, nn.Dropout)} == {0.3}
+    one = torch.tensor([[math.log(3), 0.0, 7.0, 7.0]])
+    other = torch.tensor([[1.0, 1.0, -3.0, 0.0]], requires_grad=True)
+    features = learner.features = torch.ones(1)
+    monkeypatch.setattr(learner, "logits", lambda _: other)
+    batch = {"labels": torch.tensor([0]), "task_ids": torch.tensor([0])}
+    found = learner.example_losses(one, batch).mean() + r_drop.loss(learner, batch, one)
+    forth = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    back = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    assert found.item() == pytest.approx(-math.log(0.75) - math.log(0.5) + 2.0 * 0.5 * (forth + back), abs=1e-6)
+    assert torch.autograd.grad(found, [other])[0].isfinite().all()
+    assert learner.features is features
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -251,6 +379,9 @@ def test_dropout_refuses_a_network_without() -> None:
         ("label_smoothing", {"smoothing": 1.0}),
         ("l1", {"strength": 0.0}),
         ("dropout", {"rate": 1.0}),
+        ("early_stopping", {"patience": 0}),
+        ("sam", {"rho": 0.0}),
+        ("r_drop", {"dropout": 0.0}),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(name: str, arguments: dict[str, Any]) -> None:

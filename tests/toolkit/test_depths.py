@@ -12,7 +12,7 @@ from clbench.data import LabelSpace
 from clbench.learner import Learner
 from clbench.models.plain_networks import make_mlp
 from clbench.models.tiny import SmallConvNet
-from clbench.toolkit import depths, layer_names, lora, split_groups
+from clbench.toolkit import layer_depths, layer_names, lora, split_groups
 from tests.helpers import MakeLearner
 from tests.models import zoo
 
@@ -25,7 +25,7 @@ def test_every_architecture_has_embeddings_two_layers_and_a_head(name: str) -> N
     learner = Learner(zoo.make(name), LABELS)
     layers = layer_names(learner)
     assert len(layers) == (1 if name in SHARED else 2)
-    found = depths(learner)
+    found = layer_depths(learner)
     assert set(found) == {n for n, _ in learner.model.named_parameters()}
     counts = Counter(found.values())
     assert set(counts) == set(range(len(layers) + 2))
@@ -50,7 +50,7 @@ def test_every_architecture_has_embeddings_two_layers_and_a_head(name: str) -> N
 def test_in_a_chain_of_modules_those_with_weights_are_layers(network: nn.Module, layers: list[str]) -> None:
     learner = Learner(network, LABELS)
     assert layer_names(learner) == layers
-    assert sorted(set(depths(learner).values())) == [1, 2, 3, 4]
+    assert sorted(set(layer_depths(learner).values())) == [1, 2, 3, 4]
 
 
 def test_timm_and_vision_models_have_their_stages() -> None:
@@ -61,7 +61,7 @@ def test_timm_and_vision_models_have_their_stages() -> None:
     learner = Learner(timm.create_model("resnet10t", num_classes=3), LABELS)
     layers = layer_names(learner)
     assert layers == ["conv1", "layer1.0", "layer2.0", "layer3.0", "layer4.0"]
-    assert (depths(learner)["fc.weight"], depths(learner)["bn1.weight"]) == (6, 1)
+    assert (layer_depths(learner)["fc.weight"], layer_depths(learner)["bn1.weight"]) == (6, 1)
     lite = Learner(EfficientNetLite0(3), LABELS)
     first, *blocks, last = layer_names(lite)
     assert (first, last) == ("stem", "top")
@@ -72,14 +72,14 @@ def test_timm_and_vision_models_have_their_stages() -> None:
 def test_a_module_that_peft_adds_lies_in_its_layer(make_learner: MakeLearner) -> None:
     learner = make_learner()
     lora.add_modules(learner, ["mine"], lambda: lora.lora_settings(["query"], 2, 4.0))
-    found = depths(learner)
+    found = layer_depths(learner)
     of_module = {depth for name, depth in found.items() if ".lora_A." in name}
     assert of_module == {1, 2}
 
 
 def test_groups_are_split_by_what_each_parameter_gets(make_learner: MakeLearner) -> None:
     learner = make_learner()
-    depth = depths(learner)
+    depth = layer_depths(learner)
     everything = [p for _, p in learner.named_parameters()]
     groups: list[dict[str, Any]] = [{"params": everything[:10], "lr": 1.0}, {"params": everything[10:], "lr": 5.0}]
     split = split_groups(learner, groups, lambda name, group: {**group, "lr": group["lr"] * depth[name]})
