@@ -117,6 +117,7 @@ class Strategy:
             overwritten; refused where tasks share labels.
         keeps_examples: whether it needs a task's texts or images after the task, its dev ones included; `advise` leaves
             it out where data may not be kept.
+        is_recipe: whether it is a way to fine-tune and no remedy against forgetting; `advise` races remedies only.
         search_spaces: what ``tune`` tries for its arguments, by name; those left out stay as they are.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
@@ -127,6 +128,7 @@ class Strategy:
     decides: tuple[str, ...] = ()
     hook_phases: ClassVar[Mapping[str, str]] = {}
     search_spaces: ClassVar[Mapping[str, Space]] = {}
+    is_recipe: ClassVar[bool] = False
     accumulates: bool = True
     counts_steps: bool = True
     own_labels: bool = False

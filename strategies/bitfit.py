@@ -18,6 +18,7 @@ class BitFit(Strategy):
             want a larger one than whole models; not tuned here.
     """
 
+    is_recipe = True
     kinds = ("text", "image", "token")
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}

@@ -20,6 +20,7 @@ class DiscriminativeRates(Strategy):
             nothing. The default is Sun et al.'s; not tuned here.
     """
 
+    is_recipe = True
     search_spaces = {"decay": Range(0.5, 1.0)}
 
     def __init__(self, decay: float = 0.95) -> None:

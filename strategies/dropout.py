@@ -24,6 +24,7 @@ class Dropout(Strategy):
         start: where it begins in each task, 0 to below 1.
     """
 
+    is_recipe = True
     kinds = ("text", "token")
     decides = ("the rate of dropout",)
     search_spaces = {"rate": Range(0.0, 0.5)}

@@ -21,6 +21,7 @@ class EarlyStopping(Strategy):
         checks: measurements in a task that takes all its steps, 1 or more; not tuned.
     """
 
+    is_recipe = True
     decides = ("when a task ends",)
     hook_phases = {"after_steps": "restore"}
     search_spaces = {"patience": Range(1, 5)}

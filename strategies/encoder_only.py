@@ -20,6 +20,7 @@ class EncoderOnly(Strategy):
             short, and nothing learns to make them longer; 1 for one that is kept with --keep-head. Not tuned.
     """
 
+    is_recipe = True
     kinds = ("text", "image", "token")
     decides = ("which weights learn",)
     hook_phases = {"before_task": "close"}

@@ -18,6 +18,7 @@ class Freeze(Strategy):
             alone, -1 for the whole body, so that only the head learns. Not tuned.
     """
 
+    is_recipe = True
     hook_phases = {"before_task": "close"}
     search_spaces = {"layers": Range(0, 3)}
 

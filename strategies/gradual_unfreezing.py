@@ -18,6 +18,7 @@ class GradualUnfreezing(Strategy):
             embeddings as one more, the k-th from the top learns from step (k / (N + 1)) · until · steps on.
     """
 
+    is_recipe = True
     hook_phases = {"before_step": "fix"}
     search_spaces = {"until": Range(0.1, 0.9)}
 

@@ -23,6 +23,7 @@ class L1(Strategy):
         anchor: "pretrained" or "zero", the lasso's own, which unlearns what was pretrained.
     """
 
+    is_recipe = True
     search_spaces = {"strength": Range(1e-6, 1e-3, log=True)}
 
     def __init__(self, strength: float = 1e-5, anchor: Literal["pretrained", "zero"] = "pretrained") -> None:

@@ -20,6 +20,7 @@ class LabelSmoothing(Strategy):
         smoothing: ε, above 0 and below 1; the paper's. Not tuned here.
     """
 
+    is_recipe = True
     search_spaces = {"smoothing": Range(0.01, 0.3)}
 
     def __init__(self, smoothing: float = 0.1) -> None:

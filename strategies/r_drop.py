@@ -23,6 +23,7 @@ class RDrop(Strategy):
         dropout: rate of all the model's dropout modules while it learns, above 0 and below 1; the paper's.
     """
 
+    is_recipe = True
     kinds = ("text", "token")
     decides = ("the rate of dropout",)
     search_spaces = {"alpha": Range(0.1, 5.0, log=True)}

@@ -21,6 +21,7 @@ class SAM(Strategy):
         rho: ρ, how far away the worst point is looked for, above 0; both papers'. Not tuned here.
     """
 
+    is_recipe = True
     hook_phases = {"read_gradients": "replace"}
     search_spaces = {"rho": Range(0.01, 0.2, log=True)}
 

@@ -29,6 +29,7 @@ class Schedule(Strategy):
             with one cycle.
     """
 
+    is_recipe = True
     decides = ("the schedule of the learning rates",)
     search_spaces = {"kind": Choices(("cosine", "step", "one_cycle", "constant", "linear"))}
 
