@@ -46,6 +46,8 @@ class Learner:
             set it; else 0.
         step, steps: how many steps of the task in training were done when the one in progress began, and how many it
             has.
+        parameter_groups: the optimizer's own, while a task is trained: what is changed in a group holds from then on,
+            but its rate, which the schedule sets in each step.
         gradients_again: computes the gradients of the step in progress anew, in place of those that are there, with the
             weights as they are then; callable in ``read_gradients`` and ``before_step``, not in fp16.
         skipped_steps: steps of the task in training that fp16's gradient scaler skipped.
@@ -98,6 +100,7 @@ class Learner:
         self.compiled: Callable[..., Any] | None = None
         self.pass_budget = self.skipped_steps = 0
         self.step = self.steps = 0
+        self.parameter_groups: list[dict[str, Any]] = []
         self.gradients_again: Callable[[], None] | None = None
         self._allowed: dict[tuple[int, bool, torch.device], Tensor] = {}
 

@@ -36,8 +36,9 @@ def slow(*values: Any) -> Any:  # pytest names the type in a private module
 # Ways to fine-tune, which stack with each other: what they do alone, -m slow looks at.
 RECIPES = {name for name in plugins.available("strategy") if plugins.load("strategy", name).is_recipe}
 RECIPE_STACKS = (
-    "discriminative_rates+early_stopping+gradual_unfreezing+label_smoothing+schedule",
+    "adaptive_decay+discriminative_rates+early_stopping+gradual_unfreezing+label_smoothing+schedule",
     "dropout+freeze+l1+sam",
+    "augment+balance+by_size+clean_labels",
 )
 # A run with enough learning to move predictions.
 MOVING: dict[str, Any] = {

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from clbench import sources as sources
     from clbench.config import RunConfig as RunConfig
     from clbench.data import IGNORE as IGNORE, upload as upload
+    from clbench.kinds import Part as Part
     from clbench.rng import generator as generator, seeded_torch as seeded_torch, stream_seed as stream_seed
     from clbench.sources import (
         Rows as Rows,
@@ -96,7 +97,7 @@ if TYPE_CHECKING:
         lora_settings as lora_settings,
         target_layers as target_layers,
     )
-    from clbench.toolkit.probing import probe_tasks as probe_tasks
+    from clbench.toolkit.probing import probe_tasks as probe_tasks, read_features as read_features
     from clbench.toolkit.recipe import (
         learning_rate_factor as learning_rate_factor,
         make_optimizer as make_optimizer,

@@ -56,6 +56,7 @@ class Training:
         if self.accelerator.scaler:
             # The fused step leaves the weights alone where the scaler found an overflow, and tells nobody else.
             optimizer.register_step_pre_hook(lambda given, *_: self.overflows.append(given.found_inf.clone()))
+        learner.parameter_groups = self.optimizer.param_groups
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
         torch.manual_seed(stream_seed(config.seed, "dropout", task.name))
         learner.model.train()
@@ -213,7 +214,7 @@ class Training:
         self.step, self.seen, self.micro_batch_size = state["step"], state["seen"], state["micro_batch_size"]
         whole = self.optimizer.optimizer.state_dict()
         whole["state"] = {int(number): value for number, value in state["optimizer"].items()}
-        self.optimizer.optimizer.load_state_dict(whole)
+        self._load_optimizer(whole)
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"])
@@ -231,7 +232,11 @@ class Training:
         named = {numbers[id(p)]: name for name, p in self.learner.named_parameters() if id(p) in numbers}
         whole = self.optimizer.optimizer.state_dict()
         whole["state"] = {number: kept[name] for number, name in sorted(named.items()) if name in kept}
-        self.optimizer.optimizer.load_state_dict(whole)
+        self._load_optimizer(whole)
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        self.optimizer.optimizer.load_state_dict(state)
+        self.learner.parameter_groups = self.optimizer.param_groups  # new ones
 
     def _collated(self, step: int) -> tuple[list[Example], Batch]:
         """The new examples of ``step`` and their batch; each epoch's order is a random stream of its own."""
