@@ -207,7 +207,7 @@ class Learner:
         return logits.float()
 
     def note(self, event: str, **values: Any) -> None:
-        """A line for the run's log.jsonl: what happened, and JSON values."""
+        """A line for the run's log.jsonl: what happened, and JSON values; a ``text`` among them is also said."""
         self.events.append({"event": event, **values})
 
     def take_events(self) -> list[dict[str, Any]]:

@@ -63,7 +63,10 @@ class Augment(Strategy):
                 if copy != text.split():
                     kept.append(number)
                     changed.append(" ".join(copy))
-        learner.note("augment", task=task.name, rows=len(texts), copies=len(changed), swaps_for_synonyms=instead)
+        text = f"augment: {len(changed)} copies of {len(texts)} texts of {task.name}"
+        text += f", {instead} of them with swaps for want of a synonym" if instead else ""
+        counts = {"rows": len(texts), "copies": len(changed), "swaps_for_synonyms": instead}
+        learner.note("augment", task=task.name, **counts, text=text)
         if not changed:
             return rows
         copies = rows.select(kept).remove_columns("text").add_column("text", changed)

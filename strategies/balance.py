@@ -43,5 +43,7 @@ class Balance(Strategy):
             order = torch.randperm(len(own), generator=generator(learner.seed, "balance", task.name, label)).tolist()
             taken += own * (wanted // len(own)) + [own[place] for place in order[: wanted % len(own)]]
         told = {task.labels[label]: counts[label] for label in sorted(counts)}
-        learner.note("balance", task=task.name, rows_before=told, rows_each=wanted)
+        had = ", ".join(f"{count} {label}" for label, count in told.items())
+        text = f"balance: {task.name} had {had}; now {wanted} each"
+        learner.note("balance", task=task.name, rows_before=told, rows_each=wanted, text=text)
         return rows.select(sorted(taken))

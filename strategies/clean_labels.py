@@ -8,6 +8,7 @@ logistic regression on the features of the model as it was pretrained, cross-val
 
 import datasets
 import numpy as np
+import torch
 
 from clbench import Learner, Strategy, Task
 from clbench.errors import InputError
@@ -54,7 +55,8 @@ class CleanLabels(Strategy):
             {"row": int(number), "label": task.labels[labels[number]], "seems": task.labels[best]}
             for number, best in zip(np.flatnonzero(wrong), probabilities[wrong].argmax(1), strict=True)
         ]
-        learner.note("clean_labels", task=task.name, rows=len(labels), left_out=left_out)
+        text = f"clean_labels: {len(left_out)} of {len(labels)} rows of {task.name} left out; log.jsonl names them"
+        learner.note("clean_labels", task=task.name, rows=len(labels), left_out=left_out, text=text)
         return rows.select(np.flatnonzero(~wrong).tolist())
 
     def _probabilities(
@@ -69,7 +71,8 @@ class CleanLabels(Strategy):
         part = Part(rows, task.labels, tuple(range(len(task.labels))), 0)
         encoded = learner.kind.encode([part], learner.tokenizer, learner.longest_text or 0)
         learner.model.eval()
-        features = read_features(learner, encoded.examples[0]).features
+        with torch.no_grad():
+            features = read_features(learner, encoded.examples[0]).features
         seed = stream_seed(learner.seed, "clean_labels", task.name) % 2**32
         folds = StratifiedKFold(min(self.folds, fewest), shuffle=True, random_state=seed)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=self.regularisation, max_iter=1000))

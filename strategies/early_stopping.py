@@ -61,7 +61,9 @@ class EarlyStopping(Strategy):
         if self.best:
             put_weights(learner, self.best)
             taken = learner.step + 1
-            learner.note("early_stopping", task=task.name, best_step=self.step, steps=taken, dev_loss=self.lowest)
+            text = f"early_stopping: {task.name} took {taken} of {learner.steps} steps, the best was {self.step}"
+            told = {"best_step": self.step, "steps": taken, "dev_loss": self.lowest, "text": text}
+            learner.note("early_stopping", task=task.name, **told)
         self._restart()
 
     def _restart(self) -> None:

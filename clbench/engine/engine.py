@@ -240,6 +240,8 @@ def _record(job: Job, row: int, trained: bool) -> None:
     if line := ability_line(prepared, state):
         job.report.say(line)
     for event in learner.take_events():
+        if "text" in event:
+            job.report.say(event["text"])
         folder.append_log({"after_task": row, **event})
     for warning in state.warnings:
         if warning["after_task"] == row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from clbench.learner import Learner
 from clbench.models.plain_networks import make_mlp
 from clbench.strategy import Stack, Strategy
 from clbench.toolkit import Training, layer_depths, mean_loss
-from tests.helpers import Examples, MakeLearner, strategy, task_data, weights
+from tests.helpers import RECIPES, ROOT, Examples, MakeLearner, strategy, task_data, weights
 from tests.models import zoo
 
 
@@ -278,6 +279,7 @@ def test_training_stops_after_patience_and_goes_back_to_the_best_step(
     stopping.after_steps(learner, task)
     assert all(torch.equal(value, kept[5][name]) for name, value in weights(learner).items())
     (event,) = learner.take_events()
+    assert event.pop("text") == "early_stopping: task 0 took 10 of 20 steps, the best was 6"
     assert event == {"event": "early_stopping", "task": "task 0", "best_step": 6, "steps": 10, "dev_loss": 1.0}
     assert stopping.state_dict()["best"] == {}
 
@@ -388,3 +390,9 @@ def test_what_makes_no_sense_is_refused_by_name(name: str, arguments: dict[str, 
     (argument,) = arguments
     with pytest.raises(InputError, match=f"{name}: .*{argument}.*allowed: "):
         strategy(name, **arguments)
+
+
+def test_every_recipe_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\| `(\w+)(?:\([^`]*\))?` \|", page.partition("## Recipes")[2], re.MULTILINE)
+    assert sorted(names) == sorted(RECIPES)

@@ -186,6 +186,11 @@ def test_no_averaging_moves_what_any_strategy_has_frozen(averaging: str, setting
             "frozen+lora_sequential",
             "'frozen' and 'lora_sequential' cannot be stacked: each decides which weights learn",
         ),
+        ("dropout+r_drop", "'dropout' and 'r_drop' cannot be stacked: each decides the rate of dropout"),
+        (
+            "bitfit+lora_per_task",
+            "'bitfit' and 'lora_per_task' cannot be stacked: each decides which weights learn",
+        ),
         ("gem+agem", "'gem' and 'agem' cannot be stacked: each decides onto what gradients are projected"),
         ("er_ace+der", "'er_ace' and 'der' cannot be stacked: each decides how much each row of a batch counts"),
     ],
