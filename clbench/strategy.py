@@ -108,7 +108,7 @@ class Strategy:
     Class attributes:
         settings: the settings it supports.
         kinds: the task kinds it supports, empty for all.
-        alone: why it cannot be stacked with another strategy; empty when it can.
+        alone: why it cannot be stacked with another remedy; empty when it can.
         decides: what it decides alone; two strategies of a stack that decide the same are refused.
         hook_phases: in which of a hook's :data:`PHASES` it acts, by the hook's name; left out, in "other".
         accumulates: whether a batch can be learned in parts, for ``accumulation`` above 1.
@@ -422,10 +422,11 @@ def check_stack(
     for name, member in members:
         if names.count(name) > 1:
             raise InputError(f"strategy {name!r} stands twice in {'+'.join(names)!r}; allowed: each strategy once")
-        if member.alone and len(members) > 1:
+        others = [own for other, own in members if other != name]
+        if member.alone and others and not (_takes_recipes(member) and all(own.is_recipe for own in others)):
             raise InputError(f"{name!r} cannot be stacked as in {'+'.join(names)!r}: {member.alone}")
         for other, its in members:
-            if other != name and (both := [topic for topic in member.decides if topic in its.decides]):
+            if other != name and (both := [topic for topic in _decisions(member) if topic in _decisions(its)]):
                 raise InputError(f"{name!r} and {other!r} cannot be stacked: each decides {both[0]}")
         if setting not in member.settings:
             raise InputError(
@@ -437,6 +438,17 @@ def check_stack(
             raise InputError(f"strategy {name!r} cannot learn a batch in parts: {accumulation = }; allowed: 1")
         if task_steps is not None and not member.counts_steps:
             raise InputError(f"strategy {name!r} trains by epochs, not by steps: {task_steps = }; allowed: none")
+
+
+def _takes_recipes(member: Strategy) -> bool:
+    """Whether a way to fine-tune changes what ``member`` does: it trains in the engine's steps, and is not naive."""
+    return member.counts_steps and any(callable(value) for value in vars(type(member)).values())
+
+
+def _decisions(member: Strategy) -> tuple[str, ...]:
+    """What it decides; one that is alone because each task has modules of its own says which weights learn, too."""
+    own_modules = member.alone and type(member).setup is not Strategy.setup
+    return (*member.decides, "which weights learn") if own_modules else member.decides
 
 
 def check_own_labels(members: Sequence[tuple[str, Strategy]]) -> None:

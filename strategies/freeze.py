@@ -11,7 +11,7 @@ from clbench.toolkit import Range, check_layers, layer_depths
 
 
 class Freeze(Strategy):
-    """Weights that another strategy adds (modules, prompts) go on learning.
+    """In every task; where another strategy says which weights learn, as those with modules do, it is refused.
 
     Args:
         layers: how many of the body's first layers are frozen, with all that comes before them; 0 for the embeddings
@@ -19,6 +19,7 @@ class Freeze(Strategy):
     """
 
     is_recipe = True
+    decides = ("which weights learn",)
     hook_phases = {"before_task": "close"}
     search_spaces = {"layers": Range(0, 3)}
 
@@ -38,5 +39,5 @@ class Freeze(Strategy):
         """Take those weights back from whatever opened them."""
         depth = layer_depths(learner)
         for name, parameter in learner.model.named_parameters():
-            if depth[name] <= self.deepest and learner.head.original(name) is not None:
+            if depth[name] <= self.deepest:
                 parameter.requires_grad_(False)

@@ -105,7 +105,7 @@ def _strategy_facts(description: Description) -> list[str]:
     facts = [f"settings: {_listed(told.get('settings'), 'task, domain, class')}"]
     facts.append(f"kinds of task: {_listed(told.get('kinds'), 'all')}")
     if told.get("alone"):
-        facts.append(f"stacks with no other strategy: {told['alone']}")
+        facts.append(f"stacks with no other remedy: {told['alone']}")
     else:
         facts.append("stacks with other strategies, but those that stack with none")
     if told.get("accumulates") is False:
