@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from clbench.toolkit.adaptive_rank import AdaptiveRank as AdaptiveRank, adaptive_settings as adaptive_settings
     from clbench.toolkit.attributes import temporarily as temporarily
+    from clbench.toolkit.best_weights import mean_loss as mean_loss, put_weights as put_weights
     from clbench.toolkit.buffer import (
         ExampleBuffer as ExampleBuffer,
         Sampling as Sampling,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
         layer_names as layer_names,
         split_groups as split_groups,
     )
-    from clbench.toolkit.dev_examples import DevExamples as DevExamples, mean_loss as mean_loss
+    from clbench.toolkit.dev_examples import DevExamples as DevExamples
     from clbench.toolkit.evaluator import Evaluation as Evaluation, evaluate_all as evaluate_all
     from clbench.toolkit.fisher import FisherKind as FisherKind, diagonal_fisher as diagonal_fisher
     from clbench.toolkit.frozen_features import (
@@ -76,7 +77,6 @@ if TYPE_CHECKING:
         Weights as Weights,
         add_pull as add_pull,
         copy_weights as copy_weights,
-        put_weights as put_weights,
         to_device as to_device,
         unit_range as unit_range,
         zeros as zeros,

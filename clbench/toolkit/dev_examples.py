@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
-
-from clbench.data import Example, TaskData
+from clbench.data import TaskData
 from clbench.learner import Learner
 from clbench.strategy import Strategy
 from clbench.toolkit.buffer import ExampleBuffer
 from clbench.toolkit.evaluator import evaluate_all
-from clbench.toolkit.passes import in_passes
 
 # More than there can be: a reservoir that is never full keeps everything and draws no random number.
 NO_LIMIT = 2**62
-
-
-def mean_loss(learner: Learner, examples: Sequence[Example]) -> float:
-    """The task loss of the model as it is now, the mean over ``examples``, in eval mode; its mode is put back.
-
-    Args:
-        learner: the model.
-        examples: one or more, such as a task's dev examples.
-    """
-    was_training = learner.model.training
-    learner.model.eval()
-
-    def losses(batches: Iterable[list[int]]) -> list[torch.Tensor]:
-        found = []
-        for numbers in batches:
-            batch = learner.collate([examples[number] for number in numbers])
-            found.append(learner.example_losses(learner.logits(batch, learner.model), batch).double())
-        return found
-
-    try:
-        with torch.no_grad():
-            return float(torch.cat(in_passes(learner, examples, losses)).mean())
-    finally:
-        learner.model.train(was_training)
 
 
 class DevExamples:

@@ -20,14 +20,6 @@ def copy_weights(learner: Learner) -> Weights:
     return {name: p.detach().to(torch.float32, copy=True) for name, p in learner.named_parameters()}
 
 
-@torch.no_grad()
-def put_weights(learner: Learner, weights: Weights) -> None:
-    """Let the learning parameters have the values in ``weights``; those that it lacks stay."""
-    for name, parameter in learner.named_parameters():
-        if name in weights:
-            parameter.copy_(weights[name])
-
-
 def zeros(learner: Learner) -> Weights:
     """A zero for each learning weight."""
     return {name: torch.zeros_like(p, dtype=torch.float32) for name, p in learner.named_parameters()}
