@@ -104,7 +104,8 @@ class Kind:
 
     def identities(self, data: datasets.Dataset) -> Iterator[bytes]:
         """All that each row says, answer and all: the hash of a task's data is over it."""
-        for row in zip(*(data[column][:] for column in self.columns), strict=True):
+        rows = data[:]
+        for row in zip(*(rows[column] for column in self.columns), strict=True):
             yield repr(row).encode("utf-8", "surrogatepass")
 
     def texts(self, data: datasets.Dataset) -> list[str]:
