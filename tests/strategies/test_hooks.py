@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 import pytest
 
+from clbench.conformance.probes import Cut, Cuts
 from clbench.data import TaskData
 from clbench.engine import engine
 from clbench.engine.reporter import Reporter
@@ -142,6 +143,18 @@ def test_rows_are_taken_before_they_are_encoded(toy: dict[str, Any], tmp_path: P
     assert result["cost"]["examples_seen"] == len(result["tasks"]) * 15
     events = next(tmp_path.glob("toy/naive/*/log.jsonl")).read_text().splitlines()
     assert sum('"halved"' in line for line in events) == len(result["tasks"])
+
+
+def test_what_was_noted_while_preparing_is_logged_once_also_after_a_resume(toy: dict[str, Any], tmp_path: Path) -> None:
+    done: set[str] = set()
+    for _ in range(2):
+        try:
+            cuts = Cuts(done, "before station")
+            engine.run(with_members({**toy, "output_dir": str(tmp_path)}, Halves(), cuts), Reporter())
+        except Cut:
+            continue
+    events = next(tmp_path.glob("toy/naive/*/log.jsonl")).read_text().splitlines()
+    assert [line.count('"halved"') for line in events if '"halved"' in line] == [1, 1, 1]
 
 
 def test_no_row_left_is_refused(toy: dict[str, Any], tmp_path: Path) -> None:
