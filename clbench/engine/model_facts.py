@@ -35,7 +35,7 @@ def describe(
     tasks = prepared.tasks[:seen]
     whole: dict[str, Any] = {}
     if form == "strategy":
-        whole |= {"head": sorted(prepared.loaded.head.parameters), "positions": prepared.loaded.positions}
+        whole |= {"head": sorted(prepared.loaded.head.parameters)}
         whole |= {"later_columns": [list(columns) for columns in labels.columns[seen:]]}
         whole |= {"plugin_files": config.plugin_files, "plugin_hashes": config.plugin_hashes}
     base = base_of(prepared) if form == "adapter" else ""
@@ -43,6 +43,7 @@ def describe(
         clbench=clbench.__version__,
         form=form,
         why=why,
+        kind=prepared.learner.kind.name,
         run=Origin(
             scenario=config.scenario,
             strategy=config.strategy,
@@ -65,6 +66,9 @@ def describe(
         candidates=candidates(prepared, None),
         routing="" if config.setting == "task" else prepared.strategy.routing,
         max_length=longest_text(prepared),
+        longest_answer=prepared.learner.longest_answer,
+        positions=prepared.loaded.positions,
+        shape=list(image_shape(prepared)),
         padding_side=prepared.learner.padding_side,  # type: ignore[arg-type] # "left" or "right"
         precision=config.precision,  # type: ignore[arg-type] # resolved, no longer "auto"
         output_layer=prepared.loaded.head.output_layer or "",
@@ -91,6 +95,12 @@ def base_of(prepared: Prepared) -> str:
 def longest_text(prepared: Prepared) -> int:
     """Tokens after which the run cut a text."""
     return prepared.loaded.longest_text(prepared.config.max_length)
+
+
+def image_shape(prepared: Prepared) -> tuple[int, ...]:
+    """Channels, height and width of the images that the run gave its model; nothing where it reads texts."""
+    image = prepared.tasks[0].train[0].get("pixel_values")
+    return () if image is None else tuple(image.shape)
 
 
 def task_folder(prepared: Prepared, task: int) -> str:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from clbench.engine.checkpoint import save_checkpoint
 from clbench.engine.comparing import answers_alike, exact_answers, log_probabilities, why_unusable
 from clbench.engine.model_facts import base_of, describe, longest_text, names_of, task_folder
+from clbench.engine.outcome import measures_of
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
 from clbench.engine.state import State, learned_state
@@ -60,7 +61,7 @@ def keep_models(prepared: Prepared, state: State, folder: RunFolder, report: Rep
         return
     measured = {name: value for name, value in zip(names, state.accuracy[row], strict=True) if value is not None}
     metrics = compute_metrics(state.accuracy) if last else {}
-    keeping = Keeping(prepared, state, report, {"tasks": measured, "metrics": metrics})
+    keeping = Keeping(prepared, state, report, {**measures_of(prepared), "tasks": measured, "metrics": metrics})
     with prepared.learner.clock.measure("model"):
         if wanted == "each":
             number = f"{row:0{len(str(len(names)))}}"
@@ -154,7 +155,7 @@ def _write_plain(keeping: Keeping, folder: Path, asked: int | None, only: int | 
     except Unfit as unfit:
         _empty(folder)
         return str(unfit)
-    save_tokenizer(prepared.loaded.tokenizer, folder, longest_text(prepared), prepared.learner.padding_side)
+    _save_tokenizer(prepared, prepared.loaded.tokenizer, folder)
     _sign(keeping, folder, form, only=only)
     return None
 
@@ -170,7 +171,7 @@ def _save(prepared: Prepared, found: Deployable, folder: Path) -> Form:
         if base == BASE:
             again = prepared.load_again()
             save_base(again.model, folder / BASE, again.head)
-        save_adapter(model, folder, names, HUB_IDS.get(base, base), head)
+        save_adapter(model, folder, names, HUB_IDS.get(base, base), head, prepared.learner.kind.adapter_task)
         return "adapter"
     if found.linear is None:
         save_classifier(model, folder, names, {})
@@ -194,9 +195,16 @@ def _write_strategy(keeping: Keeping, folder: Path, why: str) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     again = prepared.load_again()
     save_classifier(again.model, folder / BASE, names_of(prepared), {})
-    save_tokenizer(again.tokenizer, folder, longest_text(prepared), prepared.learner.padding_side)
+    _save_tokenizer(prepared, again.tokenizer, folder)
     save_checkpoint(folder / STATE, learned_state(prepared, keeping.state), prepared.config.sha256)
     _sign(keeping, folder, "strategy", why=why, below=(folder / "tasks").exists())
+
+
+def _save_tokenizer(prepared: Prepared, tokenizer: Any, folder: Path) -> None:
+    """The tokenizer as the run used it; who writes goes on from a text's end, where no padding may be."""
+    if tokenizer is not None:
+        side = "left" if prepared.learner.kind.writes else prepared.learner.padding_side
+        save_tokenizer(tokenizer, folder, longest_text(prepared), side)
 
 
 def _sign(keeping: Keeping, folder: Path, form: Form, **more: Any) -> None:

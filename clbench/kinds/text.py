@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clbench.data import Example
+from clbench.kinds.asked import Code, Limits
 from clbench.kinds.base import Encoded, Part, check_strings
 from clbench.kinds.labelled import Labelled, labelled_examples
 from clbench.kinds.tokens import count_cut, tokenise, whole_lengths
@@ -14,6 +15,8 @@ from clbench.text import same_text
 if TYPE_CHECKING:
     import datasets
 
+TOKENS = 'inputs = AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, return_tensors="pt")'
+
 
 class Text(Labelled):
     """A model reads a text and answers with one of the labels."""
@@ -21,8 +24,12 @@ class Text(Labelled):
     name = "text"
     noun = "text"
     columns = ("text", "label")
-    deployable = True
     ability = "reading"
+    deployable = True
+    pipeline = "text-classification"
+    adapter_task = "SEQ_CLS"
+    asked_in = ("text", "sentence", "content", "message")
+    asked_example = "a text"
 
     def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
         """Texts are strings."""
@@ -47,3 +54,11 @@ class Text(Labelled):
         ids = [example["input_ids"] for own in examples for example in own]
         lengths = whole_lengths(texts, ids, tokenizer, max_length)
         return [count_cut(lengths, max_length)] if max(lengths) > max_length else []
+
+    def ask(self, inputs: Sequence[Any], tokenizer: Any, limits: Limits) -> list[Example]:
+        """Token ids, cut as the run cut them."""
+        return [{"input_ids": ids, "label": 0} for ids in tokenise(inputs, tokenizer, limits.max_length)]
+
+    def input_code(self, limits: Limits) -> Code:
+        """The tokenizer cuts and pads by itself."""
+        return Code((), ("AutoTokenizer",), (TOKENS,))

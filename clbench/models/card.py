@@ -9,8 +9,6 @@ from clbench.models.deployment import BASE, LINEAR, Deployment
 from clbench.sources import BUILT_IN, HUB_IDS
 from clbench.text import escape_markdown, fixed
 
-TOKENS = 'inputs = AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, return_tensors="pt")'
-
 
 def write_card(folder: Path, deployment: Deployment) -> None:
     """Write README.md into ``folder``."""
@@ -23,7 +21,7 @@ def write_card(folder: Path, deployment: Deployment) -> None:
     library = "peft" if deployment.form == "adapter" else "transformers"
     data = ModelCardData(
         library_name=library,
-        pipeline_tag="text-classification",
+        pipeline_tag=deployment.asks.pipeline,
         base_model=name if on_hub else None,
         tags=["clbench", "continual-learning"],
     )
@@ -40,8 +38,8 @@ def _about(deployment: Deployment) -> list[str]:
         f"# {escape_markdown(run.strategy)} on {escape_markdown(run.scenario)}",
         "",
         f"`{run.model}`, fine-tuned on {tasks} one after the other with the strategy `{run.strategy}` (setting "
-        f"{run.setting}, seed {run.seed}) by clbench {deployment.clbench}{only}. Texts are cut at "
-        f"{deployment.max_length} tokens; the run computed in {deployment.precision}.",
+        f"{run.setting}, seed {run.seed}) by clbench {deployment.clbench}{only}. "
+        f"{deployment.asks.limit_told(deployment.limits)}; the run computed in {deployment.precision}.",
     ]
 
 
@@ -61,7 +59,7 @@ def _number(value: float | None) -> str:
 
 def _use(deployment: Deployment) -> list[str]:
     """How to load it, in code that needs no clbench where there is such code."""
-    command = ["```bash", 'python -m clbench predict FOLDER "a text"', "```"]
+    command = ["```bash", f'python -m clbench predict FOLDER "{deployment.asks.asked_example}"', "```"]
     if deployment.form == "strategy":
         return [
             f"{deployment.why[:1].upper()}{deployment.why[1:]}. So `base/` is the model as the run began and `state/` "
@@ -76,46 +74,47 @@ def _use(deployment: Deployment) -> list[str]:
 
 
 def _code(deployment: Deployment) -> list[str]:
+    code, model = deployment.asks.input_code(deployment.limits), deployment.asks.auto_class
+    imports: list[str] = []
     if deployment.form == "model":
-        return [
-            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
-            "",
-            TOKENS,
-            "model = AutoModelForSequenceClassification.from_pretrained(folder)",
-            "logits = model(**inputs).logits",
+        own = [model]
+        lines = [f"model = {model}.from_pretrained(folder)", "logits = model(**inputs).logits", *code.answer]
+    elif deployment.form == "adapter":
+        imports, own = ["from peft import PeftModel"], ["AutoConfig", model]
+        lines = [*_adapter_code(deployment), "logits = model(**inputs).logits", *code.answer]
+    else:
+        imports, own = ["from safetensors.torch import load_file"], ["AutoModel"]
+        lines = [
+            f'linear = load_file(folder + "/{LINEAR}")',
+            "states = AutoModel.from_pretrained(folder)(**inputs).last_hidden_state.double()",
+            'present = inputs["attention_mask"].double()[:, :, None]',
+            'logits = (states * present).sum(1) / present.sum(1) @ linear["weight"].T + linear["bias"]',
         ]
-    if deployment.form == "adapter":
-        base = f'folder + "/{BASE}"' if deployment.base == BASE else repr(HUB_IDS.get(deployment.base, deployment.base))
-        return [
-            "from peft import PeftModel",
-            "from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer",
-            "",
-            TOKENS,
-            "config = AutoConfig.from_pretrained(folder)",
-            "base = AutoModelForSequenceClassification.from_pretrained(",
-            f"    {base}, config=config, ignore_mismatched_sizes=True",
-            ")",
-            "logits = PeftModel.from_pretrained(base, folder)(**inputs).logits",
-        ]
+    names = ", ".join(sorted((*own, *code.names)))
+    return [*code.imports, *imports, f"from transformers import {names}", "", *code.lines, *lines]
+
+
+def _adapter_code(deployment: Deployment) -> list[str]:
+    base = f'folder + "/{BASE}"' if deployment.base == BASE else repr(HUB_IDS.get(deployment.base, deployment.base))
     return [
-        "from safetensors.torch import load_file",
-        "from transformers import AutoModel, AutoTokenizer",
-        "",
-        TOKENS,
-        f'linear = load_file(folder + "/{LINEAR}")',
-        "states = AutoModel.from_pretrained(folder)(**inputs).last_hidden_state.double()",
-        'present = inputs["attention_mask"].double()[:, :, None]',
-        'logits = (states * present).sum(1) / present.sum(1) @ linear["weight"].T + linear["bias"]',
+        "config = AutoConfig.from_pretrained(folder)",
+        f"base = {deployment.asks.auto_class}.from_pretrained(",
+        f"    {base}, config=config, ignore_mismatched_sizes=True",
+        ")",
+        "model = PeftModel.from_pretrained(base, folder)",
     ]
 
 
 def _reading(deployment: Deployment) -> list[str]:
     """Which of the logits answer."""
+    if not deployment.asks.over_labels:
+        return []
     if len(deployment.tasks) > 1 and deployment.run.setting == "task":
         rows = [f"- {escape_markdown(task.name)}: {_span(task.columns)}" for task in deployment.tasks]
         if deployment.task:
             rows = [row for row, task in zip(rows, deployment.tasks, strict=True) if task.name == deployment.task]
-        return ["The task is known: of a text's logits those of its task's labels compete, by number", "", *rows]
+        noun = deployment.asks.noun
+        return [f"The task is known: of a {noun}'s logits those of its task's labels compete, by number", "", *rows]
     if len(deployment.candidates) < len(deployment.labels):
         return [f"The labels learned so far compete: {_span(deployment.candidates)}."]
     return ["All labels compete; their names are in `config.json`."]

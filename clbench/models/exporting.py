@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,7 +12,7 @@ from clbench.errors import InputError
 from clbench.models.card import write_card
 from clbench.models.deployment import BASE, LINEAR, DeployedTask, Deployment, read_deployment
 from clbench.models.libraries import import_libraries
-from clbench.models.reloading import load_adapter
+from clbench.models.reloading import load_adapter, load_whole
 from clbench.models.saving import WRAPPED, cut_rows, label_names, name_labels, save_classifier
 
 ADAPTER = "adapter_model.safetensors"
@@ -73,6 +72,9 @@ def _cut(folder: Path, deployment: Deployment, task: DeployedTask) -> Deployment
     """Leave of the output layer in ``folder`` the rows of one task's labels."""
     if deployment.form == "strategy":
         return deployment.model_copy(update={"task": task.name})
+    if not deployment.asks.over_labels:  # what it writes is of all tasks
+        own = [each for each in deployment.tasks if each.name == task.name]
+        return deployment.model_copy(update={"task": task.name, "tasks": own})
     labels = [deployment.labels[column] for column in task.columns]
     if deployment.form == "linear":
         held = load_file(folder / LINEAR)
@@ -107,9 +109,7 @@ def _cut_adapter(folder: Path, deployment: Deployment, columns: list[int], label
 
 
 def _cut_classifier(folder: Path, deployment: Deployment, columns: list[int], labels: list[str]) -> None:
-    from transformers import AutoModelForSequenceClassification
-
-    model: Any = AutoModelForSequenceClassification.from_pretrained(folder)
+    model = load_whole(folder, deployment.asks.auto_class, torch.device("cpu"))
     model.set_submodule(deployment.output_layer, cut_rows(model.get_submodule(deployment.output_layer), columns))
     _discard(folder, "*.safetensors*")
     save_classifier(model, folder, label_names(labels, []), {})

@@ -29,6 +29,7 @@ class PlainModel:
 
     def __init__(self, folder: Path, deployment: Deployment, device: torch.device) -> None:
         import_libraries()
+        kind = deployment.asks
         self.tokenizer = load_tokenizer(folder)
         try:
             model, self.linear = _load(folder, deployment, device)
@@ -41,6 +42,9 @@ class PlainModel:
         self.learner = Learner(
             model.to(device).eval(),
             LabelSpace(deployment.run.setting, tuple(deployment.labels), columns),
+            kind=kind,
+            tokenizer=self.tokenizer,
+            longest_answer=deployment.longest_answer,
             padding_id=self.tokenizer.pad_token_id,
             precision=deployment.precision,
             padding_side=deployment.padding_side,
@@ -48,7 +52,7 @@ class PlainModel:
 
     @torch.inference_mode()
     def logits(self, batch: Batch) -> Tensor:
-        """fp32 logits (examples, labels)."""
+        """fp32 logits (examples, labels), or (examples, tokens, outputs)."""
         if self.linear is None:
             return self.learner.logits(batch)
         with self.learner.autocast():
@@ -58,20 +62,16 @@ class PlainModel:
         return ((states.double() * present).sum(1) / present.sum(1) @ weight.T + bias).float()
 
 
-def load_base(folder: Path, device: torch.device) -> tuple[Any, Any]:
+def load_base(folder: Path, auto_class: str, device: torch.device) -> tuple[Any, Any]:
     """The model that a kept strategy began with, and its tokenizer.
 
     Raises:
         InputError: they are missing or damaged.
     """
     import_libraries()
-    from transformers import AutoModelForSequenceClassification
-
     tokenizer = load_tokenizer(folder)
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder / BASE, attn_implementation=attention_for(device)
-        )
+        model = load_whole(folder / BASE, auto_class, device)
     except Exception as error:  # whatever the libraries raise for damaged files
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"model {str(folder / BASE)!r} cannot be loaded: {reason}; keep it again") from error
@@ -94,15 +94,19 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def _load(folder: Path, deployment: Deployment, device: torch.device) -> tuple[Any, tuple[Tensor, Tensor] | None]:
-    from transformers import AutoModel, AutoModelForSequenceClassification
-
-    attention = attention_for(device)
     if deployment.form == "linear":
         held = load_file(folder / LINEAR)
-        return AutoModel.from_pretrained(folder, attn_implementation=attention), (held["weight"], held["bias"])
+        return load_whole(folder, "AutoModel", device), (held["weight"], held["bias"])
     if deployment.form == "model":
-        return AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation=attention), None
+        return load_whole(folder, deployment.asks.auto_class, device), None
     return load_adapter(folder, deployment, device), None
+
+
+def load_whole(folder: Path, auto_class: str, device: torch.device) -> Any:
+    """The model in ``folder`` as transformers' ``auto_class`` loads it."""
+    import transformers
+
+    return getattr(transformers, auto_class).from_pretrained(folder, attn_implementation=attention_for(device))
 
 
 def load_adapter(folder: Path, deployment: Deployment, device: torch.device) -> Any:
@@ -111,16 +115,16 @@ def load_adapter(folder: Path, deployment: Deployment, device: torch.device) -> 
     Raises:
         InputError: the base model cannot be had, or is not the one that the adapter was made for.
     """
+    import transformers
     from peft import PeftModel
-    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     if deployment.base != BASE and model_identity(deployment.base) != deployment.base_sha256:
         raise InputError(
             f"{str(folder)!r} is an adapter of {deployment.base!r}, which has changed since; restore that model"
         )
     base = str(folder / BASE) if deployment.base == BASE else model_path(deployment.base)
-    settings = AutoConfig.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(
+    settings = transformers.AutoConfig.from_pretrained(folder)
+    model = getattr(transformers, deployment.asks.auto_class).from_pretrained(
         base,
         config=settings,
         ignore_mismatched_sizes=True,

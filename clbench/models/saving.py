@@ -85,7 +85,7 @@ def save_encoder(model: Any, folder: Path, linear: tuple[Tensor, Tensor]) -> Non
     save_file({"weight": weight, "bias": bias}, folder / LINEAR)
 
 
-def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head: Head) -> None:
+def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head: Head, task: str | None) -> None:
     """The active modules of PEFT's ``model`` as one adapter folder, with the head's weights and the model's config.
 
     Modules that answer together are written as one of the sum of their ranks, which computes the same.
@@ -96,6 +96,7 @@ def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head
         names: of the labels.
         base: what the adapter is for, as PEFT will look for it.
         head: which parts of the model start from nothing and so belong to the adapter.
+        task: what PEFT calls what the model does; None where it has no name for it.
 
     Raises:
         Unfit: PEFT cannot join the modules, or a weight of the head lies in no module.
@@ -121,8 +122,8 @@ def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head
     for key, parameter in model.named_parameters():
         if (original := head.original(key)) in head.parameters:
             tensors[WRAPPED + str(original)] = parameter.detach().cpu().contiguous().clone()
-    settings.modules_to_save = sorted(head.modules)
-    settings.task_type, settings.inference_mode, settings.base_model_name_or_path = "SEQ_CLS", True, base
+    settings.modules_to_save = sorted(head.modules) or None
+    settings.task_type, settings.inference_mode, settings.base_model_name_or_path = task, True, base
     folder.mkdir(parents=True, exist_ok=True)
     settings.save_pretrained(folder)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -131,7 +132,9 @@ def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head
 
 
 def name_labels(config: Any, names: Sequence[str]) -> None:
-    """Give a model's configuration its labels' names."""
+    """Give a model's configuration its labels' names, where it has labels."""
+    if not names:
+        return
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
     config.problem_type = "single_label_classification"

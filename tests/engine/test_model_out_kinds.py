@@ -1,0 +1,121 @@
+"""The model of a run on tags, written answers and images: kept, loaded by plain code, asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clbench.engine import KeptModel, Reporter, engine
+from clbench.models.exporting import export_model
+from clbench.plugins.plan import Plan, make_plan
+from clbench.results.folder import RunFolder
+from tests.engine.test_model_out import by_the_card, last_row
+
+TINY: dict[str, Any] = {
+    "epochs": 2, "lr": 5e-3, "head_lr": 5e-2, "batch_size": 8, "device": "cpu", "precision": "fp32",
+    "scenario_args": {"tasks": 2, "train": 24, "dev": 3, "test": 12}, "save_model": "final",
+}  # fmt: skip
+CPU = torch.device("cpu")
+Kept = tuple[Plan, RunFolder]
+Make = Callable[..., Kept]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """``kept(scenario, strategy, setting)``: a finished run with its model; each is made once."""
+    output, done = tmp_path_factory.mktemp("kept"), dict[str, Kept]()
+
+    def make(scenario: str, strategy: str, setting: str = "task", **options: Any) -> Kept:
+        if (key := f"{scenario} {strategy} {setting} {options}") not in done:
+            given = {**TINY, "scenario": scenario, "strategy": strategy, "setting": setting, **options}
+            plan = make_plan({**given, "output_dir": str(output)})
+            engine.run(plan, Reporter())
+            done[key] = plan, engine.run_folder(plan.config)
+        return done[key]
+
+    return make
+
+
+def check_answers(plan: Plan, folder: RunFolder, form: str) -> KeptModel:
+    """The kept model answers the test examples as the run did; it, loaded."""
+    model = KeptModel(folder.model, CPU)
+    assert model.deployment.form == form
+    for task in plan.tasks:
+        given = task.name if plan.config.setting == "task" else None
+        answers = model.answer(model.kind.inputs_in(task.test), given)
+        expected = last_row(folder, task.name)
+        assert [_stored(a.answer) for a in answers] == [prediction for prediction, _ in expected]
+        assert [a.probability for a in answers] == pytest.approx([sure for _, sure in expected], abs=1e-5)
+    return model
+
+
+def _stored(answer: str | list[str]) -> str:
+    return answer if isinstance(answer, str) else " ".join(answer)
+
+
+# --- token
+
+
+TOKEN_FORMS = [
+    ("naive", "task", "model"), ("naive", "class", "model"), ("replay", "domain", "model"),
+    ("lora_sequential", "task", "adapter"), ("lora_per_task", "task", "tasks"), ("adapter", "task", "strategy"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("strategy", "setting", "form"), TOKEN_FORMS)
+def test_tags_are_those_of_the_run(strategy: str, setting: str, form: str, kept: Make) -> None:
+    check_answers(*kept("toy_token", strategy, setting), form)
+
+
+def plain_tags(folder: Path, sentences: list[list[str]], columns: list[int], names: list[str]) -> list[str]:
+    """The tags of words by the card's code and nothing of clbench."""
+    scope: dict[str, Any] = {"sentences": sentences}
+    best = by_the_card(folder, scope)[..., columns].argmax(-1)
+    found = []
+    for row, words in enumerate(sentences):
+        owners = scope["inputs"].word_ids(row)
+        found.append(" ".join(names[columns[best[row, owners.index(word)]]] for word in range(len(words))))
+    return found
+
+
+@pytest.mark.parametrize(("strategy", "setting"), [("naive", "class"), ("lora_sequential", "task")])
+def test_plain_code_gives_the_tags_of_the_run(strategy: str, setting: str, kept: Make) -> None:
+    plan, folder = kept("toy_token", strategy, setting)
+    model = KeptModel(folder.model, CPU)
+    own = model.deployment
+    for position, task in enumerate(plan.tasks):
+        columns = own.tasks[position].columns if setting == "task" else own.candidates
+        tags = plain_tags(folder.model, task.test["tokens"][:], columns, own.labels)
+        assert tags == [prediction for prediction, _ in last_row(folder, task.name)]
+
+
+@pytest.mark.parametrize(("strategy", "merge"), [("naive", False), ("lora_per_task", False), ("lora_per_task", True)])
+def test_tags_of_one_task_alone(strategy: str, merge: bool, kept: Make, tmp_path: Path) -> None:
+    plan, folder = kept("toy_token", strategy)
+    task, out = plan.tasks[1], tmp_path / "out"
+    export_model(folder.model, out, task.name, merge=merge)
+    tags = plain_tags(out, task.test["tokens"][:], list(range(len(task.labels))), list(task.labels))
+    assert tags == [prediction for prediction, _ in last_row(folder, task.name)]
+    assert [a.answer for a in KeptModel(out, CPU).answer(task.test["tokens"][:])] == [each.split() for each in tags]
+
+
+def test_tags_whose_task_is_not_given(kept: Make) -> None:
+    """All tags compete, a word at a time; the task is told where every tag is of one."""
+    plan, folder = kept("toy_token", "lora_per_task")
+    model = KeptModel(folder.model, CPU)
+    for answer in model.answer(plan.tasks[0].test["tokens"][:]):
+        assert answer.task_from == "all labels"
+        named = {tag.partition("-")[2].partition("-")[0] for tag in answer.answer if tag != "O"}
+        assert answer.task is None or named <= {answer.task}
+
+
+def test_a_sentence_that_is_cut_has_a_tag_for_every_word(kept: Make) -> None:
+    plan, folder = kept("toy_token", "naive", "task", max_length=6)
+    model = check_answers(plan, folder, "model")
+    (answer,) = model.answer([["red"] * 9], plan.tasks[0].name)
+    assert len(answer.answer) == 9
+    assert answer.answer[4:] == ["O"] * 5
