@@ -81,3 +81,16 @@ def test_sentences_from_words_and_from_every_kind_of_file(
     (tmp_path / "bad.jsonl").write_text('{"tokens": [1, 2]}\n')
     line = refused(capsys, folder, "--input", tmp_path / "bad.jsonl")
     assert "row 1 of 'tokens' holds no words but [1, 2]; allowed: words with blanks between, or a JSON list" in line
+
+
+def test_prompts_from_words_and_from_files(run: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run("toy_generation")
+    prompts = ["kitchen old apple near the river", "the stone, near the kitchen"]
+    expected = asked(capsys, folder, *prompts)
+    assert [list(line) for line in expected] == [["answer", "probability", "task", "task_from"]] * 2
+    assert {(line["task"], line["task_from"]) for line in expected} == {(None, "one model")}
+    assert capsys.readouterr().err == ""  # there is nothing to warn of: the model is the same for every task
+    pd.DataFrame({"number": [1, 2], "prompt": prompts}).to_csv(tmp_path / "a.csv", index=False)
+    assert asked(capsys, folder, "--input", tmp_path / "a.csv") == expected
+    assert "argument 1 holds an empty prompt" in refused(capsys, folder, " ")
+    assert "unknown task 'garden'" in refused(capsys, folder, "--task", "garden", "x")

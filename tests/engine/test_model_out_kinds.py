@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from clbench.engine import KeptModel, Reporter, engine
+from clbench.errors import InputError
+from clbench.kinds import Limits, find_kind
 from clbench.models.exporting import export_model
 from clbench.plugins.plan import Plan, make_plan
 from clbench.results.folder import RunFolder
 from tests.engine.test_model_out import by_the_card, last_row
+from tests.models import zoo
 
 TINY: dict[str, Any] = {
     "epochs": 2, "lr": 5e-3, "head_lr": 5e-2, "batch_size": 8, "device": "cpu", "precision": "fp32",
@@ -119,3 +122,92 @@ def test_a_sentence_that_is_cut_has_a_tag_for_every_word(kept: Make) -> None:
     (answer,) = model.answer([["red"] * 9], plan.tasks[0].name)
     assert len(answer.answer) == 9
     assert answer.answer[4:] == ["O"] * 5
+
+
+# --- generation
+
+
+GENERATION_FORMS = [
+    ("naive", "model"), ("lora_sequential", "adapter"), ("lora_per_task", "tasks"), ("adapter", "strategy"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("strategy", "form"), GENERATION_FORMS)
+def test_written_answers_are_those_of_the_run(strategy: str, form: str, kept: Make) -> None:
+    check_answers(*kept("toy_generation", strategy), form)
+
+
+def plain_answers(folder: Path, prompts: list[str]) -> list[str]:
+    """What is written by the card's code and nothing of clbench."""
+    scope: dict[str, Any] = {"prompts": prompts}
+    by_the_card(folder, scope)
+    answers: list[str] = scope["answers"]
+    return answers
+
+
+@pytest.mark.parametrize("strategy", ["naive", "lora_sequential"])
+def test_plain_code_writes_the_answers_of_the_run(strategy: str, kept: Make) -> None:
+    plan, folder = kept("toy_generation", strategy)
+    for task in plan.tasks:
+        answers = plain_answers(folder.model, task.test["prompt"][:])
+        assert answers == [prediction for prediction, _ in last_row(folder, task.name)]
+
+
+@pytest.mark.parametrize(("strategy", "merge"), [("naive", False), ("lora_per_task", False), ("lora_per_task", True)])
+def test_written_answers_of_one_task_alone(strategy: str, merge: bool, kept: Make, tmp_path: Path) -> None:
+    plan, folder = kept("toy_generation", strategy)
+    task, out = plan.tasks[1], tmp_path / "out"
+    export_model(folder.model, out, task.name, merge=merge)
+    answers = plain_answers(out, task.test["prompt"][:])
+    assert answers == [prediction for prediction, _ in last_row(folder, task.name)]
+    told = KeptModel(out, CPU).answer(task.test["prompt"][:])
+    assert [(a.answer, a.task, a.task_from) for a in told] == [(each, task.name, "given") for each in answers]
+
+
+def test_one_model_writes_whatever_the_task_and_modules_of_a_task_must_be_told_it(kept: Make) -> None:
+    plan, folder = kept("toy_generation", "naive")
+    prompts, model = plan.tasks[0].test["prompt"][:], KeptModel(folder.model, CPU)
+    told, untold = model.answer(prompts, plan.tasks[0].name), model.answer(prompts)
+    assert [a.answer for a in told] == [a.answer for a in untold]
+    assert {(a.task, a.task_from) for a in untold} == {(None, "one model")}
+    for strategy in ("lora_per_task", "adapter"):
+        _, folder = kept("toy_generation", strategy)
+        with pytest.raises(InputError, match="nothing tells whose a prompt is; give --task: kitchen, station"):
+            KeptModel(folder.model, CPU).answer(prompts)
+
+
+def test_a_prompt_loses_its_beginning_where_the_model_has_no_more_positions() -> None:
+    words, kind = ["one", "train", "met", "Ada", "Byron"], find_kind("generation")
+    tokenizer = zoo.tokenizer(0, 1, words)
+    whole = tokenizer.convert_tokens_to_ids(words)
+    for limits, expected in (
+        (Limits(7), whole),
+        (Limits(6), whole[1:]),
+        (Limits(7, positions=7, longest_answer=4), whole[2:]),
+        (Limits(7, positions=70, longest_answer=4), whole),
+    ):
+        (example,) = kind.ask([" ".join(words)], tokenizer, limits)
+        assert example["input_ids"].tolist() == expected
+
+
+@pytest.mark.parametrize(("strategy", "form"), [("naive", "model"), ("lora_sequential", "adapter")])
+def test_tied_weights_and_a_chat_template_come_out(strategy: str, form: str, tmp_path: Path) -> None:
+    """GPT-2's output layer is its embedding; the tokenizer puts tokens around a text that no prompt gets."""
+    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    settings = {"vocab_size": zoo.VOCABULARY, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 3}
+    GPT2LMHeadModel(GPT2Config(**settings, **zoo.SETTINGS["GPT2"])).save_pretrained(tmp_path / "base")
+    given = {**TINY, "scenario": "toy_generation", "strategy": strategy, "output_dir": str(tmp_path)}
+    words = {word for prompt in make_plan(given).tasks[0].train["prompt"][:] for word in prompt.split()}
+    tokenizer = zoo.tokenizer(0, 1, ["red", "dark", "green", "very", "light", "blue", *sorted(words)[:40]])
+    tokenizer.chat_template = "{{ messages }}"
+    tokenizer.save_pretrained(tmp_path / "base")
+    plan = make_plan({**given, "model": str(tmp_path / "base")})
+    engine.run(plan, Reporter())
+    folder = engine.run_folder(plan.config)
+    check_answers(plan, folder, form)
+    assert AutoTokenizer.from_pretrained(folder.model).chat_template == "{{ messages }}"
+    for task in plan.tasks:
+        answers = plain_answers(folder.model, task.test["prompt"][:])
+        assert answers == [prediction for prediction, _ in last_row(folder, task.name)]
