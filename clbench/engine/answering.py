@@ -16,7 +16,16 @@ from clbench.errors import InputError
 from clbench.head import make_head
 from clbench.kinds import Kind
 from clbench.learner import Learner
-from clbench.models import STATE, Deployment, PlainModel, load_base, read_deployment, use_onednn
+from clbench.models import (
+    STATE,
+    Deployment,
+    PlainModel,
+    images_per_pass,
+    load_base,
+    padding_id,
+    read_deployment,
+    use_onednn,
+)
 from clbench.plugins import rebuild_strategy
 from clbench.strategy import Stack
 
@@ -197,7 +206,7 @@ def load_strategy(folder: Path, deployment: Deployment, device: torch.device) ->
     run = deployment.run
     strategy = rebuild_strategy(run.strategy, deployment.plugin_files, deployment.plugin_hashes)
     kind = deployment.asks
-    model, tokenizer = load_base(folder, kind.auto_class, device)
+    model, tokenizer = load_base(folder, kind, device)
     use_onednn(model)
     columns = tuple(tuple(task.columns) for task in deployment.tasks)
     later = tuple(map(tuple, deployment.later_columns))
@@ -208,13 +217,14 @@ def load_strategy(folder: Path, deployment: Deployment, device: torch.device) ->
         tokenizer=tokenizer,
         longest_answer=deployment.longest_answer,
         seed=run.seed,
-        padding_id=tokenizer.pad_token_id,
+        padding_id=padding_id(tokenizer),
         precision=deployment.precision,
         head=make_head(model, deployment.output_layer or None, deployment.head),
         padding_side=deployment.padding_side,
         longest_text=deployment.max_length,
         positions=deployment.positions,
     )
+    learner.pass_budget = images_per_pass(model, deployment, device)
     strategy.setup(learner)
     state = load_checkpoint(folder / STATE, run.config_sha256, f"keep the model of {folder} again")
     if state is None:

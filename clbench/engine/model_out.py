@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from clbench.engine.checkpoint import save_checkpoint
 from clbench.engine.comparing import answers_alike, exact_answers, log_probabilities, why_unusable
-from clbench.engine.model_facts import base_of, describe, longest_text, names_of, task_folder
+from clbench.engine.model_facts import base_of, describe, image_shape, longest_text, names_of, task_folder
 from clbench.engine.outcome import measures_of
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
@@ -25,10 +25,13 @@ from clbench.models import (
     STATE,
     Form,
     Unfit,
+    check_plain,
+    is_own,
     save_adapter,
     save_base,
     save_classifier,
     save_encoder,
+    save_own,
     save_tokenizer,
     write_card,
 )
@@ -162,7 +165,7 @@ def _write_plain(keeping: Keeping, folder: Path, asked: int | None, only: int | 
 
 def _save(prepared: Prepared, found: Deployable, folder: Path) -> Form:
     """Write ``found`` in its form, whose name is returned."""
-    model, head = found.model, prepared.loaded.head
+    model, head, tokenizer = found.model, prepared.loaded.head, prepared.loaded.tokenizer
     names = names_of(prepared)
     if hasattr(model, "peft_config"):
         if found.linear is not None:
@@ -170,13 +173,14 @@ def _save(prepared: Prepared, found: Deployable, folder: Path) -> Form:
         base = base_of(prepared)
         if base == BASE:
             again = prepared.load_again()
+            check_plain(again.model)
             save_base(again.model, folder / BASE, again.head)
         save_adapter(model, folder, names, HUB_IDS.get(base, base), head, prepared.learner.kind.adapter_task)
         return "adapter"
     if found.linear is None:
         save_classifier(model, folder, names, {})
         return "model"
-    if found.features == "mean":
+    if found.features == "mean" and tokenizer is not None:  # of an image always what the output layer reads
         save_encoder(model, folder, found.linear)
         return "linear"
     weight, bias = (part.float().cpu() for part in found.linear)
@@ -194,7 +198,11 @@ def _write_strategy(keeping: Keeping, folder: Path, why: str) -> None:
         if path.name != "tasks":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     again = prepared.load_again()
-    save_classifier(again.model, folder / BASE, names_of(prepared), {})
+    names = names_of(prepared)
+    if is_own(again.model):
+        save_own(again.model, folder / BASE, prepared.config.model, image_shape(prepared), len(names))
+    else:
+        save_classifier(again.model, folder / BASE, names, {})
     _save_tokenizer(prepared, again.tokenizer, folder)
     save_checkpoint(folder / STATE, learned_state(prepared, keeping.state), prepared.config.sha256)
     _sign(keeping, folder, "strategy", why=why, below=(folder / "tasks").exists())

@@ -6,8 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from clbench.models.deployment import BASE, LINEAR, Deployment
-from clbench.sources import BUILT_IN, HUB_IDS
+from clbench.models.model_kinds import is_timm, reads_images
+from clbench.models.safe_weights import read_json
+from clbench.sources import BUILT_IN, HUB_IDS, model_path
 from clbench.text import escape_markdown, fixed
+
+LINEAR_CODE = [
+    f'linear = load_file(folder + "/{LINEAR}")',
+    "states = AutoModel.from_pretrained(folder)(**inputs).last_hidden_state.double()",
+    'present = inputs["attention_mask"].double()[:, :, None]',
+    'logits = (states * present).sum(1) / present.sum(1) @ linear["weight"].T + linear["bias"]',
+]
 
 
 def write_card(folder: Path, deployment: Deployment) -> None:
@@ -26,7 +35,8 @@ def write_card(folder: Path, deployment: Deployment) -> None:
         tags=["clbench", "continual-learning"],
     )
     lines = ["---", data.to_yaml(), "---", "", *_about(deployment), "", *_numbers(deployment.results)]
-    lines += ["", "## Use", "", *_use(deployment), ""]
+    timm = reads_images(deployment.asks) and is_timm(read_json(str(folder), "config.json"))
+    lines += ["", "## Use", "", *_use(deployment, timm), ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -57,7 +67,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else fixed(value, 3)
 
 
-def _use(deployment: Deployment) -> list[str]:
+def _use(deployment: Deployment, timm: bool) -> list[str]:
     """How to load it, in code that needs no clbench where there is such code."""
     command = ["```bash", f'python -m clbench predict FOLDER "{deployment.asks.asked_example}"', "```"]
     if deployment.form == "strategy":
@@ -70,32 +80,37 @@ def _use(deployment: Deployment) -> list[str]:
     if deployment.form == "tasks":
         folders = [f"- {escape_markdown(task.name)}: `{task.folder}`" for task in deployment.tasks]
         return ["A folder of its own answers for each task:", "", *folders, "", *command]
-    return ["```python", *_code(deployment), "```", "", *_reading(deployment), "", *command]
+    return ["```python", *_code(deployment, timm), "```", "", *_reading(deployment), "", *command]
 
 
-def _code(deployment: Deployment) -> list[str]:
+def _code(deployment: Deployment, timm: bool) -> list[str]:
     code, model = deployment.asks.input_code(deployment.limits), deployment.asks.auto_class
-    imports: list[str] = []
-    if deployment.form == "model":
-        own = [model]
-        lines = [f"model = {model}.from_pretrained(folder)", "logits = model(**inputs).logits", *code.answer]
-    elif deployment.form == "adapter":
-        imports, own = ["from peft import PeftModel"], ["AutoConfig", model]
-        lines = [*_adapter_code(deployment), "logits = model(**inputs).logits", *code.answer]
-    else:
-        imports, own = ["from safetensors.torch import load_file"], ["AutoModel"]
-        lines = [
-            f'linear = load_file(folder + "/{LINEAR}")',
-            "states = AutoModel.from_pretrained(folder)(**inputs).last_hidden_state.double()",
-            'present = inputs["attention_mask"].double()[:, :, None]',
-            'logits = (states * present).sum(1) / present.sum(1) @ linear["weight"].T + linear["bias"]',
-        ]
-    names = ", ".join(sorted((*own, *code.names)))
-    return [*code.imports, *imports, f"from transformers import {names}", "", *code.lines, *lines]
+    own, imports, names = [f"model = {model}.from_pretrained(folder)"], list[str](), [model]
+    if timm:
+        own, imports, names = (
+            ['model = timm.create_model("local-dir:" + folder, pretrained=True).eval()'],
+            ["import timm"],
+            [],
+        )
+    if deployment.form == "adapter":
+        own, imports = _adapter_code(deployment, timm), [*imports, "from peft import PeftModel"]
+        names += [] if timm else ["AutoConfig"]
+    asked = 'model(inputs["pixel_values"])' if timm else "model(**inputs).logits"
+    lines = [*own, f"logits = {asked}", *code.answer]
+    if deployment.form == "linear":
+        imports, names, lines = ["from safetensors.torch import load_file"], ["AutoModel"], LINEAR_CODE
+    if names := sorted((*names, *code.names)):
+        imports.append(f"from transformers import {', '.join(names)}")
+    return [*code.imports, *imports, "", *code.lines, *lines]
 
 
-def _adapter_code(deployment: Deployment) -> list[str]:
-    base = f'folder + "/{BASE}"' if deployment.base == BASE else repr(HUB_IDS.get(deployment.base, deployment.base))
+def _adapter_code(deployment: Deployment, timm: bool) -> list[str]:
+    named = HUB_IDS.get(deployment.base, deployment.base)
+    if timm:
+        base = f"local-dir:{named}" if Path(named).is_dir() else f"hf-hub:{model_path(named)}"
+        made = f"base = timm.create_model({base!r}, pretrained=True, num_classes={len(deployment.labels)})"
+        return [made, "model = PeftModel.from_pretrained(base, folder).eval()"]
+    base = f'folder + "/{BASE}"' if deployment.base == BASE else repr(named)
     return [
         "config = AutoConfig.from_pretrained(folder)",
         f"base = {deployment.asks.auto_class}.from_pretrained(",

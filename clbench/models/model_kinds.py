@@ -12,6 +12,8 @@ from clbench.kinds import Kind, find_kind
 from clbench.models.safe_weights import read_json
 from clbench.sources import ARGUMENTS, TIMM, split_model_name
 
+# transformers' class for models that read images.
+IMAGE_CLASS = "AutoModelForImageClassification"
 MADE_ON_THE_SPOT = ("tiny", "mlp", "smallconv")
 IMAGES = (*MADE_ON_THE_SPOT, "efficientnet_lite0")
 TEXTS = tuple(name for name in ARGUMENTS if name == "tiny" or name not in IMAGES)
@@ -23,7 +25,7 @@ ALLOWED = {
 
 def reads_images(kind: str | Kind) -> bool:
     """Whether models for tasks of ``kind`` read images."""
-    return find_kind(kind).auto_class == "AutoModelForImageClassification"
+    return find_kind(kind).auto_class == IMAGE_CLASS
 
 
 def check_kind(model: str, kind: str | Kind) -> None:

@@ -1,4 +1,4 @@
-"""The model of a run on tags, written answers and images: kept, loaded by plain code, asked again."""
+"""The model of a run on tags and written answers: kept, loaded by plain code, asked again."""
 
 from __future__ import annotations
 
