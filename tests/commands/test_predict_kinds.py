@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from clbench.scenarios.toy_image import ToyImage
+from PIL import Image
 
 from clbench.cli import main
 from clbench.results.folder import RunFolder
@@ -94,3 +97,35 @@ def test_prompts_from_words_and_from_files(run: Made, tmp_path: Path, capsys: py
     assert asked(capsys, folder, "--input", tmp_path / "a.csv") == expected
     assert "argument 1 holds an empty prompt" in refused(capsys, folder, " ")
     assert "unknown task 'garden'" in refused(capsys, folder, "--task", "garden", "x")
+
+
+def test_image_files_get_the_labels_of_the_run(run: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In 16 bits of grey nothing of a test image is lost that could move an answer."""
+    folder = run("toy_image")
+    tests = {
+        task.name: np.asarray(task.test["image"][:]) for task in ToyImage(tasks=2, train=24, dev=3, test=6).tasks()
+    }
+    for task, images in tests.items():
+        paths = []
+        for number, image in enumerate(images):
+            paths.append(str(tmp_path / f"{task}-{number}.png"))
+            Image.fromarray((image[0] * 65535).round().astype("uint16")).save(paths[-1])
+        lines = asked(capsys, folder, "--task", task, *paths)
+        assert [line["label"] for line in lines] == stored(folder, task)
+        pd.DataFrame({"path": paths, "number": 0}).to_csv(tmp_path / "paths.csv", index=False)
+        assert asked(capsys, folder, "--task", task, "--input", tmp_path / "paths.csv") == lines
+    assert asked(capsys, folder, *paths[:1])[0]["task_from"] == "all labels"
+
+
+def test_images_that_are_none_are_one_line(run: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run("toy_image")
+    (tmp_path / "text.png").write_text("no image")
+    Image.fromarray(np.zeros((8, 8, 4), dtype="uint8"), "RGBA").save(tmp_path / "alpha.png")
+    Image.fromarray(np.zeros((8, 8), dtype="float32")).save(tmp_path / "floats.tiff")
+    for file, line in (
+        ("none.png", "argument 1: no such file"),
+        ("text.png", "text.png' cannot be read: cannot identify image file"),
+        ("alpha.png", "alpha.png' is partly transparent; allowed: images without an alpha channel"),
+        ("floats.tiff", "floats.tiff' has pixels of mode 'F'; allowed: 8 bits, or 16 bits of grey"),
+    ):
+        assert line in refused(capsys, folder, tmp_path / file)
