@@ -75,7 +75,7 @@ class Adapter(Strategy):
         linear = body_layers(learner)
         layers = [linear[name] for name in matching(linear, self.target_modules or PROJECTIONS)]
         if not layers:
-            raise no_such_layer("adapter", f"target_modules = {self.target_modules!r}", linear)
+            raise no_such_layer("adapter", f"target_modules = {self.target_modules!r}", linear, learner)
         widths = [layer_sizes(layer)[1] for layer in layers]
         if self.bottleneck > MOST * max(widths):
             raise InputError(f"adapter: bottleneck = {self.bottleneck}; allowed: 1 to {MOST * max(widths)}, "

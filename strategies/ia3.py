@@ -57,7 +57,7 @@ class IA3(Strategy):
         inputs = matching(linear if self.feed_forward_modules else plain, self.feed_forward_modules or FEED_FORWARD)
         if not outputs or not inputs:
             given = f"{self.key_value_modules=}, {self.feed_forward_modules=}".replace("self.", "")
-            raise no_such_layer("ia3", given, linear)
+            raise no_such_layer("ia3", given, linear, learner)
         learner.learning_rates["body"] = self.learning_rate
         settings = IA3Config(target_modules=[*outputs, *inputs], feedforward_modules=inputs)
         # PEFT draws numbers before it sets the scales to 1, and finds out by itself which way a layer's weights lie.

@@ -8,7 +8,7 @@ from typing import Any
 import clbench
 from clbench.engine.preparation import Prepared
 from clbench.files import safe_name
-from clbench.models import BASE, DeployedTask, Deployment, Form, Origin, label_names
+from clbench.models import BASE, DeployedTask, Deployment, Form, Origin, is_made_on_the_spot, label_names
 
 
 def describe(
@@ -85,9 +85,9 @@ def names_of(prepared: Prepared) -> list[str]:
 
 
 def base_of(prepared: Prepared) -> str:
-    """What an adapter is for: a name or a whole path; ``tiny`` is made for each run, and so lies beside its adapter."""
+    """What an adapter is for: a name or a whole path; one made for each run lies beside its adapter."""
     name = prepared.config.model
-    if name == "tiny":
+    if is_made_on_the_spot(name):
         return BASE
     return str(Path(name).expanduser().absolute()) if Path(name).expanduser().is_dir() else name
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         halve_until_it_fits as halve_until_it_fits,
         is_out_of_memory as is_out_of_memory,
     )
-    from clbench.models.model_kinds import check_kind as check_kind
+    from clbench.models.model_kinds import check_kind as check_kind, is_made_on_the_spot as is_made_on_the_spot
     from clbench.models.pretrained import LoadedModel as LoadedModel
     from clbench.models.probe import Lookups as Lookups, same_logits as same_logits
     from clbench.models.reloading import (

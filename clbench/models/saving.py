@@ -101,8 +101,9 @@ def plain_name(model: Any, name: str) -> str:
 
 def save_base(model: Any, folder: Path, head: Head) -> None:
     """The model that an adapter is for, without its output layer, which comes with the adapter."""
-    own = {name: value for name, value in model.state_dict().items() if name not in head.parameters}
-    model.save_pretrained(folder, state_dict=own)
+    own = {plain_name(model, name): value for name, value in model.state_dict().items() if name not in head.parameters}
+    network: Any = model.network if isinstance(model, ImageModel) else model
+    network.save_pretrained(folder, state_dict=own)
 
 
 def save_encoder(model: Any, folder: Path, linear: tuple[Tensor, Tensor]) -> None:

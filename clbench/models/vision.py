@@ -15,12 +15,13 @@ from clbench.kinds import common_shape
 from clbench.models.efficientnet import MEAN, STANDARD_DEVIATION, EfficientNetLite0, load_efficientnet_lite0
 from clbench.models.image_model import ImageModel, Preprocessing
 from clbench.models.image_pretrained import load_image_classifier
-from clbench.models.model_kinds import MADE_ON_THE_SPOT, is_timm
+from clbench.models.model_kinds import is_made_on_the_spot, is_timm
 from clbench.models.plain_networks import make_mlp, make_smallconv
 from clbench.models.pretrained import LoadedModel
 from clbench.models.safe_weights import read_json
 from clbench.models.timm_models import load_timm
 from clbench.models.tiny import tiny_image_model
+from clbench.models.tiny_vit import make_vit
 from clbench.sources import TIMM, cannot_load, model_path, split_model_name
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def load_image_model(config: RunConfig, tasks: Sequence[Task], labels: int, devi
     if config.keep_head:
         raise InputError("--keep-head keeps output layers of models that read texts; leave it away")
     shape = common_shape(task.train for task in tasks)
-    if split_model_name(config.model)[0] in MADE_ON_THE_SPOT:
-        made = make_network(config.model, shape, labels)
-        return LoadedModel(made, None, make_head(made, "classifier"))
+    if is_made_on_the_spot(config.model):
+        made = make_network(config.model, shape, labels, config.dropout)
+        layer = "network.classifier" if isinstance(made, ImageModel) else "classifier"
+        return LoadedModel(made, None, make_head(made, layer))
     try:
         return _load_pretrained(config, shape, labels, device)
     except InputError:
@@ -51,13 +53,14 @@ def load_image_model(config: RunConfig, tasks: Sequence[Task], labels: int, devi
         raise cannot_load(config.model, error) from error
 
 
-def make_network(model: str, shape: Sequence[int], labels: int) -> nn.Module:
+def make_network(model: str, shape: Sequence[int], labels: int, dropout: float = 0.0) -> nn.Module:
     """One of our own networks with random weights, on the CPU.
 
     Args:
         model: its name and arguments, as ``--model`` has them.
         shape: of the images: channels, height, width.
         labels: columns of its output layer.
+        dropout: where the network has any.
     """
     name, arguments = split_model_name(model)
     if name == "tiny":
@@ -67,7 +70,9 @@ def make_network(model: str, shape: Sequence[int], labels: int) -> nn.Module:
         return make_mlp(shape, labels=labels, **arguments)
     if name == "smallconv":
         return make_smallconv(shape, labels)
-    return ImageModel(EfficientNetLite0(labels), lite0_preprocessing(arguments["size"]))
+    if name == "vit":
+        return make_vit(shape, labels=labels, dropout=dropout, **arguments)
+    return ImageModel(EfficientNetLite0(labels, dropout), lite0_preprocessing(arguments["size"]))
 
 
 def lite0_preprocessing(size: int) -> Preprocessing:
