@@ -108,8 +108,11 @@ def _adapter_code(deployment: Deployment, timm: bool) -> list[str]:
     named = HUB_IDS.get(deployment.base, deployment.base)
     if timm:
         base = f"local-dir:{named}" if Path(named).is_dir() else f"hf-hub:{model_path(named)}"
-        made = f"base = timm.create_model({base!r}, pretrained=True, num_classes={len(deployment.labels)})"
-        return [made, "model = PeftModel.from_pretrained(base, folder).eval()"]
+        return [
+            f"base = timm.create_model({base!r}, pretrained=True)",
+            f"base.reset_classifier({len(deployment.labels)})",
+            "model = PeftModel.from_pretrained(base, folder).eval()",
+        ]
     base = f'folder + "/{BASE}"' if deployment.base == BASE else repr(named)
     return [
         "config = AutoConfig.from_pretrained(folder)",

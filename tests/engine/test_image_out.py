@@ -5,69 +5,45 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 
 from clbench.engine import KeptModel, Reporter, engine
-from clbench.models import survive_torchvision
 from clbench.models.exporting import export_model
 from clbench.plugins.plan import Plan, make_plan
 from clbench.results.folder import RunFolder
 from tests.engine.test_model_out import by_the_card
 from tests.engine.test_model_out_kinds import CPU, TINY, Kept, check_answers
+from tests.models import image_zoo
 
-PROCESSOR = {"size": {"height": 16, "width": 16}, "image_mean": [0.5] * 3, "image_std": [0.25, 0.5, 1.0]}
-ARGUMENTS: dict[str, Any] = {"embed_dim": 8, "depth": 2, "num_heads": 2, "img_size": 16, "patch_size": 4}
-TIMM: dict[str, Any] = {
-    "architecture": "vit_tiny_patch16_224",
-    "num_classes": 5,
-    "model_args": ARGUMENTS,
-    "pretrained_cfg": {"input_size": [3, 16, 16], "mean": [0.5] * 3, "std": [0.25] * 3},
-}
 Make = Callable[..., Kept]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A tiny ViT and a tiny ResNet in transformers' format and a ViT in timm's, for images of 16 by 16 pixels."""
-    from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """``folders(name)``: a small model's folder; ``name`` itself where the zoo has none such. Each is made once."""
+    made = {}
 
-    made = {name: tmp_path_factory.mktemp(name) / name for name in ("vit", "resnet", "timm")}
-    torch.manual_seed(0)
-    sizes: dict[str, Any] = {
-        "hidden_size": 8,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 12,
-    }
-    ViTForImageClassification(ViTConfig(**sizes, image_size=16, patch_size=4)).save_pretrained(made["vit"])
-    sizes = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"}
-    ResNetForImageClassification(ResNetConfig(**sizes)).save_pretrained(made["resnet"])
-    for name in ("vit", "resnet"):
-        (made[name] / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
-    survive_torchvision()
-    timm = pytest.importorskip("timm")
-    network = timm.create_model(TIMM["architecture"], num_classes=5, **ARGUMENTS)
-    made["timm"].mkdir()
-    save_file(network.state_dict(), made["timm"] / "model.safetensors")
-    (made["timm"] / "config.json").write_text(json.dumps(TIMM))
-    return {name: str(folder) for name, folder in made.items()}
+    def make(name: str) -> str:
+        if name in (*image_zoo.SETTINGS, "timm") and name not in made:
+            made[name] = image_zoo.save(name, tmp_path_factory.mktemp(name) / name)
+        return made.get(name, name)
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, str]) -> Make:
+def kept(tmp_path_factory: pytest.TempPathFactory, folders: Callable[[str], str]) -> Make:
     """``kept(model, strategy, setting)``: a finished run on toy_image with its model; each is made once."""
     output, done = tmp_path_factory.mktemp("kept"), dict[str, Kept]()
 
     def make(model: str, strategy: str, setting: str = "task") -> Kept:
         if (key := f"{model} {strategy} {setting}") not in done:
-            given = {**TINY, "scenario": "toy_image", "model": folders.get(model, model), "setting": setting}
+            given = {**TINY, "scenario": "toy_image", "model": folders(model), "setting": setting}
             plan = make_plan({**given, "strategy": strategy, "output_dir": str(output)})
             engine.run(plan, Reporter())
             done[key] = plan, engine.run_folder(plan.config)
@@ -85,9 +61,13 @@ def test_networks_that_no_other_library_has_are_kept_with_what_they_became(kept:
     assert 'predict FOLDER "image.png"' in card
 
 
+SHARED, PER_TASK = "lora_sequential(learning_rate=0.02)", "lora_per_task(learning_rate=0.02)"
 IMAGE_FORMS = [
-    ("vit", "naive", "task", "model"), ("resnet", "naive", "class", "model"), ("vit", "ncm", "class", "model"),
-    ("resnet", "ranpac(width=8)", "task", "strategy"), ("timm", "naive", "task", "model"),
+    ("ViT", "naive", "task", "model"), ("ResNet", "naive", "class", "model"), ("timm", "naive", "task", "model"),
+    ("ViT", "ncm", "class", "model"), ("ResNet", "ranpac(width=8)", "task", "strategy"),
+    ("vit(8,1)", SHARED, "task", "adapter"), ("ViT", PER_TASK, "task", "tasks"), ("timm", SHARED, "class", "adapter"),
+    ("Swin", PER_TASK, "class", "strategy"), ("ViT", "lora_merge", "class", "model"), ("timm", "ia3", "task", "tasks"),
+    ("ViT", "adapter", "task", "strategy"),
 ]  # fmt: skip
 
 
@@ -105,17 +85,20 @@ def files_of(plan: Plan, place: Path) -> list[str]:
     return paths
 
 
-def our_logits(folder: Path, paths: list[str]) -> Tensor:
-    """What ``predict`` computes of image files."""
+def our_logits(folder: Path, paths: list[str], task: int | None = None) -> Tensor:
+    """What ``predict`` computes of image files, of a task's labels or of all."""
     model = KeptModel(folder, CPU)
     limits = model.deployment.limits
     inputs = [model.kind.read_input(path, "", limits) for path in paths]
     examples = [{**example, "task_id": 0} for example in model.kind.ask(inputs, None, limits)]
-    logits = model.logits(model.learner.collate(examples), None)
-    return logits[:, model.deployment.candidates]
+    logits = model.logits(model.learner.collate(examples), task)
+    return logits if task is not None else logits[:, model.deployment.candidates]
 
 
-PLAIN = [("vit", "naive"), ("resnet", "naive"), ("timm", "naive"), ("vit", "ncm")]
+PLAIN = [
+    ("ViT", "naive"), ("ResNet", "naive"), ("timm", "naive"), ("ViT", "ncm"), ("vit(8,1)", SHARED), ("ViT", SHARED),
+    ("timm", SHARED),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("model", "strategy"), PLAIN)
@@ -127,19 +110,26 @@ def test_plain_code_gives_the_same_logits(model: str, strategy: str, kept: Make,
     torch.testing.assert_close(by_the_card(folder.model, {"paths": paths}), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["vit", "timm"])
-def test_the_output_layer_is_cut_to_a_task(model: str, kept: Make, tmp_path: Path) -> None:
-    plan, folder = kept(model, "naive")
+CUT = [
+    ("ViT", "naive", False), ("timm", "naive", False), ("ViT", PER_TASK, False), ("ViT", PER_TASK, True),
+    ("timm", SHARED, False), ("timm", SHARED, True), ("timm", "ia3", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "strategy", "merge"), CUT)
+def test_the_output_layer_is_cut_to_a_task(model: str, strategy: str, merge: bool, kept: Make, tmp_path: Path) -> None:
+    plan, folder = kept(model, strategy)
     paths, out = files_of(plan, tmp_path), tmp_path / "out"
-    export_model(folder.model, out, plan.tasks[1].name)
-    expected = our_logits(folder.model, paths)[:, 3:]
+    export_model(folder.model, out, plan.tasks[1].name, merge=merge)
+    assert (out / "adapter_config.json").exists() == (strategy != "naive" and not merge)
+    expected = our_logits(folder.model, paths, 1)[:, 3:]
     torch.testing.assert_close(our_logits(out, paths), expected, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(by_the_card(out, {"paths": paths}), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_folder_is_a_model_again(kept: Make) -> None:
     """What export wrote can be trained on, with the preprocessing that it came with."""
-    for model in ("vit", "timm"):
+    for model in ("ViT", "timm"):
         _, folder = kept(model, "naive")
         assert RunFolder(folder.path).read_result() is not None
         _, again = kept(str(folder.model), "naive")
@@ -149,9 +139,9 @@ def test_a_folder_is_a_model_again(kept: Make) -> None:
 
 
 def test_the_labels_are_named(kept: Make) -> None:
-    plan, vit = kept("vit", "naive")
+    plan, vit = kept("ViT", "naive")
     names = [label for task in plan.tasks for label in task.labels]
     assert list(json.loads((vit.model / "config.json").read_text())["id2label"].values()) == names
     _, timm = kept("timm", "naive")
     settings = json.loads((timm.model / "config.json").read_text())
-    assert (settings["label_names"], settings["num_classes"], settings["model_args"]) == (names, 6, ARGUMENTS)
+    assert (settings["label_names"], settings["num_classes"], settings["model_args"]) == (names, 6, image_zoo.ARGUMENTS)
