@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from clbench.models import survive_torchvision
+from clbench.models import import_libraries, survive_torchvision
 
 SIDE = 16
 PROCESSOR = {"size": {"height": SIDE, "width": SIDE}, "image_mean": [0.5] * 3, "image_std": [0.25, 0.5, 1.0]}
@@ -40,6 +41,7 @@ TIMM: dict[str, Any] = {
 
 def save(name: str, folder: Path) -> str:
     """The architecture ``name``, or timm's ViT as "timm", in the new ``folder``."""
+    import_libraries()
     import transformers
 
     torch.manual_seed(0)
@@ -47,7 +49,9 @@ def save(name: str, folder: Path) -> str:
         save_timm(folder)
         return str(folder)
     settings = getattr(transformers, f"{name}Config")(**SETTINGS[name])
-    getattr(transformers, f"{name}ForImageClassification")(settings).save_pretrained(folder)
+    model = getattr(transformers, f"{name}ForImageClassification")(settings)
+    enlarge(model)
+    model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
     return str(folder)
 
@@ -57,6 +61,18 @@ def save_timm(folder: Path) -> None:
     survive_torchvision()
     timm = pytest.importorskip("timm")
     network = timm.create_model(TIMM["architecture"], num_classes=5, **ARGUMENTS)
+    enlarge(network)
     folder.mkdir()
     save_file(network.state_dict(), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(TIMM))
+
+
+def enlarge(model: nn.Module) -> None:
+    """Weights with which images differ, also after many layers."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, 2 / parameter[0].numel() ** 0.5)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.fill_(1.0)

@@ -112,7 +112,7 @@ def test_nothing_of_a_task_moves_once_it_is_learned(
     rows = list(zip(*(columns[name] for name in names), strict=True))
     after = {number: [row[1:] for row in rows if row[:2] == (number, "kitchen")] for number in (0, 1, 2)}
     assert after[1] == after[2]
-    assert after[0] != after[1]
+    assert len({row[-1] for row in after[1]}) > len(after[1]) // 2  # the images differ
 
 
 def test_statistics_that_all_tasks_share_are_refused(folder_of: Callable[[str], str]) -> None:
