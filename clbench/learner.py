@@ -42,6 +42,8 @@ class Learner:
         clock: seconds by purpose, for the run's cost.
         keep_features: put what the output layer read, with its graph, into ``features`` in each forward pass.
         compiled: the model as torch.compile made it, for training's forward passes; None for the model itself.
+        while_writing: inside, the model that answered goes on from its answer's first token; set by a strategy whose
+            :meth:`~clbench.Strategy.predict` does not leave the model as it answered.
         pass_budget: tokens of texts, or images, of one pass outside training, where the model or memory that ran out
             set it; else 0.
         skipped_steps: steps of the task in training that fp16's gradient scaler skipped.
@@ -92,6 +94,7 @@ class Learner:
         self.new_examples: Sequence[Example] = ()
         self.events: list[dict[str, Any]] = []
         self.compiled: Callable[..., Any] | None = None
+        self.while_writing: Callable[[], AbstractContextManager[None]] = nullcontext
         self.pass_budget = self.skipped_steps = 0
         self._allowed: dict[tuple[int, bool, torch.device], Tensor] = {}
 
@@ -251,7 +254,7 @@ class Learner:
             output_logits=True,
         )
         model: Any = self.model
-        with self.autocast():
+        with self.autocast(), self.while_writing():
             found = model.generate(**inputs, generation_config=settings)
         written = found.sequences[:, inputs["input_ids"].shape[1] :]
         scores = torch.stack(found.logits, dim=1).float().log_softmax(-1)

@@ -79,6 +79,7 @@ class LoraMerge(Strategy):
         self.start: list[Tensor] = [weight.detach().clone() for weight in self.weights]
         self.heads: list[list[Tensor]] = []
         self.learned = self.loaded = 0
+        learner.while_writing = lambda: self.outside_tasks(learner)
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Start afresh from the pretrained weights, with this task's module."""

@@ -74,7 +74,7 @@ def _refuse_kind(path: Path, config: Mapping[str, Any]) -> None:
     if kind not in available_kinds() or not find_kind(kind).deployable:
         kept = ", ".join(own for own in available_kinds() if find_kind(own).deployable)
         raise InputError(
-            f"{str(path)!r} is a run on {kind} tasks, whose models cannot be kept yet; allowed: {kept} tasks"
+            f"{str(path)!r} is a run on {kind.removesuffix('()')} tasks, whose models cannot be kept; allowed: {kept} tasks"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from clbench import engine
@@ -37,9 +39,15 @@ def kept_difference(plan: Plan) -> str:
     for task in plan.tasks:
         answers = kept.answer(kept.kind.inputs_in(task.test), task.name if given else None)
         for name, index, prediction, confidence in last:
-            if name == task.name and (
-                (answer := answers[index]).answer != prediction or abs(answer.probability - confidence) > ROUNDING
-            ):
-                was, found = f"{prediction!r} ({confidence:.4f})", f"{answer.answer!r} ({answer.probability:.4f})"
+            if name != task.name:
+                continue
+            answer, probability = _stored(answers[index].answer), answers[index].probability
+            if answer != prediction or abs(probability - confidence) > ROUNDING:
+                was, found = f"{prediction!r} ({confidence:.4f})", f"{answer!r} ({probability:.4f})"
                 return f"the kept model says {found} of test {kept.kind.noun} {index} of {name!r}, the run said {was}"
     return ""
+
+
+def _stored(answer: Any) -> Any:
+    """An answer as predictions.parquet has it: tags as one text."""
+    return " ".join(answer) if isinstance(answer, list) else answer

@@ -230,6 +230,8 @@ def load_strategy(folder: Path, deployment: Deployment, device: torch.device) ->
     if state is None:
         raise InputError(f"{str(folder)!r}: {STATE}/ is missing; keep the model again")
     learner.tasks_seen = state["tasks_seen"]
+    if modules := state.get("modules"):
+        learner.model.base_model.set_adapter(modules)  # type: ignore[union-attr, operator] # PEFT's
     strategy.load_state_dict(state["strategy"])
     learner.model.load_state_dict(state["model"], strict=False)
     learner.model.eval()

@@ -204,7 +204,10 @@ def _write_strategy(keeping: Keeping, folder: Path, why: str) -> None:
     else:
         save_classifier(again.model, folder / BASE, names, {})
     _save_tokenizer(prepared, again.tokenizer, folder)
-    save_checkpoint(folder / STATE, learned_state(prepared, keeping.state), prepared.config.sha256)
+    # Which modules answer, where the strategy says it before a task alone.
+    modules = list(getattr(prepared.learner.model, "active_adapters", []))
+    content = {**learned_state(prepared, keeping.state), "modules": modules}
+    save_checkpoint(folder / STATE, content, prepared.config.sha256)
     _sign(keeping, folder, "strategy", why=why, below=(folder / "tasks").exists())
 
 
