@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clbench.data import Batch
-from clbench.engine.answering import load_strategy
+from clbench.engine.kept_strategy import load_strategy
 from clbench.engine.model_facts import candidates
 from clbench.engine.preparation import Prepared
 from clbench.errors import InputError

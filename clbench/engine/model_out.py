@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 
 from clbench.engine.checkpoint import save_checkpoint
 from clbench.engine.comparing import answers_alike, exact_answers, log_probabilities, why_unusable
-from clbench.engine.model_facts import base_of, describe, image_shape, longest_text, names_of, task_folder
+from clbench.engine.model_facts import describe, image_shape, longest_text, names_of, task_folder
 from clbench.engine.outcome import measures_of
+from clbench.engine.plain_form import save_plain
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
 from clbench.engine.state import State, learned_state
@@ -25,19 +26,13 @@ from clbench.models import (
     STATE,
     Form,
     Unfit,
-    check_plain,
     is_own,
-    save_adapter,
-    save_base,
     save_classifier,
-    save_encoder,
     save_own,
     save_tokenizer,
     write_card,
 )
 from clbench.results import RunFolder, compute_metrics
-from clbench.sources import HUB_IDS
-from clbench.strategy import Deployable
 
 OTHERWISE = "what transformers loads gives other answers than the strategy"
 
@@ -154,38 +149,13 @@ def _write_plain(keeping: Keeping, folder: Path, asked: int | None, only: int | 
     if found is None:
         return f"no plain model gives the answers of {name}"
     try:
-        form = _save(prepared, found, folder)
+        form = save_plain(prepared, found, folder)
     except Unfit as unfit:
         _empty(folder)
         return str(unfit)
     _save_tokenizer(prepared, prepared.loaded.tokenizer, folder)
     _sign(keeping, folder, form, only=only)
     return None
-
-
-def _save(prepared: Prepared, found: Deployable, folder: Path) -> Form:
-    """Write ``found`` in its form, whose name is returned."""
-    model, head, tokenizer = found.model, prepared.loaded.head, prepared.loaded.tokenizer
-    names = names_of(prepared)
-    if hasattr(model, "peft_config"):
-        if found.linear is not None:
-            raise Unfit("its linear layer stands on PEFT's modules")
-        base = base_of(prepared)
-        if base == BASE:
-            again = prepared.load_again()
-            check_plain(again.model)
-            save_base(again.model, folder / BASE, again.head)
-        save_adapter(model, folder, names, HUB_IDS.get(base, base), head, prepared.learner.kind.adapter_task)
-        return "adapter"
-    if found.linear is None:
-        save_classifier(model, folder, names, {})
-        return "model"
-    if found.features == "mean" and tokenizer is not None:  # of an image always what the output layer reads
-        save_encoder(model, folder, found.linear)
-        return "linear"
-    weight, bias = (part.float().cpu() for part in found.linear)
-    save_classifier(model, folder, names, {f"{head.output_layer}.weight": weight, f"{head.output_layer}.bias": bias})
-    return "model"
 
 
 def _write_strategy(keeping: Keeping, folder: Path, why: str) -> None:
@@ -204,8 +174,9 @@ def _write_strategy(keeping: Keeping, folder: Path, why: str) -> None:
     else:
         save_classifier(again.model, folder / BASE, names, {})
     _save_tokenizer(prepared, again.tokenizer, folder)
-    # Which modules answer, where the strategy says it before a task alone.
-    modules = list(getattr(prepared.learner.model, "active_adapters", []))
+    model: Any = prepared.learner.model
+    # Which of PEFT's modules answer, where the strategy says it before a task alone.
+    modules = list(model.active_adapters) if hasattr(model, "peft_config") else []
     content = {**learned_state(prepared, keeping.state), "modules": modules}
     save_checkpoint(folder / STATE, content, prepared.config.sha256)
     _sign(keeping, folder, "strategy", why=why, below=(folder / "tasks").exists())

@@ -135,6 +135,7 @@ def test_a_sentence_that_is_cut_has_a_tag_for_every_word(kept: Make) -> None:
 SHARED, PER_TASK = "lora_sequential(learning_rate=0.03)", "lora_per_task(learning_rate=0.03)"
 GENERATION_FORMS = [
     ("naive", "model"), (SHARED, "adapter"), (PER_TASK, "tasks"), ("adapter", "strategy"),
+    ("lora_merge(learning_rate=0.03)", "model"),  # without the modules that its weights are merged from
 ]  # fmt: skip
 
 
