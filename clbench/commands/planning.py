@@ -13,6 +13,7 @@ import clbench
 from clbench import engine
 from clbench.clock import Clock
 from clbench.commands.progress import TerminalReporter
+from clbench.commands.trackers import check_trackers
 from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
 from clbench.errors import InputError
 from clbench.models import device_is_there
@@ -61,7 +62,9 @@ def plan_runs(
         entries = read_tuned(tuned_file)
         one = {**base, "seed": numbers[0]}
         chosen = [_tuned_settings({**one, **each}, entries, tuned_file, made) for each in chosen]
-    return [make_plan({**base, **each, "seed": seed}, made=made) for each in chosen for seed in _once(numbers)]
+    plans = [make_plan({**base, **each, "seed": seed}, made=made) for each in chosen for seed in _once(numbers)]
+    check_trackers(plans[0].config.track)
+    return plans
 
 
 def _tuned_settings(options: Mapping[str, Any], entries: Mapping[str, Tuned], path: Path, made: Made) -> dict[str, Any]:

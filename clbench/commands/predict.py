@@ -69,6 +69,8 @@ def answer(
 def read_cells(path: Path, kind: Kind) -> list[tuple[Any, str]]:
     """What is asked in a file and where it stands there: a line each, or a column of a table.
 
+    A table with a column text_pair gives pairs.
+
     Raises:
         InputError: it cannot be read, or it is not clear which column is meant.
     """
@@ -91,9 +93,13 @@ def read_cells(path: Path, kind: Kind) -> list[tuple[Any, str]]:
         table = getattr(pandas, READERS[suffix])(path, **options)
     except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are of these
         raise InputError(f"--input {str(path)!r} cannot be read: {' '.join(str(error).split())[:300]}") from error
-    column = _column(path, [str(name) for name in table.columns], kind.asked_in)
-    cells = enumerate(table[column].tolist(), 1)
-    return [(cell, f"--input {str(path)!r}: row {number} of {column!r}") for number, cell in cells]
+    names = [str(name) for name in table.columns]
+    column = _column(path, names, kind.asked_in)
+    cells = table[column].tolist()
+    if kind.asked_beside in names:
+        column = f"{column}, {kind.asked_beside}"
+        cells = list(zip(cells, table[kind.asked_beside].tolist(), strict=True))
+    return [(cell, f"--input {str(path)!r}: row {number} of {column!r}") for number, cell in enumerate(cells, 1)]
 
 
 def _column(path: Path, names: list[str], wanted: Sequence[str]) -> str:

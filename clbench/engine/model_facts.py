@@ -8,7 +8,16 @@ from typing import Any
 import clbench
 from clbench.engine.preparation import Prepared
 from clbench.files import safe_name
-from clbench.models import BASE, DeployedTask, Deployment, Form, Origin, is_made_on_the_spot, label_names
+from clbench.models import (
+    BASE,
+    DeployedTask,
+    Deployment,
+    Form,
+    Origin,
+    is_made_on_the_spot,
+    label_names,
+    save_tokenizer,
+)
 
 
 def describe(
@@ -65,6 +74,7 @@ def describe(
         task=None if only is None else prepared.tasks[only].name,
         candidates=candidates(prepared, None),
         routing="" if config.setting == "task" else prepared.strategy.routing,
+        pairs=prepared.pairs,
         max_length=longest_text(prepared),
         longest_answer=prepared.learner.longest_answer,
         positions=prepared.loaded.positions,
@@ -101,6 +111,16 @@ def image_shape(prepared: Prepared) -> tuple[int, ...]:
     """Channels, height and width of the images that the run gave its model; nothing where it reads texts."""
     image = prepared.tasks[0].train[0].get("pixel_values")
     return () if image is None else tuple(image.shape)
+
+
+def keep_tokenizer(prepared: Prepared, tokenizer: Any, folder: Path) -> None:
+    """Write ``tokenizer`` into ``folder`` so that it cuts and pads as the run did; nothing where there is none.
+
+    Who writes goes on from a text's end, where no padding may be.
+    """
+    if tokenizer is not None:
+        side = "left" if prepared.learner.kind.writes else prepared.learner.padding_side
+        save_tokenizer(tokenizer, folder, longest_text(prepared), side, pairs=prepared.pairs)
 
 
 def task_folder(prepared: Prepared, task: int) -> str:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from clbench.engine.checkpoint import save_checkpoint
 from clbench.engine.comparing import answers_alike, exact_answers, log_probabilities, why_unusable
-from clbench.engine.model_facts import describe, image_shape, longest_text, names_of, task_folder
+from clbench.engine.model_facts import describe, image_shape, keep_tokenizer, names_of, task_folder
 from clbench.engine.outcome import measures_of
 from clbench.engine.plain_form import save_plain
 from clbench.engine.preparation import Prepared
@@ -29,7 +29,6 @@ from clbench.models import (
     is_own,
     save_classifier,
     save_own,
-    save_tokenizer,
     write_card,
 )
 from clbench.results import RunFolder, compute_metrics
@@ -153,7 +152,7 @@ def _write_plain(keeping: Keeping, folder: Path, asked: int | None, only: int | 
     except Unfit as unfit:
         _empty(folder)
         return str(unfit)
-    _save_tokenizer(prepared, prepared.loaded.tokenizer, folder)
+    keep_tokenizer(prepared, prepared.loaded.tokenizer, folder)
     _sign(keeping, folder, form, only=only)
     return None
 
@@ -173,20 +172,13 @@ def _write_strategy(keeping: Keeping, folder: Path, why: str) -> None:
         save_own(again.model, folder / BASE, prepared.config.model, image_shape(prepared), len(names))
     else:
         save_classifier(again.model, folder / BASE, names, {})
-    _save_tokenizer(prepared, again.tokenizer, folder)
+    keep_tokenizer(prepared, again.tokenizer, folder)
     model: Any = prepared.learner.model
     # Which of PEFT's modules answer, where the strategy says it before a task alone.
     modules = list(model.active_adapters) if hasattr(model, "peft_config") else []
     content = {**learned_state(prepared, keeping.state), "modules": modules}
     save_checkpoint(folder / STATE, content, prepared.config.sha256)
     _sign(keeping, folder, "strategy", why=why, below=(folder / "tasks").exists())
-
-
-def _save_tokenizer(prepared: Prepared, tokenizer: Any, folder: Path) -> None:
-    """The tokenizer as the run used it; who writes goes on from a text's end, where no padding may be."""
-    if tokenizer is not None:
-        side = "left" if prepared.learner.kind.writes else prepared.learner.padding_side
-        save_tokenizer(tokenizer, folder, longest_text(prepared), side)
 
 
 def _sign(keeping: Keeping, folder: Path, form: Form, **more: Any) -> None:

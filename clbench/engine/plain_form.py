@@ -10,6 +10,7 @@ from clbench.models import (
     BASE,
     Form,
     Unfit,
+    centred,
     check_plain,
     save_adapter,
     save_base,
@@ -44,6 +45,6 @@ def save_plain(prepared: Prepared, found: Deployable, folder: Path) -> Form:
     if found.features == "mean" and tokenizer is not None:  # of an image always what the output layer reads
         save_encoder(model, folder, found.linear)
         return "linear"
-    weight, bias = (part.float().cpu() for part in found.linear)
+    weight, bias = (part.float() for part in centred(*found.linear))
     save_classifier(model, folder, names, {f"{head.output_layer}.weight": weight, f"{head.output_layer}.bias": bias})
     return "model"

@@ -20,12 +20,14 @@ class Limits(NamedTuple):
         positions: how many the model has; None where it has no such limit.
         longest_answer: tokens that an answer may have, where one is written.
         shape: of the images that the run gave its model: channels, height, width.
+        pairs: whether two texts are read together.
     """
 
     max_length: int
     positions: int | None = None
     longest_answer: int = 0
     shape: tuple[int, ...] = ()
+    pairs: bool = False
 
 
 class Code(NamedTuple):
@@ -53,6 +55,7 @@ class Asked:
         pipeline: what the hub calls what such models do.
         adapter_task: what PEFT calls it; None where it has no name for it.
         asked_in: what the column of a table may be called that holds what is asked.
+        asked_beside: what that column is called that is read together with it; empty where there is none such.
         asked_example: it, as a command line has it.
         answered_as: what an answer is called in its JSON line.
         writes: whether the model writes its answers, a token after the other.
@@ -63,6 +66,7 @@ class Asked:
     pipeline: ClassVar[str] = ""
     adapter_task: ClassVar[str | None] = None
     asked_in: ClassVar[tuple[str, ...]] = ()
+    asked_beside: ClassVar[str] = ""
     asked_example: ClassVar[str] = ""
     answered_as: ClassVar[str] = "label"
     writes: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Texts with one label each: the columns "text" (str) and "label"; accuracy."""
+"""Texts with one label each: the columns "text" (str) and "label", and "text_pair" (str) for pairs; accuracy."""
 
 from __future__ import annotations
 
@@ -6,59 +6,99 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clbench.data import Example
+from clbench.errors import InputError
 from clbench.kinds.asked import Code, Limits
 from clbench.kinds.base import Encoded, Part, check_strings
 from clbench.kinds.labelled import Labelled, labelled_examples
-from clbench.kinds.tokens import count_cut, tokenise, whole_lengths
-from clbench.text import same_text
+from clbench.kinds.tokens import count_cut, encode_texts, parts_pairs, whole_lengths
+from clbench.text import TextOrPair, same_content
 
 if TYPE_CHECKING:
     import datasets
 
 TOKENS = 'inputs = AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, return_tensors="pt")'
+PAIRS = TOKENS.replace("texts, ", "texts, text_pairs, ")
 
 
 class Text(Labelled):
-    """A model reads a text and answers with one of the labels."""
+    """A model reads a text, or a text and its pair, and answers with one of the labels."""
 
     name = "text"
     noun = "text"
     columns = ("text", "label")
+    optional = ("text_pair",)
     ability = "reading"
     deployable = True
     pipeline = "text-classification"
     adapter_task = "SEQ_CLS"
     asked_in = ("text", "sentence", "content", "message")
+    asked_beside = "text_pair"
     asked_example = "a text"
 
     def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
         """Texts are strings."""
         check_strings(data, "text", where)
+        if "text_pair" in data.column_names:
+            check_strings(data, "text_pair", where)
 
     def contents(self, data: datasets.Dataset) -> list[Hashable]:
         """A reader would call them the same."""
-        return [same_text(text) for text in data["text"][:]]
+        return [same_content(content) for content in texts_in(data)]
+
+    def texts(self, data: datasets.Dataset) -> list[str]:
+        """All texts, and then all that are read after them."""
+        return [*data["text"][:], *(data["text_pair"][:] if "text_pair" in data.column_names else ())]
 
     def encode(self, parts: Sequence[Part], tokenizer: Any, max_length: int) -> Encoded:
-        """Token ids (tokens,) under "input_ids", cut at ``max_length``."""
-        texts = [part.data["text"][:] for part in parts]
-        ids = iter(tokenise([text for own in texts for text in own], tokenizer, max_length))
-        features = [[{"input_ids": next(ids)} for _ in own] for own in texts]
-        return Encoded([labelled_examples(part, own) for part, own in zip(parts, features, strict=True)])
+        """Token ids (tokens,) under "input_ids", cut at ``max_length``; see :func:`clbench.kinds.encode_texts`."""
+        texts = [texts_in(part.data) for part in parts]
+        found = encode_texts([text for own in texts for text in own], tokenizer, max_length)
+        features = iter(found)
+        examples = [labelled_examples(p, [next(features) for _ in own]) for p, own in zip(parts, texts, strict=True)]
+        joined = "text_pair" in parts[0].data.column_names and not parts_pairs(tokenizer)
+        told = "the tokenizer puts nothing between a text and its text_pair: they are read as one text"
+        return Encoded(examples, (told,) if joined else ())
 
     def count_cuts(
         self, parts: Sequence[Part], examples: Sequence[Sequence[Example]], tokenizer: Any, max_length: int
     ) -> list[str]:
         """How many texts are longer than ``max_length`` tokens; nothing where none is."""
-        texts = [text for part in parts for text in part.data["text"][:]]
+        texts = [text for part in parts for text in texts_in(part.data)]
         ids = [example["input_ids"] for own in examples for example in own]
         lengths = whole_lengths(texts, ids, tokenizer, max_length)
         return [count_cut(lengths, max_length)] if max(lengths) > max_length else []
 
+    def inputs_in(self, data: datasets.Dataset) -> list[Any]:
+        """The texts, or the pairs."""
+        return list(texts_in(data))
+
+    def read_input(self, given: Any, where: str, limits: Limits) -> TextOrPair:
+        """A text, or a pair where a table has both."""
+        if isinstance(given, tuple):
+            first, second = (super(Text, self).read_input(text, where, limits) for text in given)
+            return first, second
+        text: str = super().read_input(given, where, limits)
+        return text
+
     def ask(self, inputs: Sequence[Any], tokenizer: Any, limits: Limits) -> list[Example]:
-        """Token ids, cut as the run cut them."""
-        return [{"input_ids": ids, "label": 0} for ids in tokenise(inputs, tokenizer, limits.max_length)]
+        """What the model reads, cut as the run cut it.
+
+        Raises:
+            InputError: it reads pairs and is asked a text, or the other way round.
+        """
+        for number, text in enumerate(inputs, 1):
+            if isinstance(text, str) is limits.pairs:
+                reads, other = ("pairs of texts", "none") if limits.pairs else ("single texts", "one")
+                raise InputError(f"this model reads {reads}, and text {number} has {other} to be read after it")
+        return [{**read, "label": 0} for read in encode_texts(inputs, tokenizer, limits.max_length)]
 
     def input_code(self, limits: Limits) -> Code:
         """The tokenizer cuts and pads by itself."""
-        return Code((), ("AutoTokenizer",), (TOKENS,))
+        return Code((), ("AutoTokenizer",), (PAIRS if limits.pairs else TOKENS,))
+
+
+def texts_in(data: datasets.Dataset) -> list[TextOrPair]:
+    """The text of each row of a split, or the pair of texts."""
+    if "text_pair" not in data.column_names:
+        return list(data["text"][:])
+    return list(zip(data["text"][:], data["text_pair"][:], strict=True))

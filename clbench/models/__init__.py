@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from clbench.models.determinism import deterministic as deterministic
     from clbench.models.exporting import export_model as export_model
+    from clbench.models.given import keep_given as keep_given
     from clbench.models.hardware import (
         choose_device as choose_device,
         choose_precision as choose_precision,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     )
     from clbench.models.saving import (
         Unfit as Unfit,
+        centred as centred,
         check_plain as check_plain,
         label_names as label_names,
         save_adapter as save_adapter,

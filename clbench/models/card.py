@@ -17,6 +17,12 @@ LINEAR_CODE = [
     'present = inputs["attention_mask"].double()[:, :, None]',
     'logits = (states * present).sum(1) / present.sum(1) @ linear["weight"].T + linear["bias"]',
 ]
+# What transformers makes of the folder without a word but a warning.
+NO_CLASSIFIER = (
+    "Do not load this folder with `AutoModelForSequenceClassification` or `pipeline`: they would put an output layer "
+    f"of random weights on it. The linear layer (`{LINEAR}`) reads the mean of the token states, which none of their "
+    "classes does. So:"
+)
 
 
 def write_card(folder: Path, deployment: Deployment) -> None:
@@ -69,7 +75,9 @@ def _number(value: float | None) -> str:
 
 def _use(deployment: Deployment, timm: bool) -> list[str]:
     """How to load it, in code that needs no clbench where there is such code."""
-    command = ["```bash", f'python -m clbench predict FOLDER "{deployment.asks.asked_example}"', "```"]
+    example = f'"{deployment.asks.asked_example}"'
+    asked = "--input FILE.jsonl  # text and text_pair on each line" if deployment.pairs else example
+    command = ["```bash", f"python -m clbench predict FOLDER {asked}", "```"]
     if deployment.form == "strategy":
         return [
             f"{deployment.why[:1].upper()}{deployment.why[1:]}. So `base/` is the model as the run began and `state/` "
@@ -80,18 +88,16 @@ def _use(deployment: Deployment, timm: bool) -> list[str]:
     if deployment.form == "tasks":
         folders = [f"- {escape_markdown(task.name)}: `{task.folder}`" for task in deployment.tasks]
         return ["A folder of its own answers for each task:", "", *folders, "", *command]
-    return ["```python", *_code(deployment, timm), "```", "", *_reading(deployment), "", *command]
+    warned = [NO_CLASSIFIER, ""] if deployment.form == "linear" else []
+    return [*warned, "```python", *_code(deployment, timm), "```", "", *_reading(deployment), "", *command]
 
 
 def _code(deployment: Deployment, timm: bool) -> list[str]:
     code, model = deployment.asks.input_code(deployment.limits), deployment.asks.auto_class
     own, imports, names = [f"model = {model}.from_pretrained(folder)"], list[str](), [model]
     if timm:
-        own, imports, names = (
-            ['model = timm.create_model("local-dir:" + folder, pretrained=True).eval()'],
-            ["import timm"],
-            [],
-        )
+        own = ['model = timm.create_model("local-dir:" + folder, pretrained=True).eval()']
+        imports, names = ["import timm"], []
     if deployment.form == "adapter":
         own, imports = _adapter_code(deployment, timm), [*imports, "from peft import PeftModel"]
         names += [] if timm else ["AutoConfig"]

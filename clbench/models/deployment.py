@@ -58,6 +58,7 @@ class Deployment(BaseModel):
         task: the only one that it answers, where it was cut to one.
         candidates: columns among which an answer is looked for where no task is given.
         routing: by which rule a task is found where none is given; empty where none is looked for.
+        pairs: whether it reads pairs of texts.
         max_length: tokens after which a text is cut.
         longest_answer: tokens of a written answer at most.
         shape: of images: channels, height, width.
@@ -87,6 +88,7 @@ class Deployment(BaseModel):
     task: str | None = None
     candidates: list[int]
     routing: str = ""
+    pairs: bool = False
     max_length: int = Field(ge=1)
     longest_answer: int = 0
     shape: list[int] = Field(default_factory=list)
@@ -110,7 +112,7 @@ class Deployment(BaseModel):
     @property
     def limits(self) -> Limits:
         """Of a question and its answer."""
-        return Limits(self.max_length, self.positions, self.longest_answer, tuple(self.shape))
+        return Limits(self.max_length, self.positions, self.longest_answer, tuple(self.shape), self.pairs)
 
     def position(self, name: str) -> int:
         """Where the task ``name`` stands among the tasks.

@@ -19,7 +19,9 @@ def examples_as_json(examples: Sequence[Example]) -> dict[str, Any]:
     if examples and "pixel_values" in examples[0]:
         shape = list(examples[0]["pixel_values"].shape)
         return {"pixels": [_spelled(example["pixel_values"]) for example in examples], "shape": shape, "tasks": tasks}
-    return {"tokens": [example["input_ids"].tolist() for example in examples], "tasks": tasks}
+    types = [example["token_type_ids"].tolist() for example in examples if "token_type_ids" in example]
+    of_pairs = {"types": types} if types else {}
+    return {"tokens": [example["input_ids"].tolist() for example in examples], "tasks": tasks, **of_pairs}
 
 
 def examples_from_json(state: dict[str, Any]) -> list[Example]:
@@ -28,6 +30,8 @@ def examples_from_json(state: dict[str, Any]) -> list[Example]:
         inputs = [{"pixel_values": _read(pixels, state["shape"])} for pixels in state["pixels"]]
     else:
         inputs = [{"input_ids": torch.tensor(tokens, dtype=torch.int64)} for tokens in state["tokens"]]
+        for own, types in zip(inputs, state.get("types", ()), strict=False):
+            own["token_type_ids"] = torch.tensor(types, dtype=torch.int64)
     return [{**own, "label": 0, "task_id": task} for own, task in zip(inputs, state["tasks"], strict=True)]
 
 
