@@ -499,15 +499,15 @@ def predict(
     model: Annotated[
         Path, typer.Argument(metavar="DIR|RUN", help="what export wrote, or a run made with --save-model")
     ],
-    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT ...]")] = None,
-    task: Annotated[str | None, typer.Option(help="whose texts they are, where that is known")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT|IMAGE ...]")] = None,
+    task: Annotated[str | None, typer.Option(help="whose they are, where that is known")] = None,
     input: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="texts: a line each, or the column text of a table")
+        Path | None, typer.Option(metavar="FILE", help="what is asked: a line each, or a column of a table")
     ] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="where the answers go [stdout]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")] = "auto",
 ) -> int:
-    """Answer texts: a JSON line each, with label, probability, task and how the task was found."""
+    """Answer texts, prompts or image files: a JSON line each, with probability, task and how the task was found."""
     from clbench.commands import predict
 
     predict.answer(model, texts or [], task=task, input=input, output=output, device=device)

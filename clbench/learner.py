@@ -42,6 +42,8 @@ class Learner:
         clock: seconds by purpose, for the run's cost.
         keep_features: put what the output layer read, with its graph, into ``features`` in each forward pass.
         compiled: the model as torch.compile made it, for training's forward passes; None for the model itself.
+        while_writing: inside, the model that answered goes on from its answer's first token; set by a strategy whose
+            :meth:`~clbench.Strategy.predict` does not leave the model as it answered.
         pass_budget: tokens of texts, or images, of one pass outside training, where the model or memory that ran out
             set it; else 0.
         step, steps: how many steps of the task in training were done when the one in progress began, and how many it
@@ -98,6 +100,7 @@ class Learner:
         self.new_examples: Sequence[Example] = ()
         self.events: list[dict[str, Any]] = []
         self.compiled: Callable[..., Any] | None = None
+        self.while_writing: Callable[[], AbstractContextManager[None]] = nullcontext
         self.pass_budget = self.skipped_steps = 0
         self.step = self.steps = 0
         self.parameter_groups: list[dict[str, Any]] = []
@@ -260,7 +263,7 @@ class Learner:
             output_logits=True,
         )
         model: Any = self.model
-        with self.autocast():
+        with self.autocast(), self.while_writing():
             found = model.generate(**inputs, generation_config=settings)
         written = found.sequences[:, inputs["input_ids"].shape[1] :]
         scores = torch.stack(found.logits, dim=1).float().log_softmax(-1)

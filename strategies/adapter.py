@@ -17,6 +17,7 @@ from clbench.toolkit import (
     Choices,
     Range,
     body_layers,
+    check_statistics,
     layer_sizes,
     matching,
     no_such_layer,
@@ -25,10 +26,11 @@ from clbench.toolkit import (
 )
 
 # Last part of the names of both sub-layers' projections in BERT and its kin, Llama and its kin, OPT and BART,
-# DistilBERT, ALBERT, MPNet's attention and T5, ModernBERT, GPT-2, and GPT-NeoX; XLNet's attention has no such layer.
+# DistilBERT, ALBERT, MPNet's attention and T5, ModernBERT, GPT-2, GPT-NeoX, and timm's ViT; transformers' ViT, DeiT and
+# Swin are as Llama and OPT. XLNet's attention has no such layer.
 PROJECTIONS = (
     "output.dense", "o_proj", "down_proj", "out_proj", "fc2", "out_lin", "lin2", "attention.dense", "ffn_output", "o",
-    "wo", "Wo", "c_proj", "dense_4h_to_h", "layer_2",
+    "wo", "Wo", "c_proj", "dense_4h_to_h", "layer_2", "attn.proj",
 )  # fmt: skip
 # A bottleneck wider than this many times what it bottles is a slip.
 MOST = 16
@@ -47,7 +49,7 @@ class Adapter(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text", "token", "generation")
+    kinds = ("text", "token", "generation", "image")
     settings = ("task",)
     own_labels = True
     alone = "adapter never overwrites an old task's weights, so there is nothing to protect; adapter(shared=True) does"
@@ -75,11 +77,13 @@ class Adapter(Strategy):
         linear = body_layers(learner)
         layers = [linear[name] for name in matching(linear, self.target_modules or PROJECTIONS)]
         if not layers:
-            raise no_such_layer("adapter", f"target_modules = {self.target_modules!r}", linear)
+            raise no_such_layer("adapter", f"target_modules = {self.target_modules!r}", linear, learner)
         widths = [layer_sizes(layer)[1] for layer in layers]
         if self.bottleneck > MOST * max(widths):
             raise InputError(f"adapter: bottleneck = {self.bottleneck}; allowed: 1 to {MOST * max(widths)}, "
                              f"{MOST} times the width of the model's layers")  # fmt: skip
+        if not self.shared:
+            check_statistics(learner)
         learner.learning_rates["body"] = self.learning_rate
         count = 1 if self.shared else learner.tasks
         with seeded_torch(learner.device, learner.seed, "adapters"):

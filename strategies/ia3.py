@@ -12,12 +12,14 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import Range, body_layers, matching, no_such_layer, seeded_torch
+from clbench.toolkit import Range, body_layers, check_statistics, matching, no_such_layer, seeded_torch
 
 # Last part of the names, as BERT and its kin, Llama and its kin, OPT and BART, DistilBERT, DeBERTa, MPNet and T5 have
-# them. GPT-2 and ModernBERT compute queries, keys and values in one layer: there the queries are scaled, too.
+# them; transformers' ViT, DeiT and Swin are as Llama and OPT. GPT-2, ModernBERT and timm's ViT compute queries, keys
+# and values in one layer: there the queries are scaled, too.
 KEY_VALUE = (
     "key", "value", "k_proj", "v_proj", "k_lin", "v_lin", "key_proj", "value_proj", "k", "v", "c_attn", "Wqkv",
+    "qkv",
 )  # fmt: skip
 FEED_FORWARD = ("output.dense", "down_proj", "fc2", "lin2", "ffn_output", "wo", "mlp.c_proj", "mlp.Wo")
 
@@ -32,7 +34,7 @@ class IA3(Strategy):
             dev texts.
     """
 
-    kinds = ("text", "token", "generation")
+    kinds = ("text", "token", "generation", "image")
     settings = ("task",)
     own_labels = True
     alone = "ia3 never overwrites an old task's scales, so there is nothing to protect"
@@ -57,7 +59,8 @@ class IA3(Strategy):
         inputs = matching(linear if self.feed_forward_modules else plain, self.feed_forward_modules or FEED_FORWARD)
         if not outputs or not inputs:
             given = f"{self.key_value_modules=}, {self.feed_forward_modules=}".replace("self.", "")
-            raise no_such_layer("ia3", given, linear)
+            raise no_such_layer("ia3", given, linear, learner)
+        check_statistics(learner)
         learner.learning_rates["body"] = self.learning_rate
         settings = IA3Config(target_modules=[*outputs, *inputs], feedforward_modules=inputs)
         # PEFT draws numbers before it sets the scales to 1, and finds out by itself which way a layer's weights lie.

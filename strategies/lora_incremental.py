@@ -30,7 +30,7 @@ class LoraIncremental(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text", "token", "generation")
+    kinds = ("text", "token", "generation", "image")
 
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}

@@ -46,7 +46,7 @@ class LoraMerge(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text", "token", "generation")
+    kinds = ("text", "token", "generation", "image")
     alone = "lora_merge learns each task from the pretrained model, so there is nothing to protect"
     search_spaces = {"learning_rate": Range(3e-4, 3e-2, log=True), "density": Range(0.1, 1.0), "scale": Range(0.3, 1.5)}
 
@@ -79,6 +79,7 @@ class LoraMerge(Strategy):
         self.start: list[Tensor] = [weight.detach().clone() for weight in self.weights]
         self.heads: list[list[Tensor]] = []
         self.learned = self.loaded = 0
+        learner.while_writing = lambda: self.outside_tasks(learner)
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Start afresh from the pretrained weights, with this task's module."""

@@ -33,7 +33,7 @@ class LoraPerTask(Strategy):
             often the router is right on the learned tasks' dev texts is noted as "routing".
     """
 
-    kinds = ("text", "token", "generation")
+    kinds = ("text", "token", "generation", "image")
     settings = ("task", "class")
     own_labels = True
     alone = "lora_per_task never overwrites an old task's weights, so there is nothing to protect"

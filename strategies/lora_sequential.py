@@ -24,7 +24,7 @@ class LoraSequential(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text", "token", "generation")
+    kinds = ("text", "token", "generation", "image")
 
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}

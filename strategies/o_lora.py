@@ -42,7 +42,7 @@ class OLora(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text", "token", "generation")
+    kinds = ("text", "token", "generation", "image")
 
     decides = ("which weights learn",)
     hook_phases = {"before_task": "open"}

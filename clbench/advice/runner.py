@@ -12,6 +12,7 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
+from clbench.advice.candidates import FLOOR
 from clbench.engine import Reporter, Stopped, run_folder, run_one
 from clbench.errors import InputError, RunError
 from clbench.files import write_atomic
@@ -111,7 +112,9 @@ class Runner:
             run = (self.make or run_one)(plans.pop(), reporter or told)
         except Stopped:
             run = None
-        except RunError as error:
+        except (InputError, RunError) as error:
+            if isinstance(error, InputError) and strategy == FLOOR:  # what is wrong there is no strategy's fault
+                raise
             if not changed:
                 self.failed[strategy] = f"failed: {error}"
             self.reporter.warn(f"{strategy}: {error}")

@@ -73,9 +73,8 @@ def _refuse_kind(path: Path, config: Mapping[str, Any]) -> None:
         return  # the scenario is gone, and with it what could be told
     if kind not in available_kinds() or not find_kind(kind).deployable:
         kept = ", ".join(own for own in available_kinds() if find_kind(own).deployable)
-        raise InputError(
-            f"{str(path)!r} is a run on {kind} tasks, whose models cannot be kept yet; allowed: {kept} tasks"
-        )
+        own = kind.removesuffix("()")
+        raise InputError(f"{str(path)!r} is a run on {own} tasks, whose models cannot be kept; allowed: {kept} tasks")
 
 
 def check_repository(name: str) -> None:

@@ -1,4 +1,4 @@
-"""``clbench predict``: a kept model answers texts, a JSON line each."""
+"""``clbench predict``: a kept model answers texts, sentences, prompts or images, a JSON line each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,45 @@ from clbench.commands.export import model_folder
 from clbench.engine import KeptModel
 from clbench.errors import InputError, nearest
 from clbench.files import write_atomic
-from clbench.models import choose_device
-from clbench.text import TextOrPair
+from clbench.kinds import Kind
+from clbench.models import choose_device, read_deployment
 
-# What a column of texts may be called; a table of one column needs no name.
-TEXT_COLUMNS = ("text", "sentence", "content", "message")
-PAIR = "text_pair"
+READERS = {
+    ".csv": "read_csv",
+    ".tsv": "read_csv",
+    ".jsonl": "read_json",
+    ".json": "read_json",
+    ".parquet": "read_parquet",
+}
 
 
 def answer(
     model: Path, texts: Sequence[str], *, task: str | None, input: Path | None, output: Path | None, device: str
 ) -> None:
-    """Print, or write to ``output``, the answers to ``texts`` or to those in the file ``input``.
+    """Print, or write to ``output``, the answers to ``texts`` (or what the kind asks in their place) or to ``input``.
 
     Raises:
         InputError: there is no model, no text, or no such task, or a file cannot be read or written.
     """
     folder = model_folder(model)
+    kind = read_deployment(folder).asks
     if texts and input is not None:
-        raise InputError("texts and --input FILE were given; allowed: one of the two")
-    asked: list[TextOrPair] = list(texts) if input is None else read_texts(input)
-    if not asked:
-        raise InputError("no text was given; allowed: TEXT ..., or --input FILE with a text a line or a table")
+        raise InputError(f"{kind.noun}s and --input FILE were given; allowed: one of the two")
+    if input is None:
+        given = [(text, f"argument {number}") for number, text in enumerate(texts, 1)]
+    else:
+        given = read_cells(input, kind)
+    if not given:
+        one = f"{kind.asked_example} as an argument"
+        raise InputError(f"no {kind.noun} was given; allowed: {one}, or --input FILE with a line each or a table")
     if output is not None and not os.path.isdir(output.parent):
         raise InputError(f"--output {str(output)!r} cannot be written: there is no folder {str(output.parent)!r}")
     if output is not None and os.path.lexists(output):
         raise InputError(f"--output {str(output)!r} is there already; allowed: the name of a new file")
     kept = KeptModel(folder, choose_device(device))
-    lines = [json.dumps(asdict(found), ensure_ascii=False) for found in kept.answer(asked, task)]
+    asked = [kind.read_input(cell, where, kept.deployment.limits) for cell, where in given]
+    answers = kept.answer(asked, task)
+    lines = [json.dumps(found.line(kind.answered_as), ensure_ascii=False) for found in answers]
     content = "\n".join(lines) + "\n"
     if output is None:
         sys.stdout.write(content)
@@ -50,54 +60,54 @@ def answer(
             write_atomic(output, content)
         except OSError as error:
             raise InputError(f"--output {str(output)!r} cannot be written: {error.strerror}") from error
-    if kept.deployment.run.setting == "task" and kept.deployment.task is None and task is None:
+    if kind.over_labels and kept.deployment.run.setting == "task" and kept.deployment.task is None and task is None:
         names = ", ".join(each.name for each in kept.deployment.tasks)
-        print(
-            f"note: the run knew each text's task; how often it is right without was not measured: --task {names}",
-            file=sys.stderr,
-        )
+        told = f"the run knew each {kind.noun}'s task; how often it is right without was not measured"
+        print(f"note: {told}: --task {names}", file=sys.stderr)
 
 
-def read_texts(path: Path) -> list[TextOrPair]:
-    """The texts in a file: a line each, or a column of a .csv, .tsv, .jsonl, .json or .parquet.
+def read_cells(path: Path, kind: Kind) -> list[tuple[Any, str]]:
+    """What is asked in a file and where it stands there: a line each, or a column of a table.
 
     A table with a column text_pair gives pairs.
 
     Raises:
-        InputError: it cannot be read, or it is not clear which column has the texts.
+        InputError: it cannot be read, or it is not clear which column is meant.
     """
-    readers = {".csv": "read_csv", ".tsv": "read_csv", ".jsonl": "read_json", ".json": "read_json"}
-    readers[".parquet"] = "read_parquet"
-    kind = path.suffix.lower()
+    suffix = path.suffix.lower()
     if not os.path.isfile(path):
-        raise InputError(f"--input {str(path)!r} is no file; allowed: texts, a line each, or {', '.join(readers)}")
+        raise InputError(
+            f"--input {str(path)!r} is no file; allowed: {kind.noun}s, a line each, or {', '.join(READERS)}"
+        )
     try:
-        if kind not in readers:
-            return list(path.read_text(encoding="utf-8-sig").splitlines())
+        if suffix not in READERS:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            return [(line, f"--input {str(path)!r}: line {number}") for number, line in enumerate(lines, 1)]
         import pandas
 
         options: dict[str, object] = {}
-        if kind in (".csv", ".tsv"):  # what stands in a cell, also where it is empty or looks like a number
-            options = {"dtype": str, "keep_default_na": False, "sep": "\t" if kind == ".tsv" else ","}
-        elif kind != ".parquet":
-            options = {"dtype": False, "lines": kind == ".jsonl"}
-        table = getattr(pandas, readers[kind])(path, **options)
+        if suffix in (".csv", ".tsv"):  # what stands in a cell, also where it is empty or looks like a number
+            options = {"dtype": str, "keep_default_na": False, "sep": "\t" if suffix == ".tsv" else ","}
+        elif suffix != ".parquet":
+            options = {"dtype": False, "lines": suffix == ".jsonl"}
+        table = getattr(pandas, READERS[suffix])(path, **options)
     except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are of these
         raise InputError(f"--input {str(path)!r} cannot be read: {' '.join(str(error).split())[:300]}") from error
     names = [str(name) for name in table.columns]
-    column = next((name for name in TEXT_COLUMNS if name in names), names[0] if len(names) == 1 else None)
+    column = _column(path, names, kind.asked_in)
+    cells = table[column].tolist()
+    if kind.asked_beside in names:
+        column = f"{column}, {kind.asked_beside}"
+        cells = list(zip(cells, table[kind.asked_beside].tolist(), strict=True))
+    return [(cell, f"--input {str(path)!r}: row {number} of {column!r}") for number, cell in enumerate(cells, 1)]
+
+
+def _column(path: Path, names: list[str], wanted: Sequence[str]) -> str:
+    """The first of ``names`` that is ``wanted``; a table of one column needs no name."""
+    column = next((name for name in wanted if name in names), names[0] if len(names) == 1 else None)
     if column is None:
-        close = next((name for wanted in TEXT_COLUMNS if (name := nearest(wanted, names))), None)
-        hint = f" rename {close!r} to 'text'?" if close else ""
-        raise InputError(f"--input {str(path)!r} has no column 'text';{hint} its columns: {', '.join(names) or 'none'}")
-    texts = _cells(table, column, path)
-    return list(zip(texts, _cells(table, PAIR, path), strict=True)) if PAIR in names else list(texts)
-
-
-def _cells(table: Any, column: str, path: Path) -> list[str]:
-    """The texts in a column of a pandas table."""
-    texts: list[str] = table[column].tolist()
-    for number, text in enumerate(texts, 1):
-        if not isinstance(text, str):
-            raise InputError(f"--input {str(path)!r}: row {number} of {column!r} holds no text but {text!r}")
-    return texts
+        close = next((found for name in wanted if (found := nearest(name, names))), None)
+        hint = f" rename {close!r} to {wanted[0]!r}?" if close else ""
+        known = ", ".join(names) or "none"
+        raise InputError(f"--input {str(path)!r} has no column {wanted[0]!r};{hint} its columns: {known}")
+    return column

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from clbench import engine
 from clbench.engine import KeptModel, Reporter
-from clbench.kinds import texts_in
 from clbench.plugins import Plan
 
 # Probabilities may differ by rounding only; answers not at all.
@@ -22,7 +23,7 @@ class _Warnings(Reporter):
 
 
 def kept_difference(plan: Plan) -> str:
-    """Run ``plan``, which keeps its model, and ask that for the test texts; where it differs, empty where it does not.
+    """Run ``plan``, which keeps its model, and ask that for the test examples; where it differs, empty if nowhere.
 
     The strategy of the plan must be one that its config.json spells.
     """
@@ -36,11 +37,17 @@ def kept_difference(plan: Plan) -> str:
     rows = list(zip(*(columns[name] for name in ("task", "index", "prediction", "confidence")), strict=True))
     last = [row for row, after in zip(rows, columns["after_task"], strict=True) if after == len(plan.tasks)]
     for task in plan.tasks:
-        answers = kept.answer(texts_in(task.test), task.name if given else None)
+        answers = kept.answer(kept.kind.inputs_in(task.test), task.name if given else None)
         for name, index, prediction, confidence in last:
-            if name == task.name and (
-                (answer := answers[index]).label != prediction or abs(answer.probability - confidence) > ROUNDING
-            ):
-                was, found = f"{prediction!r} ({confidence:.4f})", f"{answer.label!r} ({answer.probability:.4f})"
-                return f"the kept model says {found} of test text {index} of {name!r}, the run said {was}"
+            if name != task.name:
+                continue
+            answer, probability = _stored(answers[index].answer), answers[index].probability
+            if answer != prediction or abs(probability - confidence) > ROUNDING:
+                was, found = f"{prediction!r} ({confidence:.4f})", f"{answer!r} ({probability:.4f})"
+                return f"the kept model says {found} of test {kept.kind.noun} {index} of {name!r}, the run said {was}"
     return ""
+
+
+def _stored(answer: Any) -> Any:
+    """An answer as predictions.parquet has it: tags as one text."""
+    return " ".join(answer) if isinstance(answer, list) else answer

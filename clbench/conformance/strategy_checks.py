@@ -13,7 +13,7 @@ from clbench.clock import Clock
 from clbench.conformance.checks import NOT_RESUMABLE, Check, NotApplicable, seed_everything
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
 from clbench.conformance.kept import kept_difference
-from clbench.conformance.trials import SCENARIOS, Ground, Record, Trials, difference, weights_difference
+from clbench.conformance.trials import Ground, Record, Trials, difference, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
 from clbench.engine import prepare
 from clbench.kinds import find_kind
@@ -178,13 +178,12 @@ class StrategyChecks:
         return ""
 
     def kept_model(self) -> str:
-        """A model that is kept answers the test texts as the run did."""
-        texts = [ground for ground in self.trials.grounds if ground[0] == SCENARIOS["text"]]
-        if not texts or not self.trials.strategy.resumable:
-            raise NotApplicable(
-                "it reads no texts" if not texts else "resumable is False, so its state is no part of it"
-            )
-        for ground in dict.fromkeys((texts[0], texts[-1])):
+        """A model that is kept answers the test examples of the first kind as the run did."""
+        if not self.trials.strategy.resumable:
+            raise NotApplicable("resumable is False, so its state is no part of it")
+        first = self.trials.grounds[0][0]
+        grounds = [ground for ground in self.trials.grounds if ground[0] == first]
+        for ground in dict.fromkeys((grounds[0], grounds[-1])):
             plan = self.trials.plan(ground, tasks=2, epochs=1, save_model="final")
             if found := kept_difference(plan):
                 return f"{found}, in setting {ground[1]!r}"

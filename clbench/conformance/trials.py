@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from clbench import engine, plugins
+from clbench.clock import Clock
 from clbench.conformance.checks import seed_everything
 from clbench.conformance.fingerprints import state_difference
 from clbench.conformance.probes import Cut, Cuts, Observed, Trace
 from clbench.engine import Reporter
+from clbench.errors import InputError
 from clbench.kinds import Kind, find_kind
 from clbench.plugins import Made, Plan, make_plan, parse_expression
 from clbench.scenario import Task
@@ -20,7 +22,9 @@ from clbench.strategy import ALL_SETTINGS, Stack, Strategy
 
 TASKS = 3
 # Two batches an epoch, the second one smaller, and two epochs: four steps a task. Dropout draws from a random stream.
-OPTIONS: dict[str, Any] = {"model": "tiny", "device": "cpu", "epochs": 2, "batch_size": 5, "dropout": 0.1}
+OPTIONS: dict[str, Any] = {"device": "cpu", "epochs": 2, "batch_size": 5, "dropout": 0.1}
+# The first that the strategy can be set up on; what is made for transformers finds no layer in a convolutional network.
+MODELS = ("tiny", "vit")
 TRAIN, DEV, TEST = 8, 3, 6
 SCENARIOS = {"text": "toy", "image": "digits_seq", "token": "toy_token", "generation": "toy_generation"}
 # Of a run's cost, what is neither time nor memory.
@@ -58,6 +62,7 @@ class Trials:
         self.strategy = Stack([])
         self.numbers = itertools.count()
         self.made: Made = {}
+        self.models: dict[str, str] = {}
         self.tasks: dict[tuple[str, str, int], list[Task]] = {}
 
     def load(self) -> str:
@@ -82,11 +87,30 @@ class Trials:
         scenario, setting = ground or self.grounds[0]
         folder = str(self.folder / str(next(self.numbers)))
         given = {**OPTIONS, "scenario": scenario, "setting": setting, "output_dir": folder, **options}
+        if "model" not in given:
+            given["model"] = self._model((scenario, setting))
         plan = make_plan({**given, "strategy": expression or self.expression}, made=self.made)
         key = (scenario, setting, plan.config.seed)
         if key not in self.tasks:
             self.tasks[key] = [_few(task) for task in plan.tasks[:TASKS]]
         return Plan(plan.config, self.tasks[key][:tasks], plan.strategy)
+
+    def _model(self, ground: Ground) -> str:
+        """The model of a ground; each scenario has one."""
+        scenario = ground[0]
+        if scenario not in self.models:
+            known = MODELS if scenario == SCENARIOS["image"] else MODELS[:1]
+            fitting = (name for name in known if len(known) == 1 or self._fits(name, ground))
+            self.models[scenario] = next(fitting, known[0])
+        return self.models[scenario]
+
+    def _fits(self, model: str, ground: Ground) -> bool:
+        """Whether the strategy can be set up on the model."""
+        try:
+            engine.prepare(self.plan(ground, model=model), Clock())
+        except InputError:
+            return False
+        return True
 
     def run(self, plan: Plan, *watches: Strategy, first: Sequence[Strategy] = (), seed: int = 0) -> Record:
         """Run ``plan`` with its strategy between ``first`` and ``watches``.

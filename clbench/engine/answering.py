@@ -1,4 +1,4 @@
-"""A kept model answers texts: the label, its probability, and how the task was found."""
+"""A kept model answers: the label, the tags or the text, its probability, and how the task was found."""
 
 from __future__ import annotations
 
@@ -10,33 +10,41 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.data import Batch, LabelSpace, pass_budget, sorted_batches
-from clbench.engine.checkpoint import load_checkpoint
+from clbench.data import Batch, Example, pass_budget, sorted_batches
+from clbench.engine.kept_strategy import load_strategy
 from clbench.errors import InputError
-from clbench.head import make_head
-from clbench.kinds import encode_texts
+from clbench.kinds import Kind
 from clbench.learner import Learner
-from clbench.models import STATE, Deployment, PlainModel, load_base, read_deployment, use_onednn
-from clbench.plugins import rebuild_strategy
+from clbench.models import (
+    PlainModel,
+    read_deployment,
+    use_onednn,
+)
 from clbench.strategy import Stack
-from clbench.text import TextOrPair
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a kept model says of one text.
+    """What a kept model says to one question.
 
     Attributes:
-        label: the most probable one.
-        probability: among the labels that were candidates.
-        task: whose label it is; None where the label is several tasks'.
-        task_from: "given", "router RULE", or "all labels" where the most probable of all of them decided.
+        answer: the most probable label, each word's most probable tag, or what was written.
+        probability: among the labels that were candidates; the mean over the words, or the geometric mean over the
+            tokens written.
+        task: whose it is; None where it may be several tasks'.
+        task_from: "given", "router RULE", "all labels" where the most probable of all of them decided, or "one model"
+            where the same model writes for all tasks.
     """
 
-    label: str
+    answer: Any
     probability: float
     task: str | None
     task_from: str
+
+    def line(self, answered_as: str) -> dict[str, Any]:
+        """The same for a JSON line; ``answered_as`` is what the kind calls its answers."""
+        told = {"probability": self.probability, "task": self.task, "task_from": self.task_from}
+        return {answered_as: self.answer, **told}
 
 
 class KeptModel:
@@ -61,54 +69,79 @@ class KeptModel:
             first = self._model(self._folder_of(0))
             self.learner, self.tokenizer = first.learner, first.tokenizer
 
-    def answer(self, texts: Sequence[TextOrPair], task: str | None = None) -> list[Answer]:
-        """An answer for each text.
+    @property
+    def kind(self) -> Kind:
+        """Of the tasks: what is asked and answered."""
+        return self.deployment.asks
+
+    def answer(self, inputs: Sequence[Any], task: str | None = None) -> list[Answer]:
+        """An answer to each question.
 
         Args:
-            texts: any number; pairs where the run read pairs.
+            inputs: any number, as the kind's ``read_input`` gives them.
             task: whose they are; None where that is not known.
 
         Raises:
-            InputError: the model knows no such task, or reads pairs and is given texts, or the other way round.
+            InputError: the model knows no such task, or must be told one.
         """
         own = self.deployment
         if own.task is not None and task not in (None, own.task):
             raise InputError(f"this model was kept for the task {own.task!r} alone, not for {task!r}")
         name = own.task if task is None else task
         position = None if name is None else own.position(name)
+        if position is None and self._apart and not self.kind.over_labels:
+            names = ", ".join(each.name for each in own.tasks)
+            raise InputError(
+                f"each task has a model of its own, and nothing tells whose a {self.kind.noun} is; give --task: {names}"
+            )
         given = position if position is not None and self._takes_task else 0
-        examples = [{**read, "label": 0, "task_id": given} for read in self._read(texts)]
+        asked = self.kind.ask(inputs, self.tokenizer, own.limits) if inputs else []
+        examples = [{**example, "task_id": given} for example in asked]
         answers: dict[int, Answer] = {}
         self.learner.model.eval()
-        for numbers in sorted_batches(examples, pass_budget(examples, self.device)):
+        for numbers in sorted_batches(examples, self.learner.pass_budget or pass_budget(examples, self.device)):
             batch = self.learner.collate([examples[number] for number in numbers])
             del batch["labels"]
-            probability, column = self.logits(batch, position).softmax(-1).max(-1)
-            for number, value, index in zip(numbers, probability.tolist(), column.tolist(), strict=True):
-                answers[number] = self._spelled(index, value, name)
-        return [answers[number] for number in range(len(texts))]
+            found, sure = self._answers(batch, position)
+            for number, value, confidence in zip(numbers, found.tolist(), sure.tolist(), strict=True):
+                answers[number] = self._spelled(value, confidence, examples[number], name)
+        return [answers[number] for number in range(len(inputs))]
+
+    @torch.inference_mode()
+    def _answers(self, batch: Batch, task: int | None) -> tuple[Tensor, Tensor]:
+        logits = self.logits(batch, task)
+        everything = torch.ones(len(logits), logits.shape[-1], dtype=torch.bool, device=logits.device)
+        return self.kind.answer(logits, everything, batch, self._writer(task).decode)
 
     @torch.inference_mode()
     def logits(self, batch: Batch, task: int | None) -> Tensor:
-        """fp32 logits (examples, labels), −inf for what is no candidate; ``task`` is its position or None."""
+        """fp32 logits (examples, labels) or (examples, tokens, outputs), −inf for what is no candidate.
+
+        ``task`` is its position or None.
+        """
         own = self.deployment
         if task is not None:
             found, columns = self._logits(batch, task), own.tasks[task].columns
-        elif own.run.setting != "task" or own.form in ("model", "adapter", "linear"):
+        elif not self._apart:
             found, columns = self._logits(batch, None), own.candidates
-        else:  # each task has a model of its own
+        else:
             found, columns = self._all_labels(batch), own.candidates
+        if not self.kind.over_labels:
+            return found
         allowed = torch.zeros(len(own.labels), dtype=torch.bool, device=found.device)
         allowed[columns] = True
         return found.masked_fill(~allowed, float("-inf"))
 
     def _all_labels(self, batch: Batch) -> Tensor:
         """Each task's labels as its own model scores them."""
-        scores = torch.full((len(batch["input_ids"]), len(self.deployment.labels)), float("-inf"), device=self.device)
+        scores: Tensor | None = None
         for position, task in enumerate(self.deployment.tasks):
             batch["task_ids"].fill_(position)
-            own = self._logits(batch, position)[:, task.columns]
-            scores[:, task.columns] = torch.maximum(scores[:, task.columns], own)
+            found = self._logits(batch, position)
+            own = torch.full_like(found, float("-inf"))
+            own[..., task.columns] = found[..., task.columns]
+            scores = own if scores is None else torch.maximum(scores, own)
+        assert scores is not None
         return scores
 
     def _logits(self, batch: Batch, task: int | None) -> Tensor:
@@ -117,6 +150,11 @@ class KeptModel:
         given = task if self._takes_task else None
         logits = self._strategy.predict(self.learner, batch, given) if self._strategy.answers else None
         return self.learner.logits(batch) if logits is None else logits
+
+    @property
+    def _apart(self) -> bool:
+        """Whether each task has a model of its own, and the run knew which to ask."""
+        return self.deployment.run.setting == "task" and self.deployment.form not in ("model", "adapter", "linear")
 
     @property
     def _takes_task(self) -> bool:
@@ -134,51 +172,19 @@ class KeptModel:
             use_onednn(self._plain[name].learner.model)
         return self._plain[name]
 
-    def _read(self, texts: Sequence[TextOrPair]) -> Sequence[dict[str, Tensor]]:
-        for number, text in enumerate(texts, 1):
-            if isinstance(text, str) is self.deployment.pairs:
-                reads, other = ("pairs of texts", "none") if self.deployment.pairs else ("single texts", "one")
-                raise InputError(f"this model reads {reads}, and text {number} has {other} to be read after it")
-        return encode_texts(texts, self.tokenizer, self.deployment.max_length)
+    def _writer(self, task: int | None) -> Learner:
+        """Whose model has just answered and would go on from there."""
+        return self.learner if self._strategy is not None else self._model(self._folder_of(task or 0)).learner
 
-    def _spelled(self, column: int, probability: float, task: str | None) -> Answer:
+    def _spelled(self, found: Any, confidence: Any, example: Example, task: str | None) -> Answer:
         own = self.deployment
+        read, probability = self.kind.read(found, confidence, example, own.labels, self.tokenizer)
+        answer = self.kind.spell(read, own.labels)
         if task is not None:
-            return Answer(own.labels[column], probability, task, "given")
-        whose = [each.name for each in own.tasks if column in each.columns]
+            return Answer(answer, probability, task, "given")
+        if not self.kind.over_labels:
+            return Answer(answer, probability, None, "one model")
+        columns = self.kind.columns_of(found, example)
+        whose = [each.name for each in own.tasks if columns and columns <= set(each.columns)]
         way = f"router {own.routing}" if own.routing else "all labels"
-        return Answer(own.labels[column], probability, whose[0] if len(whose) == 1 else None, way)
-
-
-def load_strategy(folder: Path, deployment: Deployment, device: torch.device) -> tuple[Stack, Learner, Any]:
-    """The strategy that was kept, set up and with its state, its learner and the tokenizer.
-
-    Raises:
-        InputError: a file is missing or damaged, or the strategy's code is another's.
-    """
-    run = deployment.run
-    strategy = rebuild_strategy(run.strategy, deployment.plugin_files, deployment.plugin_hashes)
-    model, tokenizer = load_base(folder, device)
-    use_onednn(model)
-    columns = tuple(tuple(task.columns) for task in deployment.tasks)
-    later = tuple(map(tuple, deployment.later_columns))
-    learner = Learner(
-        model,
-        LabelSpace(deployment.run.setting, tuple(deployment.labels), columns + later),
-        seed=run.seed,
-        padding_id=tokenizer.pad_token_id,
-        precision=deployment.precision,
-        head=make_head(model, deployment.output_layer or None, deployment.head),
-        padding_side=deployment.padding_side,
-        longest_text=deployment.max_length,
-        positions=deployment.positions,
-    )
-    strategy.setup(learner)
-    state = load_checkpoint(folder / STATE, run.config_sha256, f"keep the model of {folder} again")
-    if state is None:
-        raise InputError(f"{str(folder)!r}: {STATE}/ is missing; keep the model again")
-    learner.tasks_seen = state["tasks_seen"]
-    strategy.load_state_dict(state["strategy"])
-    learner.model.load_state_dict(state["model"], strict=False)
-    learner.model.eval()
-    return strategy, learner, tokenizer
+        return Answer(answer, probability, whose[0] if len(whose) == 1 else None, way)

@@ -1,4 +1,4 @@
-"""Compares what a folder answers with what the strategy of the run does, on a few training texts of each task."""
+"""Compares what a folder answers with what the strategy of the run does, on a few training examples of each task."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from clbench.data import Batch
-from clbench.engine.answering import load_strategy
+from clbench.engine.kept_strategy import load_strategy
 from clbench.engine.model_facts import candidates
 from clbench.engine.preparation import Prepared
 from clbench.errors import InputError
+from clbench.learner import Learner
 from clbench.models import PlainModel, read_deployment
 
-# Texts of each task.
+# Examples of each task.
 PROBES = 4
 # In fp32 their probabilities may differ by rounding only, and so may the logarithms, which tell what is almost certain.
 ROUNDING, LOG_ROUNDING, LEAST_LOG = 1e-5, 1e-3, -100.0
@@ -38,12 +39,12 @@ def exact_answers(prepared: Prepared) -> Iterator[None]:
 
 @torch.inference_mode()
 def log_probabilities(prepared: Prepared, task: int, given: int | None) -> Tensor:
-    """What the strategy answers to a task's probes (examples, candidates), asked with the task's id or without."""
+    """What the strategy answers to a task's probes (answers, candidates), asked with the task's id or without."""
     batch = _probes(prepared, task)
     strategy, learner = prepared.strategy, prepared.learner
     logits = strategy.predict(learner, batch, given) if strategy.answers else None
     columns = candidates(prepared, task) if given is None else list(learner.labels.columns[given])
-    return (learner.logits(batch) if logits is None else logits)[:, columns].log_softmax(-1)
+    return _answers(learner, learner.logits(batch) if logits is None else logits, batch, columns)
 
 
 def answers_alike(prepared: Prepared, folder: Path, expected: dict[int, Tensor]) -> bool:
@@ -56,8 +57,8 @@ def answers_alike(prepared: Prepared, folder: Path, expected: dict[int, Tensor])
     for task, wanted in expected.items():
         own = prepared.config.setting == "task" or described.task is not None
         columns = list(prepared.learner.labels.columns[task]) if own else candidates(prepared, task)
-        found = plain.logits(_probes(prepared, task))[:, columns].log_softmax(-1)
-        if not _equal(found, wanted):
+        batch = _probes(prepared, task)
+        if not _equal(_answers(prepared.learner, plain.logits(batch), batch, columns), wanted):
             return False
     return True
 
@@ -78,6 +79,13 @@ def why_unusable(prepared: Prepared, folder: Path, expected: dict[int, Tensor]) 
     return "" if same else f"{prepared.config.strategy} answers otherwise once its state is loaded"
 
 
+def _answers(learner: Learner, logits: Tensor, batch: Batch, columns: list[int]) -> Tensor:
+    """Log-probabilities (answers, candidates), where every token is answered of all that are no padding."""
+    if learner.kind.over_labels:
+        logits = logits[..., columns]
+    return (logits if logits.ndim == 2 else logits[batch["attention_mask"].bool()]).log_softmax(-1)
+
+
 def _equal(found: Tensor, wanted: Tensor) -> bool:
     """Whether two tensors of log-probabilities differ by rounding only; where a number is none they differ."""
     probabilities = (found.exp() - wanted.exp()).abs().max() <= ROUNDING
@@ -86,8 +94,9 @@ def _equal(found: Tensor, wanted: Tensor) -> bool:
 
 
 def _probes(prepared: Prepared, task: int) -> Batch:
-    """Training texts of a task as the strategy sees texts at evaluation."""
-    batch = prepared.learner.collate(prepared.tasks[task].train[:PROBES])
+    """Training examples of a task as the strategy sees examples at evaluation."""
+    learner = prepared.learner
+    batch = learner.collate([learner.kind.question(example) for example in prepared.tasks[task].train[:PROBES]])
     del batch["labels"]
     if prepared.config.setting != "task":
         batch["task_ids"].zero_()

@@ -8,7 +8,16 @@ from typing import Any
 import clbench
 from clbench.engine.preparation import Prepared
 from clbench.files import safe_name
-from clbench.models import BASE, DeployedTask, Deployment, Form, Origin, label_names, save_tokenizer
+from clbench.models import (
+    BASE,
+    DeployedTask,
+    Deployment,
+    Form,
+    Origin,
+    is_made_on_the_spot,
+    label_names,
+    save_tokenizer,
+)
 
 
 def describe(
@@ -35,7 +44,7 @@ def describe(
     tasks = prepared.tasks[:seen]
     whole: dict[str, Any] = {}
     if form == "strategy":
-        whole |= {"head": sorted(prepared.loaded.head.parameters), "positions": prepared.loaded.positions}
+        whole |= {"head": sorted(prepared.loaded.head.parameters)}
         whole |= {"later_columns": [list(columns) for columns in labels.columns[seen:]]}
         whole |= {"plugin_files": config.plugin_files, "plugin_hashes": config.plugin_hashes}
     base = base_of(prepared) if form == "adapter" else ""
@@ -43,6 +52,7 @@ def describe(
         clbench=clbench.__version__,
         form=form,
         why=why,
+        kind=prepared.learner.kind.name,
         run=Origin(
             scenario=config.scenario,
             strategy=config.strategy,
@@ -66,6 +76,9 @@ def describe(
         routing="" if config.setting == "task" else prepared.strategy.routing,
         pairs=prepared.pairs,
         max_length=longest_text(prepared),
+        longest_answer=prepared.learner.longest_answer,
+        positions=prepared.loaded.positions,
+        shape=list(image_shape(prepared)),
         padding_side=prepared.learner.padding_side,  # type: ignore[arg-type] # "left" or "right"
         precision=config.precision,  # type: ignore[arg-type] # resolved, no longer "auto"
         output_layer=prepared.loaded.head.output_layer or "",
@@ -82,9 +95,9 @@ def names_of(prepared: Prepared) -> list[str]:
 
 
 def base_of(prepared: Prepared) -> str:
-    """What an adapter is for: a name or a whole path; ``tiny`` is made for each run, and so lies beside its adapter."""
+    """What an adapter is for: a name or a whole path; one made for each run lies beside its adapter."""
     name = prepared.config.model
-    if name == "tiny":
+    if is_made_on_the_spot(name):
         return BASE
     return str(Path(name).expanduser().absolute()) if Path(name).expanduser().is_dir() else name
 
@@ -94,10 +107,20 @@ def longest_text(prepared: Prepared) -> int:
     return prepared.loaded.longest_text(prepared.config.max_length)
 
 
+def image_shape(prepared: Prepared) -> tuple[int, ...]:
+    """Channels, height and width of the images that the run gave its model; nothing where it reads texts."""
+    image = prepared.tasks[0].train[0].get("pixel_values")
+    return () if image is None else tuple(image.shape)
+
+
 def keep_tokenizer(prepared: Prepared, tokenizer: Any, folder: Path) -> None:
-    """Write ``tokenizer`` into ``folder`` so that it cuts and pads as the run did."""
-    side = prepared.learner.padding_side
-    save_tokenizer(tokenizer, folder, longest_text(prepared), side, pairs=prepared.pairs)
+    """Write ``tokenizer`` into ``folder`` so that it cuts and pads as the run did; nothing where there is none.
+
+    Who writes goes on from a text's end, where no padding may be.
+    """
+    if tokenizer is not None:
+        side = "left" if prepared.learner.kind.writes else prepared.learner.padding_side
+        save_tokenizer(tokenizer, folder, longest_text(prepared), side, pairs=prepared.pairs)
 
 
 def task_folder(prepared: Prepared, task: int) -> str:

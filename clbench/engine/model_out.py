@@ -13,7 +13,9 @@ from safetensors import SafetensorError
 
 from clbench.engine.checkpoint import save_checkpoint
 from clbench.engine.comparing import answers_alike, exact_answers, log_probabilities, why_unusable
-from clbench.engine.model_facts import base_of, describe, keep_tokenizer, names_of, task_folder
+from clbench.engine.model_facts import describe, image_shape, keep_tokenizer, names_of, task_folder
+from clbench.engine.outcome import measures_of
+from clbench.engine.plain_form import save_plain
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
 from clbench.engine.state import State, learned_state
@@ -24,16 +26,12 @@ from clbench.models import (
     STATE,
     Form,
     Unfit,
-    centred,
-    save_adapter,
-    save_base,
+    is_own,
     save_classifier,
-    save_encoder,
+    save_own,
     write_card,
 )
 from clbench.results import RunFolder, compute_metrics
-from clbench.sources import HUB_IDS
-from clbench.strategy import Deployable
 
 OTHERWISE = "what transformers loads gives other answers than the strategy"
 
@@ -60,7 +58,7 @@ def keep_models(prepared: Prepared, state: State, folder: RunFolder, report: Rep
         return
     measured = {name: value for name, value in zip(names, state.accuracy[row], strict=True) if value is not None}
     metrics = compute_metrics(state.accuracy) if last else {}
-    keeping = Keeping(prepared, state, report, {"tasks": measured, "metrics": metrics})
+    keeping = Keeping(prepared, state, report, {**measures_of(prepared), "tasks": measured, "metrics": metrics})
     with prepared.learner.clock.measure("model"):
         if wanted == "each":
             number = f"{row:0{len(str(len(names)))}}"
@@ -150,37 +148,13 @@ def _write_plain(keeping: Keeping, folder: Path, asked: int | None, only: int | 
     if found is None:
         return f"no plain model gives the answers of {name}"
     try:
-        form = _save(prepared, found, folder)
+        form = save_plain(prepared, found, folder)
     except Unfit as unfit:
         _empty(folder)
         return str(unfit)
     keep_tokenizer(prepared, prepared.loaded.tokenizer, folder)
     _sign(keeping, folder, form, only=only)
     return None
-
-
-def _save(prepared: Prepared, found: Deployable, folder: Path) -> Form:
-    """Write ``found`` in its form, whose name is returned."""
-    model, head = found.model, prepared.loaded.head
-    names = names_of(prepared)
-    if hasattr(model, "peft_config"):
-        if found.linear is not None:
-            raise Unfit("its linear layer stands on PEFT's modules")
-        base = base_of(prepared)
-        if base == BASE:
-            again = prepared.load_again()
-            save_base(again.model, folder / BASE, again.head)
-        save_adapter(model, folder, names, HUB_IDS.get(base, base), head)
-        return "adapter"
-    if found.linear is None:
-        save_classifier(model, folder, names, {})
-        return "model"
-    if found.features == "mean":
-        save_encoder(model, folder, found.linear)
-        return "linear"
-    weight, bias = (part.float() for part in centred(*found.linear))
-    save_classifier(model, folder, names, {f"{head.output_layer}.weight": weight, f"{head.output_layer}.bias": bias})
-    return "model"
 
 
 def _write_strategy(keeping: Keeping, folder: Path, why: str) -> None:
@@ -193,9 +167,17 @@ def _write_strategy(keeping: Keeping, folder: Path, why: str) -> None:
         if path.name != "tasks":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     again = prepared.load_again()
-    save_classifier(again.model, folder / BASE, names_of(prepared), {})
+    names = names_of(prepared)
+    if is_own(again.model):
+        save_own(again.model, folder / BASE, prepared.config.model, image_shape(prepared), len(names))
+    else:
+        save_classifier(again.model, folder / BASE, names, {})
     keep_tokenizer(prepared, again.tokenizer, folder)
-    save_checkpoint(folder / STATE, learned_state(prepared, keeping.state), prepared.config.sha256)
+    model: Any = prepared.learner.model
+    # Which of PEFT's modules answer, where the strategy says it before a task alone.
+    modules = list(model.active_adapters) if hasattr(model, "peft_config") else []
+    content = {**learned_state(prepared, keeping.state), "modules": modules}
+    save_checkpoint(folder / STATE, content, prepared.config.sha256)
     _sign(keeping, folder, "strategy", why=why, below=(folder / "tasks").exists())
 
 

@@ -39,7 +39,7 @@ def make_result(prepared: Prepared, state: State, peak_memory: int) -> dict[str,
         "micro_batch_size": state.micro_batch_size,
         "skipped_steps": sum(state.skipped_steps.values()),
         "hardware": _ran_on(state),
-        **_measures(prepared),
+        **measures_of(prepared),
         "accuracy_matrix": state.accuracy,
         "forgetting_matrix": forgetting_matrix(state.accuracy),
         "metrics": compute_metrics(state.accuracy),
@@ -52,7 +52,7 @@ def make_result(prepared: Prepared, state: State, peak_memory: int) -> dict[str,
     }
 
 
-def _measures(prepared: Prepared) -> dict[str, Any]:
+def measures_of(prepared: Prepared) -> dict[str, Any]:
     """What a cell of the matrix is: one measure, or "mixed" and each task's."""
     measures = prepared.learner.measures
     if len(set(measures)) == 1:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.kinds.asked import Code as Code, Limits as Limits
     from clbench.kinds.base import (
         ABILITIES as ABILITIES,
         Encoded as Encoded,

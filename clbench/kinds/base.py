@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from clbench.data import IGNORE, Batch, Example, collate
 from clbench.errors import InputError
+from clbench.kinds.asked import Asked
 from clbench.kinds.measures import measure_answers
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Encoded(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class Kind:
+class Kind(Asked):
     """Base of every kind of task.
 
     Class attributes:
@@ -56,8 +57,9 @@ class Kind:
         over_labels: whether the output layer has a column a label of the scenario, so that the setting masks them.
         common_labels: labels that mean the same in every task, also where tasks' labels differ.
         complete: whether every label must stand in train and in test, unless a task says that it is incomplete.
-        deployable: whether ``--save-model`` knows how to keep its models.
         ability: what ``--ability`` asks of its models beside the tasks, one of ABILITIES; empty for nothing.
+
+    What a kept model is asked and answers is in :class:`clbench.kinds.asked.Asked`, which it is, too.
     """
 
     name: ClassVar[str]
@@ -70,7 +72,6 @@ class Kind:
     over_labels: ClassVar[bool] = True
     common_labels: ClassVar[tuple[str, ...]] = ()
     complete: ClassVar[bool] = True
-    deployable: ClassVar[bool] = False
     ability: ClassVar[str] = ""
 
     def __str__(self) -> str:

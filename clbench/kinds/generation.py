@@ -14,11 +14,26 @@ from torch import Tensor
 
 from clbench.data import IGNORE, Batch, Example
 from clbench.errors import InputError
+from clbench.kinds.asked import Code, Limits
 from clbench.kinds.base import Decode, Encoded, Kind, Part, check_strings, with_column
 from clbench.text import same_text
 
 if TYPE_CHECKING:
     import datasets
+
+# Of tokens: one, and the one that ends it.
+SHORTEST_ANSWER = 2
+TOKENS = (
+    "tokenizer = AutoTokenizer.from_pretrained(folder)",
+    'begin = [token for token in tokenizer("")["input_ids"][:1] if token == tokenizer.bos_token_id]',
+    'tokens = [begin + ids for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]]',
+    'inputs = tokenizer.pad({"input_ids": tokens}, return_tensors="pt")  # on the left',
+)
+WRITING = (
+    "written = model.generate(**inputs, max_new_tokens={}, do_sample=False)",
+    'written = written[:, inputs["input_ids"].shape[1] :]',
+    "answers = [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]",
+)
 
 
 class Generation(Kind):
@@ -32,6 +47,13 @@ class Generation(Kind):
     over_labels = False
     complete = False
     ability = "writing"
+    deployable = True
+    pipeline = "text-generation"
+    adapter_task = "CAUSAL_LM"
+    asked_in = ("prompt", "text", "question", "instruction")
+    asked_example = "a prompt"
+    answered_as = "answer"
+    writes = True
 
     def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
         """Prompts and answers are strings, none of them empty."""
@@ -112,6 +134,46 @@ class Generation(Kind):
     def truth(self, example: Example) -> str:
         """The right answer, without white space around it."""
         return str(example["answer"]).strip()
+
+    def read_input(self, given: Any, where: str, limits: Limits) -> str:
+        """A prompt that is not empty."""
+        prompt: str = super().read_input(given, where, limits)
+        if not prompt.strip():
+            raise InputError(f"{where} holds an empty prompt; allowed: text")
+        return prompt
+
+    def ask(self, inputs: Sequence[Any], tokenizer: Any, limits: Limits) -> list[Example]:
+        """The prompt's tokens.
+
+        The run cut a prompt where it and its right answer had no room together. That answer is not known here: room is
+        left for the shortest, so that what the run left whole stays whole, and for the longest where the model has no
+        position beyond.
+        """
+        room = limits.max_length - SHORTEST_ANSWER
+        if limits.positions is not None:
+            room = min(room, limits.positions - limits.longest_answer)
+        ids = [torch.tensor(asked[-room:]) for asked in _opened(tokenizer, inputs)]
+        return [{"input_ids": own, "label": torch.full_like(own, IGNORE), "answer": ""} for own in ids]
+
+    def columns_of(self, answer: Any, example: Example) -> set[int]:
+        """None: the output layer is over the vocabulary."""
+        return set()
+
+    def spell(self, answer: Any, names: Sequence[str]) -> str:
+        """What was written."""
+        return str(answer)
+
+    def input_code(self, limits: Limits) -> Code:
+        """What begins a text stands before a prompt, and nothing that ends one stands after it."""
+        return Code((), ("AutoTokenizer",), TOKENS, tuple(line.format(limits.longest_answer) for line in WRITING))
+
+    def limit_told(self, limits: Limits) -> str:
+        """No template is applied."""
+        return (
+            "Prompts are read as they are, without a chat template, and lose their beginning where they and their "
+            f"answer have more than {limits.max_length} tokens; answers are written greedily, at most "
+            f"{limits.longest_answer} tokens"
+        )
 
 
 def _answer_start(label: Tensor) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clbench.data import Example
+from clbench.errors import InputError
+from clbench.kinds.asked import Code, Limits
 from clbench.kinds.base import Encoded, Part, check_strings
 from clbench.kinds.labelled import Labelled, labelled_examples
 from clbench.kinds.tokens import count_cut, encode_texts, parts_pairs, whole_lengths
@@ -13,6 +15,9 @@ from clbench.text import TextOrPair, same_content
 
 if TYPE_CHECKING:
     import datasets
+
+TOKENS = 'inputs = AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, return_tensors="pt")'
+PAIRS = TOKENS.replace("texts, ", "texts, text_pairs, ")
 
 
 class Text(Labelled):
@@ -22,8 +27,13 @@ class Text(Labelled):
     noun = "text"
     columns = ("text", "label")
     optional = ("text_pair",)
-    deployable = True
     ability = "reading"
+    deployable = True
+    pipeline = "text-classification"
+    adapter_task = "SEQ_CLS"
+    asked_in = ("text", "sentence", "content", "message")
+    asked_beside = "text_pair"
+    asked_example = "a text"
 
     def check(self, data: datasets.Dataset, labels: Sequence[str], where: str) -> None:
         """Texts are strings."""
@@ -57,6 +67,34 @@ class Text(Labelled):
         ids = [example["input_ids"] for own in examples for example in own]
         lengths = whole_lengths(texts, ids, tokenizer, max_length)
         return [count_cut(lengths, max_length)] if max(lengths) > max_length else []
+
+    def inputs_in(self, data: datasets.Dataset) -> list[Any]:
+        """The texts, or the pairs."""
+        return list(texts_in(data))
+
+    def read_input(self, given: Any, where: str, limits: Limits) -> TextOrPair:
+        """A text, or a pair where a table has both."""
+        if isinstance(given, tuple):
+            first, second = (super(Text, self).read_input(text, where, limits) for text in given)
+            return first, second
+        text: str = super().read_input(given, where, limits)
+        return text
+
+    def ask(self, inputs: Sequence[Any], tokenizer: Any, limits: Limits) -> list[Example]:
+        """What the model reads, cut as the run cut it.
+
+        Raises:
+            InputError: it reads pairs and is asked a text, or the other way round.
+        """
+        for number, text in enumerate(inputs, 1):
+            if isinstance(text, str) is limits.pairs:
+                reads, other = ("pairs of texts", "none") if limits.pairs else ("single texts", "one")
+                raise InputError(f"this model reads {reads}, and text {number} has {other} to be read after it")
+        return [{**read, "label": 0} for read in encode_texts(inputs, tokenizer, limits.max_length)]
+
+    def input_code(self, limits: Limits) -> Code:
+        """The tokenizer cuts and pads by itself."""
+        return Code((), ("AutoTokenizer",), (PAIRS if limits.pairs else TOKENS,))
 
 
 def texts_in(data: datasets.Dataset) -> list[TextOrPair]:

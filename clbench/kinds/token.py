@@ -8,7 +8,8 @@ rules, with the words' accuracy beside it; for plain tags, such as parts of spee
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import json
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from clbench.data import IGNORE, Example
 from clbench.errors import InputError
+from clbench.kinds.asked import Code, Limits
 from clbench.kinds.base import Encoded, Kind, Part, with_column
 from clbench.kinds.measures import BIO_MEASURE
 from clbench.text import same_text
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     import datasets
 
 OUTSIDE = "O"
+TOKENS = (
+    "inputs = AutoTokenizer.from_pretrained(folder)(  # sentences: lists of words",
+    '    sentences, is_split_into_words=True, padding=True, truncation=True, return_tensors="pt"',
+    ")",
+)
 
 
 class Token(Kind):
@@ -38,6 +45,12 @@ class Token(Kind):
     common_labels = (OUTSIDE,)
     complete = False
     ability = "reading"
+    deployable = True
+    pipeline = "token-classification"
+    adapter_task = "TOKEN_CLS"
+    asked_in = ("tokens", "words", "text", "sentence")
+    asked_example = "the words of a sentence"
+    answered_as = "tags"
 
     def check_labels(self, labels: Sequence[str], measure: str, where: str) -> None:
         """Tags hold no white space, and are in BIO where entities are measured."""
@@ -123,6 +136,57 @@ class Token(Kind):
     def truth(self, example: Example) -> str:
         """The words' tags, separated by spaces."""
         return str(example["answer"])
+
+    def read_input(self, given: Any, where: str, limits: Limits) -> list[str]:
+        """Words: a list, a JSON list, or a text with blanks between them."""
+        words = given
+        if isinstance(given, str):
+            words = _listed(given) or given.split()
+        elif isinstance(given, Iterable):  # what a table gives
+            words = list(given)
+        if not isinstance(words, list) or not words or not all(isinstance(w, str) and w.strip() for w in words):
+            raise InputError(
+                f"{where} holds no words but {given!r}; allowed: words with blanks between, or a JSON list"
+            )
+        return words
+
+    def ask(self, inputs: Sequence[Any], tokenizer: Any, limits: Limits) -> list[Example]:
+        """Token ids, and where each word begins."""
+        given = tokenizer(list(inputs), is_split_into_words=True, truncation=True, max_length=limits.max_length)
+        examples: list[Example] = []
+        for row, (ids, words) in enumerate(zip(given["input_ids"], inputs, strict=True)):
+            label = _first_tokens(given.word_ids(row), [0] * len(words))
+            unknown = " ".join([OUTSIDE] * len(words))  # as many tags as words will be read
+            examples.append({"input_ids": torch.tensor(ids), "label": label, "answer": unknown})
+        return examples
+
+    def columns_of(self, answer: Any, example: Example) -> set[int]:
+        """Those of all words' tags."""
+        return {answer[place] for place, label in enumerate(example["label"].tolist()) if label != IGNORE}
+
+    def spell(self, answer: Any, names: Sequence[str]) -> list[str]:
+        """A tag for each word."""
+        return str(answer).split()
+
+    def input_code(self, limits: Limits) -> Code:
+        """The tokenizer keeps which word a token is of."""
+        return Code((), ("AutoTokenizer",), TOKENS)
+
+    def limit_told(self, limits: Limits) -> str:
+        """A word is answered at its first token."""
+        return (
+            f"A word's tag is that of its first token; sentences are cut at {limits.max_length} tokens, and words "
+            f"beyond count as {OUTSIDE}"
+        )
+
+
+def _listed(text: str) -> list[str] | None:
+    """The strings of a JSON list; None where the text is none, and so is words."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
 
 
 def _first_tokens(words: Sequence[int | None], columns: Sequence[int]) -> Tensor:

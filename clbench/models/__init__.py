@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         unused_accelerator as unused_accelerator,
     )
     from clbench.models.identity import model_identity as model_identity
+    from clbench.models.image_folders import is_own as is_own, save_own as save_own
     from clbench.models.libraries import (
         import_libraries as import_libraries,
         survive_torchvision as survive_torchvision,
@@ -48,13 +49,19 @@ if TYPE_CHECKING:
         halve_until_it_fits as halve_until_it_fits,
         is_out_of_memory as is_out_of_memory,
     )
-    from clbench.models.model_kinds import check_kind as check_kind
+    from clbench.models.model_kinds import check_kind as check_kind, is_made_on_the_spot as is_made_on_the_spot
     from clbench.models.pretrained import LoadedModel as LoadedModel
     from clbench.models.probe import Lookups as Lookups, same_logits as same_logits
-    from clbench.models.reloading import PlainModel as PlainModel, load_base as load_base
+    from clbench.models.reloading import (
+        PlainModel as PlainModel,
+        images_per_pass as images_per_pass,
+        load_base as load_base,
+        padding_id as padding_id,
+    )
     from clbench.models.saving import (
         Unfit as Unfit,
         centred as centred,
+        check_plain as check_plain,
         label_names as label_names,
         save_adapter as save_adapter,
         save_base as save_base,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clbench.errors import InputError, unknown
 from clbench.files import write_atomic
+from clbench.kinds import Kind, Limits, find_kind
 
 FILE = "clbench.json"
 # In a folder: a classifier of transformers'; PEFT's adapter of one; an encoder with a linear layer; for each task a
@@ -49,8 +50,9 @@ class Deployment(BaseModel):
         format: of this file; 1.
         form: what lies beside it.
         why: why no plain model answers, where none does.
+        kind: of the tasks.
         run: what made it.
-        results: accuracy of each task, and the metrics, of that run.
+        results: the measure of each task, and the metrics, of that run.
         labels: of each column.
         tasks: those that were learned; all labels of theirs may be answered.
         task: the only one that it answers, where it was cut to one.
@@ -58,11 +60,13 @@ class Deployment(BaseModel):
         routing: by which rule a task is found where none is given; empty where none is looked for.
         pairs: whether it reads pairs of texts.
         max_length: tokens after which a text is cut.
+        longest_answer: tokens of a written answer at most.
+        shape: of images: channels, height, width.
         padding_side: where the model reads padding.
         precision: the run's, "fp32", "bf16" or "fp16".
         output_layer: its name in the model.
+        positions: how many the model has, where that is limited.
         head: for a strategy: names of the parameters that the pretrained model lacked,
-        positions: how many the model has, where that is limited,
         later_columns: of the labels of tasks that were still to come, and
         plugin_files, plugin_hashes: where its code lies, where that is not built in, and what it was.
         base: of an adapter: "base" beside it, a hub id or a folder.
@@ -76,6 +80,7 @@ class Deployment(BaseModel):
     clbench: str
     form: Form
     why: str = ""
+    kind: str = "text"
     run: Origin
     results: dict[str, Any] = Field(default_factory=dict)
     labels: list[str]
@@ -85,6 +90,8 @@ class Deployment(BaseModel):
     routing: str = ""
     pairs: bool = False
     max_length: int = Field(ge=1)
+    longest_answer: int = 0
+    shape: list[int] = Field(default_factory=list)
     padding_side: Literal["left", "right"] = "right"
     precision: Literal["fp32", "bf16", "fp16"]
     output_layer: str
@@ -96,6 +103,16 @@ class Deployment(BaseModel):
     base: str = ""
     base_sha256: str = ""
     features: Literal["", "mean"] = ""
+
+    @property
+    def asks(self) -> Kind:
+        """The kind: how it is asked and answers."""
+        return find_kind(self.kind)
+
+    @property
+    def limits(self) -> Limits:
+        """Of a question and its answer."""
+        return Limits(self.max_length, self.positions, self.longest_answer, tuple(self.shape), self.pairs)
 
     def position(self, name: str) -> int:
         """Where the task ``name`` stands among the tasks.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,10 +11,14 @@ from safetensors.torch import load_file, save_file
 from clbench.errors import InputError
 from clbench.models.card import write_card
 from clbench.models.deployment import BASE, LINEAR, DeployedTask, Deployment, read_deployment
+from clbench.models.image_folders import NETWORK, SETTINGS, timm_settings, wrap_network, write_json
 from clbench.models.libraries import import_libraries
-from clbench.models.reloading import load_adapter
+from clbench.models.model_kinds import is_timm, reads_images
+from clbench.models.reloading import load_adapter, load_whole
+from clbench.models.safe_weights import read_json
 from clbench.models.saving import WRAPPED, cut_rows, label_names, name_labels, save_classifier
 
+CPU = torch.device("cpu")
 ADAPTER = "adapter_model.safetensors"
 
 
@@ -62,10 +65,13 @@ def _no_adapter(deployment: Deployment) -> str:
 
 def _merge(source: Path, target: Path, deployment: Deployment) -> Deployment:
     """Write the base model with the adapter merged into its weights."""
-    model = load_adapter(source, deployment, torch.device("cpu")).merge_and_unload()
+    model, settings = load_adapter(source, deployment, CPU).merge_and_unload(), read_json(str(source), SETTINGS)
+    if reads_images(deployment.asks):
+        model = wrap_network(model, source, settings)
     # All but what was the adapter's: the tokenizer.
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("adapter_*", BASE, "config.json"))
-    save_classifier(model, target, list(model.config.id2label.values()), {})
+    names = settings.get("label_names") or list(settings.get("id2label", {}).values())  # timm's, or transformers'
+    save_classifier(model, target, names, {})
     return deployment.model_copy(update={"form": "model", "base": "", "base_sha256": ""})
 
 
@@ -73,6 +79,9 @@ def _cut(folder: Path, deployment: Deployment, task: DeployedTask) -> Deployment
     """Leave of the output layer in ``folder`` the rows of one task's labels."""
     if deployment.form == "strategy":
         return deployment.model_copy(update={"task": task.name})
+    if not deployment.asks.over_labels:  # what it writes is of all tasks
+        own = [each for each in deployment.tasks if each.name == task.name]
+        return deployment.model_copy(update={"task": task.name, "tasks": own})
     labels = [deployment.labels[column] for column in task.columns]
     if deployment.form == "linear":
         held = load_file(folder / LINEAR)
@@ -95,21 +104,24 @@ def _cut(folder: Path, deployment: Deployment, task: DeployedTask) -> Deployment
 def _cut_adapter(folder: Path, deployment: Deployment, columns: list[int], labels: list[str]) -> None:
     from transformers import AutoConfig
 
-    weights = load_file(folder / ADAPTER)
+    weights, images = load_file(folder / ADAPTER), reads_images(deployment.asks)
+    layer = deployment.output_layer.removeprefix(NETWORK) if images else deployment.output_layer
     for name in ("weight", "bias"):
-        if (key := f"{WRAPPED}{deployment.output_layer}.{name}") in weights:
+        if (key := f"{WRAPPED}{layer}.{name}") in weights:
             weights[key] = weights[key][columns].contiguous()
     _discard(folder, ADAPTER)
     save_file(weights, folder / ADAPTER, metadata={"format": "pt"})
+    names, given = label_names(labels, []), read_json(str(folder), SETTINGS)
+    if is_timm(given):
+        write_json(folder / SETTINGS, timm_settings(given, names))
+        return
     settings = AutoConfig.from_pretrained(folder)
-    name_labels(settings, label_names(labels, []))
+    name_labels(settings, names)
     settings.save_pretrained(folder)
 
 
 def _cut_classifier(folder: Path, deployment: Deployment, columns: list[int], labels: list[str]) -> None:
-    from transformers import AutoModelForSequenceClassification
-
-    model: Any = AutoModelForSequenceClassification.from_pretrained(folder)
+    model = load_whole(folder, deployment.asks.auto_class, CPU)
     model.set_submodule(deployment.output_layer, cut_rows(model.get_submodule(deployment.output_layer), columns))
     _discard(folder, "*.safetensors*")
     save_classifier(model, folder, label_names(labels, []), {})

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from clbench.files import MEBIBYTE, open_file
-from clbench.models.model_kinds import MADE_ON_THE_SPOT
-from clbench.sources import cannot_load, model_path, split_model_name
+from clbench.models.model_kinds import is_made_on_the_spot
+from clbench.sources import cannot_load, model_path
 
 # What transformers may read of a model's folder: settings, weights, tokenizer, templates, code.
 READ = {".json", ".safetensors", ".bin", ".pth", ".txt", ".model", ".tiktoken", ".jinja", ".vocab", ".py"}
@@ -24,7 +24,7 @@ def model_identity(name: str) -> str:
     Raises:
         InputError: there is no such model.
     """
-    if split_model_name(name)[0] in MADE_ON_THE_SPOT:
+    if is_made_on_the_spot(name):
         return name
     path = model_path(name)
     folder = Path(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Self
@@ -51,14 +51,21 @@ class ImageModel(nn.Module):
         network: gives logits of normalised images, or an object that has them as ``.logits``.
         preprocessing: what it wants.
         batch_norm: "frozen", or "updated" for statistics that training moves.
+        timm: config.json of a network of timm's; None for any other.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing, batch_norm: str = "frozen") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        batch_norm: str = "frozen",
+        timm: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
-        self.network, self.preprocessing, self.batch_norm = network, preprocessing, batch_norm
+        self.network, self.preprocessing, self.batch_norm, self.timm = network, preprocessing, batch_norm, timm
         for name, values in (("mean", preprocessing.mean), ("deviation", preprocessing.deviation)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
         # So depthwise convolutions train half as fast again on a CPU, others do not. The weights keep their layout, so

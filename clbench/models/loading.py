@@ -12,7 +12,7 @@ from clbench.head import guess_head, make_head
 from clbench.kinds import find_kind
 from clbench.models.language_model import load_language_model
 from clbench.models.libraries import import_libraries
-from clbench.models.model_kinds import check_model_type
+from clbench.models.model_kinds import check_model_type, reads_images
 from clbench.models.pretrained import LoadedModel, load_pretrained
 from clbench.models.tiny import most_tokens, tiny_language_model, tiny_text_model
 from clbench.models.vision import load_image_model
@@ -38,7 +38,7 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
         raise InputError("--keep-head: model 'tiny' is made on the spot and has no output layer yet; leave it away")
     kind = find_kind(tasks[0].kind)
     with seeded_torch(device, config.seed, "model"):
-        if kind.auto_class == "AutoModelForImageClassification":
+        if reads_images(kind):
             loaded = load_image_model(config, tasks, labels, device)
         elif kind.auto_class == "AutoModelForCausalLM":
             loaded = _language_model(config, tasks, device)

@@ -12,18 +12,26 @@ from clbench.kinds import Kind, find_kind
 from clbench.models.safe_weights import read_json
 from clbench.sources import ARGUMENTS, TIMM, split_model_name
 
-MADE_ON_THE_SPOT = ("tiny", "mlp", "smallconv")
+# transformers' class for models that read images.
+IMAGE_CLASS = "AutoModelForImageClassification"
+MADE_ON_THE_SPOT = ("tiny", "mlp", "smallconv", "vit")
 IMAGES = (*MADE_ON_THE_SPOT, "efficientnet_lite0")
 TEXTS = tuple(name for name in ARGUMENTS if name == "tiny" or name not in IMAGES)
 ALLOWED = {
-    True: "tiny, mlp(width,depth), smallconv, efficientnet_lite0, timm:NAME, a folder or hub id of an image classifier",
+    True: "tiny, mlp(width,depth), smallconv, vit(width,depth), efficientnet_lite0, timm:NAME, a folder or hub id of "
+    "an image classifier",
     False: f"{', '.join(TEXTS)}, a folder, a hub id",
 }
 
 
+def is_made_on_the_spot(model: str) -> bool:
+    """Whether the model of that name is made anew, with random weights, for each run."""
+    return split_model_name(model)[0] in MADE_ON_THE_SPOT
+
+
 def reads_images(kind: str | Kind) -> bool:
     """Whether models for tasks of ``kind`` read images."""
-    return find_kind(kind).auto_class == "AutoModelForImageClassification"
+    return find_kind(kind).auto_class == IMAGE_CLASS
 
 
 def check_kind(model: str, kind: str | Kind) -> None:

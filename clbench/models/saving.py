@@ -14,6 +14,16 @@ from torch import Tensor, nn
 
 from clbench.head import Head
 from clbench.models.deployment import LINEAR
+from clbench.models.image_folders import (
+    NETWORK,
+    SETTINGS,
+    is_own,
+    save_network,
+    save_preprocessing,
+    timm_settings,
+    write_json,
+)
+from clbench.models.image_model import ImageModel
 
 # PEFT's name for what several modules that answer together come to.
 JOINED = "joined"
@@ -53,7 +63,7 @@ def save_tokenizer(tokenizer: Any, folder: Path, max_length: int, padding_side: 
 
 
 def save_classifier(model: Any, folder: Path, names: Sequence[str], replaced: Mapping[str, Tensor]) -> None:
-    """A classifier of transformers' as ``save_pretrained`` does it.
+    """A model of transformers' as ``save_pretrained`` does it, or one of timm's.
 
     Args:
         model: with its output layer.
@@ -62,15 +72,35 @@ def save_classifier(model: Any, folder: Path, names: Sequence[str], replaced: Ma
         replaced: weights by name that stand in the place of the model's own.
 
     Raises:
-        Unfit: it is no model of transformers', or has no weight of a name in ``replaced``.
+        Unfit: it is no model of transformers' or timm's, or has no weight of a name in ``replaced``.
     """
-    if not hasattr(model, "save_pretrained") or not hasattr(model, "config"):
-        raise Unfit(f"{type(model).__name__} is no model of transformers'")
+    check_plain(model)
     weights = model.state_dict()
     if unknown := set(replaced) - set(weights):
         raise Unfit(f"its output layer has no {min(unknown)}")
+    if isinstance(model, ImageModel):
+        if model.timm is None:
+            name_labels(model.network.config, names)
+        save_network(model, folder, names, {plain_name(model, name): value for name, value in replaced.items()})
+        return
     name_labels(model.config, names)
     model.save_pretrained(folder, state_dict={**weights, **replaced})
+
+
+def check_plain(model: Any) -> None:
+    """Refuse a model that no library but ours loads.
+
+    Raises:
+        Unfit: names it.
+    """
+    network = model.network if isinstance(model, ImageModel) else model
+    if is_own(model):
+        raise Unfit(f"{type(network).__name__} is no model of transformers'")
+
+
+def plain_name(model: Any, name: str) -> str:
+    """What the parameter or module ``name`` of ``model`` is called in its folder."""
+    return name.removeprefix(NETWORK) if isinstance(model, ImageModel) else name
 
 
 def centred(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,8 +122,9 @@ def centred(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
 
 def save_base(model: Any, folder: Path, head: Head) -> None:
     """The model that an adapter is for, without its output layer, which comes with the adapter."""
-    own = {name: value for name, value in model.state_dict().items() if name not in head.parameters}
-    model.save_pretrained(folder, state_dict=own)
+    own = {plain_name(model, name): value for name, value in model.state_dict().items() if name not in head.parameters}
+    network: Any = model.network if isinstance(model, ImageModel) else model
+    network.save_pretrained(folder, state_dict=own)
 
 
 def save_encoder(model: Any, folder: Path, linear: tuple[Tensor, Tensor]) -> None:
@@ -106,7 +137,7 @@ def save_encoder(model: Any, folder: Path, linear: tuple[Tensor, Tensor]) -> Non
     save_file({"weight": weight, "bias": bias}, folder / LINEAR)
 
 
-def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head: Head) -> None:
+def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head: Head, task: str | None) -> None:
     """The active modules of PEFT's ``model`` as one adapter folder, with the head's weights and the model's config.
 
     Modules that answer together are written as one of the sum of their ranks, which computes the same.
@@ -117,14 +148,17 @@ def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head
         names: of the labels.
         base: what the adapter is for, as PEFT will look for it.
         head: which parts of the model start from nothing and so belong to the adapter.
+        task: what PEFT calls what the model does; None where it has no name for it.
 
     Raises:
-        Unfit: PEFT cannot join the modules, or a weight of the head lies in no module.
+        Unfit: PEFT cannot join the modules, a weight of the head lies in no module, or no other library has the model.
     """
     if head.bare & head.parameters:
         raise Unfit(f"its {min(head.bare & head.parameters)} lies in no module, where PEFT does not find it")
     from peft import get_peft_model_state_dict
 
+    base_model = model.get_base_model()
+    check_plain(base_model)
     active = list(model.active_adapters)
     name = JOINED if len(active) > 1 else active[0]
     if len(active) > 1:
@@ -135,24 +169,47 @@ def save_adapter(model: Any, folder: Path, names: Sequence[str], base: str, head
     try:
         settings = copy.deepcopy(model.peft_config[name])
         weights = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
-        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}
+        tensors = {
+            _outside(base_model, key): value.detach().cpu().contiguous().clone() for key, value in weights.items()
+        }
     finally:
         if len(active) > 1:
             model.delete_adapter(JOINED)
     for key, parameter in model.named_parameters():
         if (original := head.original(key)) in head.parameters:
-            tensors[WRAPPED + str(original)] = parameter.detach().cpu().contiguous().clone()
-    settings.modules_to_save = sorted(head.modules)
-    settings.task_type, settings.inference_mode, settings.base_model_name_or_path = "SEQ_CLS", True, base
+            tensors[WRAPPED + plain_name(base_model, str(original))] = parameter.detach().cpu().contiguous().clone()
+    settings.modules_to_save = sorted(plain_name(base_model, name) for name in head.modules) or None
+    for named in ("target_modules", "feedforward_modules"):
+        if isinstance(base_model, ImageModel) and getattr(settings, named, None):
+            setattr(settings, named, sorted(plain_name(base_model, name) for name in getattr(settings, named)))
+    settings.task_type, settings.inference_mode, settings.base_model_name_or_path = task, True, base
     folder.mkdir(parents=True, exist_ok=True)
     settings.save_pretrained(folder)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    name_labels(model.config, names)
-    model.config.save_pretrained(folder)
+    save_settings(base_model, folder, names)
+
+
+def _outside(model: Any, key: str) -> str:
+    """A name of PEFT's around ``model`` as it is around what lies in a folder."""
+    return WRAPPED + plain_name(model, key.removeprefix(WRAPPED))
+
+
+def save_settings(model: Any, folder: Path, names: Sequence[str]) -> None:
+    """The configuration of a model with its labels' names, and what it wants of images."""
+    if isinstance(model, ImageModel):
+        save_preprocessing(model, folder)
+        if model.timm is not None:
+            write_json(folder / SETTINGS, timm_settings(model.timm, names))
+            return
+    config: Any = (model.network if isinstance(model, ImageModel) else model).config
+    name_labels(config, names)
+    config.save_pretrained(folder)
 
 
 def name_labels(config: Any, names: Sequence[str]) -> None:
-    """Give a model's configuration its labels' names."""
+    """Give a model's configuration its labels' names, where it has labels."""
+    if not names:
+        return
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
     config.problem_type = "single_label_classification"

@@ -20,33 +20,62 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 
 
-def load_timm(path: str, config: RunConfig, labels: int) -> tuple[Any, str, Preprocessing]:
-    """The model of the folder or hub id ``path``, in eval mode on the CPU; its output layer's name; what it wants.
+def load_timm(path: str, config: RunConfig, labels: int) -> tuple[Any, str, Preprocessing, dict[str, Any]]:
+    """The model of the folder or hub id ``path``, in eval mode on the CPU.
+
+    Returns:
+        The model, its output layer's name, what it wants its images to be, and its config.json.
 
     Raises:
         InputError: timm is not installed.
         ValueError and what else timm raises: it is damaged, or its weights are not those of its architecture.
     """
-    try:
-        import timm
-    except ImportError as error:
-        raise InputError(
-            f"model {config.model!r} needs timm ({' '.join(str(error).split())[:100]}): pip install 'clbench[timm]'"
-        ) from error
     settings = read_json(path, "config.json")
-    arguments = settings.get("model_args") or {}
-    model: Any = timm.create_model(
-        settings["architecture"], num_classes=labels, drop_rate=config.dropout, **{**arguments, "pretrained": False}
-    ).eval()
+    model = build_timm(settings, labels, config.dropout)
     preprocessing = timm_preprocessing({**model.pretrained_cfg, **(settings.get("pretrained_cfg") or {})})
     images = torch.zeros(1, len(preprocessing.mean), *(preprocessing.size or (32, 32)))
     with torch.no_grad():
         output_layer = answering_layer(model, labels, lambda: model(images))
+    load_body(model, _weights(path), output_layer)
+    return model, output_layer, preprocessing, settings
+
+
+def _weights(path: str) -> dict[str, Tensor]:
     file = find_file(path, WEIGHTS)
     if file is None:
         raise ValueError(f"it holds no {WEIGHTS}; pickled weights are not loaded")
-    load_body(model, load_file(file), output_layer)
-    return model, output_layer, preprocessing
+    weights: dict[str, Tensor] = load_file(file)
+    return weights
+
+
+def load_timm_body(path: str, settings: Mapping[str, Any]) -> Any:
+    """The pretrained weights of the folder or hub id ``path`` in the architecture of ``settings``, a config.json.
+
+    What its output layer answers is still random.
+    """
+    model = build_timm(settings, settings["num_classes"])
+    own, weights = model.state_dict(), _weights(path)
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    model.load_state_dict(fitting, strict=False)
+    return model
+
+
+def build_timm(settings: Mapping[str, Any], labels: int, dropout: float = 0.0) -> Any:
+    """The architecture of a config.json of timm's with random weights, in eval mode on the CPU.
+
+    Raises:
+        InputError: timm is not installed.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(
+            f"a model of timm's, {settings['architecture']}, needs timm ({reason}): pip install 'clbench[timm]'"
+        ) from error
+    arguments = {**(settings.get("model_args") or {}), "pretrained": False}
+    name = settings["architecture"]
+    return timm.create_model(name, num_classes=labels, drop_rate=dropout, **arguments).eval()
 
 
 def timm_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.files import expand
-from clbench.kinds import ABILITIES, Kind, find_kind, kind_name
+from clbench.kinds import ABILITIES, Kind, available_kinds, find_kind, kind_name
 from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
@@ -148,7 +148,8 @@ def make_plan(
     tasks = _first(tasks, config.first_tasks)
     kind = find_kind(tasks[0].kind)
     if config.save_model and not kind.deployable:
-        raise InputError(f"--save-model keeps models that read texts; this scenario has {kind.noun}s: leave it away")
+        known = ", ".join(name for name in available_kinds() if find_kind(name).deployable)
+        raise InputError(f"--save-model does not know models for {kind} tasks; allowed: {known} tasks; leave it away")
     if label_space(tasks, config.setting).shares_columns:
         check_own_labels(members)
     contents = {

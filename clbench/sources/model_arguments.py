@@ -12,6 +12,7 @@ ARGUMENTS: dict[str, dict[str, tuple[int, int, int]]] = {
     "mlp": {"width": (400, 1, 100_000), "depth": (2, 1, 1000)},
     "efficientnet_lite0": {"size": (64, 8, 1024)},
     "smallconv": {},
+    "vit": {"width": (64, 4, 4096), "depth": (2, 1, 100)},
     "tiny": {},
     "minilm": {},
     "smollm2": {},

@@ -18,6 +18,7 @@ BUILT_IN = {
     "pixels, or as in efficientnet_lite0(SIZE)",
     "mlp": "hidden layers of rectified units, as in mlp(WIDTH,DEPTH), randomly initialised: [400,2]; images",
     "smallconv": "four convolutions (32, 32, 64, 64 channels) and 512 hidden units, randomly initialised; images",
+    "vit": "a vision transformer of 16 patches, as in vit(WIDTH,DEPTH), randomly initialised: [64,2]; images",
     "tiny": "randomly initialised on the spot: a two-layer BERT with its own tokenizer (text), a small CNN (images)",
 }
 

@@ -117,6 +117,7 @@ if TYPE_CHECKING:
         stored_outputs as stored_outputs,
     )
     from clbench.toolkit.routing import Router as Router
+    from clbench.toolkit.shared_statistics import check_statistics as check_statistics
     from clbench.toolkit.soft_prompts import (
         MOST_VECTORS as MOST_VECTORS,
         embedded_words as embedded_words,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -34,7 +35,18 @@ def layer_sizes(layer: nn.Module) -> tuple[int, int]:
     return (other, one) if isinstance(layer, nn.Linear) else (one, other)
 
 
-def no_such_layer(strategy: str, given: str, layers: Iterable[str]) -> InputError:
-    """The error line where the names in ``given`` match none of ``layers``."""
-    known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in layers}))
-    return InputError(f"{strategy}: {given} match no layer; allowed: {known or 'none, the model has no linear layer'}")
+def no_such_layer(strategy: str, given: str, layers: Iterable[str], learner: Learner) -> InputError:
+    """The error line where the names in ``given`` match none of ``layers``; what the body has where it has none."""
+    if known := ", ".join(sorted({name.rsplit(".", 1)[-1] for name in layers})):
+        return InputError(f"{strategy}: {given} match no layer; allowed: {known}")
+    weighing = ((name, type(module).__name__) for name, module in learner.model.named_modules() if own_weights(module))
+    counts = Counter(kind for name, kind in weighing if not learner.is_head(name))
+    there = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+    return InputError(
+        f"{strategy}: {given} match no layer; allowed: linear layers, and this model's body has none, only {there}"
+    )
+
+
+def own_weights(module: nn.Module) -> bool:
+    """Whether the module itself has parameters."""
+    return next(module.parameters(recurse=False), None) is not None

@@ -23,6 +23,7 @@ from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.rng import seeded_torch
 from clbench.toolkit.layers import body_layers, layer_sizes, matching, no_such_layer
+from clbench.toolkit.shared_statistics import check_statistics
 
 COMPUTE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -58,7 +59,7 @@ def target_layers(strategy: str, learner: Learner, wanted: Sequence[str], rank: 
     layers = body_layers(learner)
     targets = matching(layers, wanted or list(layers))
     if not targets:
-        raise no_such_layer(strategy, f"target_modules = {wanted!r}", layers)
+        raise no_such_layer(strategy, f"target_modules = {wanted!r}", layers, learner)
     # B A of a higher rank than the weight's own has more numbers than the weight and says no more.
     highest = max(min(layer_sizes(layers[name])) for name in targets)
     if rank > highest:
@@ -97,7 +98,11 @@ def add_task_modules(
         learner: of a model that is not wrapped yet.
         make_settings: PEFT's configuration of a module, a new one each time.
         learning_rate: peak learning rate of the modules.
+
+    Raises:
+        InputError: the tasks share statistics that training moves.
     """
+    check_statistics(learner)
     names = [module_name(task, learner.tasks) for task in range(learner.tasks)]
     model = add_modules(learner, names, make_settings)
     learner.local_labels = learner.held_rows = learner.labels.setting != "domain"

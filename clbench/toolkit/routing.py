@@ -22,6 +22,7 @@ from clbench.toolkit.frozen_features import logits_and_features
 from clbench.toolkit.kept import KeptBatches
 from clbench.toolkit.lora import answering, module_name
 from clbench.toolkit.passes import in_passes
+from clbench.toolkit.written_examples import examples_as_json, examples_from_json
 
 
 class Said(NamedTuple):
@@ -164,22 +165,13 @@ class Router:
 
     def state_dict(self) -> dict[str, Any]:
         """What has been learned; the dev examples as JSON, for they only measure and are no memory of the method."""
-        tokens = [example["input_ids"].tolist() for example in self.dev]
-        tasks = [example["task_id"] for example in self.dev]
-        types = [example["token_type_ids"].tolist() for example in self.dev if "token_type_ids" in example]
-        of_pairs = {"types": types} if types else {}
-        return {"means": self.means, "usual": self.usual, "tokens": tokens, "tasks": tasks, **of_pairs}
+        return {"means": self.means, "usual": self.usual, **examples_as_json(self.dev)}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Restore it."""
         self.means = [means.to(device) for means in state["means"]]
         self.usual = list(state["usual"])
-        self.dev = [
-            {"input_ids": torch.tensor(tokens, dtype=torch.int64), "label": 0, "task_id": task}
-            for tokens, task in zip(state["tokens"], state["tasks"], strict=True)
-        ]
-        for example, types in zip(self.dev, state.get("types", ()), strict=False):
-            example["token_type_ids"] = torch.tensor(types, dtype=torch.int64)
+        self.dev = examples_from_json(state)
         self.kept.clear()
 
 

@@ -146,8 +146,8 @@ def test_who_takes_part() -> None:
     assert not free.shadows
     assert set(field.candidates) | set(field.shadows["keep_data"]) == set(free.candidates)
     images = choose_field({"scenario": "digits_seq", "device": "cpu"}, Constraints(), {})
-    assert "lora_per_task" not in images.candidates
-    assert "does not support image tasks" in images.excluded["lora_per_task"]
+    assert "prompt_tuning" not in images.candidates
+    assert "does not support image tasks" in images.excluded["prompt_tuning"]
 
 
 def test_what_is_wrong_with_the_data_is_no_strategys_fault() -> None:
@@ -161,6 +161,16 @@ def test_work_counts_examples(tmp_path: Any) -> None:
     runner = Runner(options, tmp_path, 100.0, Reporter())
     assert runner.work(FINAL) == 3 * (3 * 2 * 24) + 4 * (3 * 12)
     assert runner.work(Size("race", 12, None, "dev")) == 3 * (3 * 2 * 16) + (3 + 2 + 1) * 6
+
+
+def test_a_strategy_that_finds_no_layer_in_the_model_leaves_the_race(tmp_path: Any) -> None:
+    """On images scales may go on a transformer, and this network is none; the others race on."""
+    options = {"scenario": "digits_seq", "model": "smallconv", "device": "cpu", "limit": 4, "epochs": 1}
+    runner = Runner(options, tmp_path, 100.0, Reporter())
+    assert runner.run("ia3", 0, FINAL) is None
+    assert "match no layer" in runner.failed["ia3"]
+    with pytest.raises(InputError, match="reads texts"):
+        Runner({**options, "model": "minilm"}, tmp_path, 100.0, Reporter()).run("naive", 0, FINAL)
 
 
 @pytest.mark.parametrize("name", ["replay", "agem", "gem", "der", "er_ace", "gdumb", "joint", "cumulative", "alarm"])

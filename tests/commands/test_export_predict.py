@@ -154,8 +154,6 @@ def test_bad_input_is_one_line(run: Path, tmp_path: Path, capsys: pytest.Capture
     for line, arguments in cases.items():
         assert line in fails(arguments, capsys)
     assert not Path(out).exists()
-    images = ["run", "--scenario", "digits_seq", "--strategy", "naive", "--save-model", "--output-dir", out, "-q"]
-    assert "--save-model keeps models that read texts" in fails(images, capsys)
 
 
 def test_a_damaged_model_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

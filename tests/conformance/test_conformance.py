@@ -11,6 +11,7 @@ import torch
 
 from clbench import plugins, sources
 from clbench.cli import main
+from clbench.conformance.kept import kept_difference
 from clbench.conformance.probes import Probe, Trace
 from clbench.conformance.trials import Record, Trials, difference, finish
 from clbench.engine.interrupts import Interrupted
@@ -43,6 +44,17 @@ ALONE = [slow(name) if name in RECIPES else SMALLER.get(name, name) for name in 
 def test_built_in_strategies_pass(strategy: str) -> None:
     results = check_strategy(strategy)
     assert [str(result) for result in results if result.status != "ok"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [SMALLER.get(name, name) for name in STRATEGIES])
+def test_kept_models_of_every_kind_answer_as_the_run(strategy: str, tmp_path: Path) -> None:
+    """What the check of kept models does on the first kind, on all others."""
+    trials = Trials(strategy, tmp_path)
+    assert trials.load() == ""
+    for ground in trials.grounds:
+        plan = trials.plan(ground, tasks=2, epochs=1, save_model="final")
+        assert kept_difference(plan) == "", ground
 
 
 SCENARIOS = [slow(name) if name in LARGE else name for name in sorted(plugins.available("scenario"))]

@@ -61,10 +61,11 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Kept]
     return make
 
 
-def by_the_card(folder: Path, texts: list[str]) -> Tensor:
-    """The logits by the code that stands in the folder's model card."""
+def by_the_card(folder: Path, texts: list[str] | dict[str, Any]) -> Tensor:
+    """The logits by the code that stands in the folder's model card; ``texts``, or all that it finds and leaves."""
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    scope: dict[str, Any] = {"folder": str(folder), "texts": texts}
+    scope: dict[str, Any] = texts if isinstance(texts, dict) else {"texts": texts}
+    scope["folder"] = str(folder)
     with torch.inference_mode():
         exec(code, scope)
     logits: Tensor = scope["logits"]
@@ -144,7 +145,7 @@ def test_an_adapter_of_one_task_alone(merge: bool, kept: Callable[[str, str], Ke
     assert [task.labels[i] for i in best] == [prediction for prediction, _ in expected]
     torch.testing.assert_close(sure, torch.tensor([s for _, s in expected]), atol=1e-5, rtol=1e-5)
     answers = KeptModel(tmp_path / "out", CPU).answer(task.test["text"][:])
-    assert [(a.label, a.task, a.task_from) for a in answers] == [(p, task.name, "given") for p, _ in expected]
+    assert [(a.answer, a.task, a.task_from) for a in answers] == [(p, task.name, "given") for p, _ in expected]
 
 
 @pytest.mark.parametrize(("strategy", "setting"), [("naive", "task"), ("slda", "class")])
@@ -167,13 +168,13 @@ def test_the_router_finds_the_task_and_each_module_is_kept(kept: Callable[[str, 
     assert (model.deployment.form, model.deployment.routing) == ("strategy", "prototype")
     text = plan.tasks[1].test["text"][:]
     found = model.answer(text)
-    assert [a.label for a in found] == [prediction for prediction, _ in last_row(folder, plan.tasks[1].name)]
+    assert [a.answer for a in found] == [prediction for prediction, _ in last_row(folder, plan.tasks[1].name)]
     assert {a.task_from for a in found} == {"router prototype"}
-    assert all(a.label.startswith(str(a.task)) for a in found)
+    assert all(a.answer.startswith(str(a.task)) for a in found)
     export_model(folder.model, tmp_path / "out", plan.tasks[1].name)
     alone, told = KeptModel(tmp_path / "out", CPU), model.answer(text, plan.tasks[1].name)
     assert alone.deployment.form == "adapter"
-    assert [a.label for a in alone.answer(text)] == [a.label for a in told]
+    assert [a.answer for a in alone.answer(text)] == [a.answer for a in told]
     assert {a.task_from for a in told} == {"given"}
 
 
@@ -186,7 +187,7 @@ def test_without_a_task_all_labels_compete(kept: Callable[[str, str], Kept]) -> 
     logits = torch.cat([model.logits(batch, task)[:, [3 * task, 3 * task + 1, 3 * task + 2]] for task in (0, 1)], 1)
     (answer,) = model.answer([text])
     assert answer.probability == pytest.approx(float(logits.softmax(-1).max()), abs=1e-5)
-    assert answer.label == model.deployment.labels[int(logits.argmax())]
+    assert answer.answer == model.deployment.labels[int(logits.argmax())]
     assert answer.task_from == "all labels"
 
 
@@ -216,7 +217,7 @@ def test_keeping_is_no_part_of_the_run_and_can_be_asked_for_later(tmp_path: Path
     columns = folder.read_predictions()
     rows = zip(*(columns[name] for name in ("after_task", "task", "prediction")), strict=True)
     wanted = [prediction for number, name, prediction in rows if (number, name) == (1, "kitchen")]
-    assert [a.label for a in first.answer(plan.tasks[0].test["text"][:], "kitchen")] == wanted
+    assert [a.answer for a in first.answer(plan.tasks[0].test["text"][:], "kitchen")] == wanted
     assert [task.name for task in first.deployment.tasks] == ["kitchen"]
     # Now it is there: nothing is trained.
     run("naive", tmp_path, quiet := Said(), save_model="each")

@@ -39,3 +39,19 @@ def test_it_is_refused_where_logits_are_over_labels(
     assert capsys.readouterr().err.strip() == (
         "error: strategy 'er_ace' does not support regression tasks; allowed: text, image"
     )
+
+
+def test_its_models_are_not_kept(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its file is not part of a model's folder."""
+    given = ["run", "--scenario", scenario, "--strategy", "naive", "--epochs", "1", "--output-dir", str(tmp_path), "-q"]
+    known = "allowed: text, token, generation, image tasks"
+    assert main([*given, "--save-model"]) == 2
+    line = f"error: --save-model does not know models for regression tasks; {known}; leave it away"
+    assert capsys.readouterr().err.strip() == line
+    assert main(given) == 0
+    (run,) = tmp_path.glob("*/naive/*")
+    for command in (["predict", str(run), "x"], ["export", str(run), "-o", str(tmp_path / "out")]):
+        capsys.readouterr()
+        assert main(command) == 2
+        line = f"error: {str(run)!r} is a run on Regression tasks, whose models cannot be kept; {known}"
+        assert capsys.readouterr().err.strip() == line

@@ -20,10 +20,12 @@ from clbench.engine import engine
 from clbench.engine.preparation import prepare
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
+from clbench.models.image_folders import load_images, save_own
 from clbench.models.image_model import ImageModel
 from clbench.models.image_pretrained import read_preprocessing
 from clbench.models.loading import load_model
 from clbench.models.timm_models import load_body, timm_preprocessing
+from clbench.models.vision import make_network
 from clbench.plugins.plan import make_plan
 from clbench.scenario import Task
 
@@ -293,3 +295,13 @@ def test_a_folder_of_timms(digits: list[Task], tmp_path: Path) -> None:
     assert loaded.model.train()(torch.rand(2, 1, 8, 8)).logits.shape == (2, 10)
     (tmp_path / "model.safetensors").unlink()
     assert "it holds no model.safetensors" in line_of(load, digits, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mlp(8,1)", "smallconv", "tiny"])
+def test_our_own_networks_are_made_again_from_their_folder(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = make_network(name, (3, 8, 8), 4).eval()
+    save_own(model, tmp_path / "base", name, (3, 8, 8), 4)
+    again, images = load_images(tmp_path / "base", CPU).eval(), torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(again(images).logits, model(images).logits)

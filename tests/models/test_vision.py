@@ -28,6 +28,7 @@ from clbench.models.image_model import ImageModel, Preprocessing
 from clbench.models.loading import load_model
 from clbench.models.model_kinds import check_kind
 from clbench.models.plain_networks import make_mlp, make_smallconv
+from clbench.models.tiny_vit import make_vit
 from clbench.plugins.plan import make_plan
 from clbench.scenario import Task
 from clbench.sources.model_arguments import canonical_model, split_model_name
@@ -109,7 +110,7 @@ def test_arguments_that_cannot_be_are_one_line(text: str, said: str) -> None:
 def test_a_model_of_the_wrong_kind_is_refused_before_anything_is_fetched() -> None:
     line = line_of(make_plan, {**RUN, "model": "smollm2"})
     assert line.startswith("model 'smollm2' reads texts, and this scenario has images; allowed: tiny, mlp(width,depth)")
-    for model in ("smallconv", "mlp(3,1)", "efficientnet_lite0", "timm:resnet18.a1_in1k"):
+    for model in ("smallconv", "mlp(3,1)", "vit", "efficientnet_lite0", "timm:resnet18.a1_in1k"):
         line = line_of(make_plan, {**RUN, "scenario": "toy", "model": model})
         assert line.startswith(f"model {model!r} reads images, and this scenario has texts; allowed: tiny, minilm, ")
     for kind in ("text", "image"):
@@ -118,11 +119,31 @@ def test_a_model_of_the_wrong_kind_is_refused_before_anything_is_fetched() -> No
 
 def test_what_is_made_on_the_spot_is_its_own_identity_and_computes_in_fp32() -> None:
     assert model_identity("mlp(400,2)") == "mlp(400,2)"
-    for model in ("tiny", "mlp(400,2)", "smallconv", "efficientnet_lite0(96)"):
+    for model in ("tiny", "mlp(400,2)", "smallconv", "vit", "efficientnet_lite0(96)"):
         assert choose_precision("auto", CPU, model) == "fp32"
 
 
 # Networks
+
+
+def test_sizes_of_the_vision_transformer_by_hand(digits: list[Task]) -> None:
+    """Patches of 2 by 2 of images of 8 by 8 pixels: 16, and the one that answers."""
+    width, layers = 8, 2
+    patches = (4 * width + width) + width + 17 * width  # projection, the answering token, positions
+    attention, block = 4 * (width * width + width), (width * 16 + 16) + (16 * width + width)
+    sizes = patches + layers * (attention + block + 2 * 2 * width) + 2 * width + (width * 10 + 10)
+    loaded = load_model(config("vit(8,2)"), digits, 10, CPU)
+    assert parameters(loaded.model) == sizes
+    assert loaded.head.parameters == {"network.classifier.weight", "network.classifier.bias"}
+    again = load_model(config("vit(8,2)"), digits, 10, CPU).model
+    assert all(torch.equal(a, b) for a, b in zip(loaded.model.parameters(), again.parameters(), strict=True))
+
+
+def test_images_that_are_no_multiple_of_a_patch_are_enlarged() -> None:
+    made = make_vit((3, 10, 13), 8, 1, 2, 0.25)
+    assert made.preprocessing.size == (10, 14)
+    assert made(torch.zeros(2, 3, 10, 13)).logits.shape == (2, 2)
+    assert {module.p for module in made.modules() if isinstance(module, nn.Dropout)} == {0.25}
 
 
 def test_sizes_of_the_plain_networks_by_hand(digits: list[Task]) -> None:
@@ -282,6 +303,6 @@ def test_images_of_one_shape_are_enough(digits: list[Task]) -> None:
     """The networks read colour images, too."""
     colour = datasets.Dataset.from_dict({"image": np.zeros((2, 3, 6, 5)).tolist(), "label": [0, 1]})
     tasks = [replace(digits[0], train=colour, dev=colour, test=colour)]
-    for model in ("tiny", "mlp(4,1)", "smallconv"):
+    for model in ("tiny", "mlp(4,1)", "smallconv", "vit(8,1)"):
         loaded = load_model(config(model), tasks, 2, CPU)
         assert loaded.model(torch.zeros(2, 3, 6, 5)).logits.shape == (2, 2)

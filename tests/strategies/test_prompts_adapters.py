@@ -519,9 +519,9 @@ def test_the_loss_falls_when_only_the_module_learns(
 @pytest.mark.parametrize("name", ISOLATED)
 @pytest.mark.parametrize("options", [{"setting": "class"}, {"setting": "domain"}, {"scenario": "digits_seq"}])
 def test_settings_and_kinds_that_are_not_supported(name: str, options: dict[str, Any]) -> None:
-    with pytest.raises(
-        InputError, match=rf"strategy '{name}' does not support .*; allowed: (task|text|text, token, generation)$"
-    ):
+    if "scenario" in options and name in ("adapter", "ia3"):
+        pytest.skip("it takes images")
+    with pytest.raises(InputError, match=rf"strategy '{name}' does not support .*; allowed: (task|text)$"):
         make_plan({"scenario": "toy", "strategy": name, **options})
 
 

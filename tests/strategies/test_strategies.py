@@ -566,8 +566,8 @@ def test_what_goes_together(expression: str) -> None:
             "strategy 'independent' does not support setting 'class'; allowed: task",
         ),
         (
-            {"strategy": "lora_per_task", "scenario": "digits_seq"},
-            "strategy 'lora_per_task' does not support image tasks; allowed: text, token, generation",
+            {"strategy": "prompt_tuning", "scenario": "digits_seq"},
+            "strategy 'prompt_tuning' does not support image tasks; allowed: text",
         ),
     ],
 )
