@@ -160,6 +160,18 @@ def run(
         str | None,
         typer.Option(metavar="[each]", help="keep the trained model in the run's folder; each: also after each task"),
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="tell a tracker, too: tensorboard, wandb, mlflow or trackio; may be repeated"),
+    ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="run so many at once, each on cores or a GPU of its own [1]"),
+    ] = None,
+    jobs_per_gpu: Annotated[int | None, typer.Option(metavar="N", help="of --jobs: how many share a GPU [1]")] = None,
+    part: Annotated[
+        str | None, typer.Option(metavar="K/N", help="only every N-th run from the K-th on, as for one of N machines")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
@@ -168,8 +180,11 @@ def run(
 
     A finished configuration prints its result again, an unfinished one resumes.
     """
-    from clbench.commands import planning, run as runner
+    from clbench.commands import planning, side_by_side
+    from clbench.parallel import read_jobs, read_part
 
+    at_once = read_jobs("auto" if jobs is None and jobs_per_gpu is not None else jobs)
+    own = None if part is None else read_part(part)
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "lr": lr,
         "head_lr": head_lr, "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device,
@@ -180,14 +195,14 @@ def run(
         "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
         "evaluate_every": evaluate_every, "compile": compile or None, "profile": profile or None,
         "save_model": save_model, "keep_head": keep_head or None, "batch_norm": batch_norm,
-        "ability": ability or None, "probe": probe or None,
+        "ability": ability or None, "probe": probe or None, "track": track or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
-    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned)
+    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
     if dry_run:
         return planning.print_plans(plans)
-    return runner.run_plans(plans, verbosity=-1 if quiet else int(verbose))
+    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu)
 
 
 @app.command(cls=_SavingCommand)
@@ -280,6 +295,9 @@ def tune(
     limit: Annotated[int | None, typer.Option(help="use at most so many train examples a task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     output_dir: Annotated[str, typer.Option(help="results; trials and their runs go to its folder tuning")] = "results",
+    jobs: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="trials of so many strategies at once, as in `run` [1]")
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
     """Choose learning rates and arguments on dev of the first tasks, with as many trials for each strategy.
@@ -287,14 +305,16 @@ def tune(
     A tuning that was stopped goes on when the same command is given again. Use the file with: run --tuned FILE
     """
     from clbench.commands import tune
+    from clbench.parallel import read_jobs
 
+    at_once = read_jobs(jobs)
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "limit": limit, "device": device,
     }  # fmt: skip
     given = tune.read_settings(config) | {key: value for key, value in options.items() if value is not None}
     return tune.run(
         given, strategy, scenario_arg or [], search or [], output, output_dir, trials=trials, tasks=tasks, seeds=seeds,
-        budget=budget, quiet=quiet,
+        budget=budget, jobs=at_once, quiet=quiet,
     )  # fmt: skip
 
 

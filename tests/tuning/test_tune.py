@@ -111,6 +111,14 @@ def test_a_poisoned_test_split_changes_nothing(tmp_path: Path, entries: dict[str
     assert read_tuned(tmp_path / "tuned.yaml") == {"naive": entries["naive"]}
 
 
+@pytest.mark.slow
+def test_jobs_find_what_is_found_one_after_another(tmp_path: Path, entries: dict[str, Tuned]) -> None:
+    """Trials pruned in processes of their own among them."""
+    assert tune(tmp_path, *BOTH, "--jobs", "2") == 0
+    assert read_tuned(tmp_path / "tuned.yaml") == entries
+    assert "pruned" in {trial.state for entry in entries.values() for trial in entry.tried}
+
+
 def test_a_killed_tuning_goes_on(tmp_path: Path, entries: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed before the second run is told: the same trials, and no run twice."""
     begun, real = [], run_one
