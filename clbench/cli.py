@@ -154,6 +154,10 @@ def run(
     part: Annotated[
         str | None, typer.Option(metavar="K/N", help="only every N-th run from the K-th on, as for one of N machines")
     ] = None,
+    sharing: Annotated[
+        bool,
+        typer.Option("--sharing/--no-sharing", help="of several runs measure once what is the same before training"),
+    ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
@@ -182,7 +186,7 @@ def run(
     plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
     if dry_run:
         return planning.print_plans(plans)
-    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu)
+    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu, sharing)
 
 
 @app.command(cls=_SavingCommand)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -12,6 +13,7 @@ from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData
 from clbench.engine.abilities import ability_test
+from clbench.engine.sharing import fingerprint
 from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
 from clbench.models import LoadedModel, choose_device, load_model, use_onednn
@@ -28,6 +30,8 @@ class Prepared:
     ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
     ``loaded`` is the model as it came, which the strategy may have changed since; ``load_again`` gives it anew.
     ``ability`` is the test of what the model could do before, where that is measured.
+    ``shared`` is the folder of what runs share, None where nothing is, or where the strategy changed the
+    model or answers in its place.
     ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data.
     """
 
@@ -42,6 +46,7 @@ class Prepared:
     loaded: LoadedModel
     load_again: Callable[[], LoadedModel]
     ability: AbilityTest | None = None
+    shared: Path | None = None
 
 
 def prepare(plan: Plan, clock: Clock) -> Prepared:
@@ -93,7 +98,11 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     learner.longest_answer = kind.longest_answer([example for task in data for example in task.train])
     model_bytes = parameter_bytes(model)
     ability = ability_test(plan, learner, data[0].train[0]) if config.ability else None
+    shared = None if plan.strategy.answers else plan.shared
+    as_it_came = fingerprint(learner) if shared is not None else None
     plan.strategy.setup(learner)
+    if shared is not None and fingerprint(learner) != as_it_came:
+        shared = None
     if config.compile:
         learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
@@ -102,7 +111,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         warnings += kind.count_cuts(parts, examples, tokenizer, longest)
     load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
     return Prepared(
-        config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability
+        config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability, shared
     )
 
 
