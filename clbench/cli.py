@@ -158,6 +158,10 @@ def run(
         bool,
         typer.Option("--sharing/--no-sharing", help="of several runs measure once what is the same before training"),
     ] = True,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="tell a tracker, too: tensorboard, wandb, mlflow or trackio; may be repeated"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
@@ -179,7 +183,7 @@ def run(
         "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
         "evaluate_every": evaluate_every, "compile": compile or None, "profile": profile or None,
         "save_model": save_model, "keep_head": keep_head or None, "batch_norm": batch_norm,
-        "ability": ability or None, "probe": probe or None,
+        "ability": ability or None, "probe": probe or None, "track": track or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}

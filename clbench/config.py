@@ -22,7 +22,7 @@ WORKED_OUT = ("plugin_hashes", "source_sha256", "data_sha256", "model_sha256")
 # What a run does with its time and files, not what it finds out.
 NOT_SCIENCE = {
     *("device", "deterministic", "output_dir", "overwrite", "checkpoint_every", "keep_checkpoints", "profile"),
-    *("plugin_files", "save_model"),
+    *("plugin_files", "save_model", "track"),
 }
 
 
@@ -52,7 +52,8 @@ class RunConfig(BaseModel):
     training moves an image model's statistics of batch normalisation. ``ability`` also measures what the pretrained
     model could do before, ``probe`` what a linear probe of the features gets right. ``trust_remote_code`` runs code
     that a hub model brings, ``allow_pickle`` loads weights that are not safetensors: both only for models you trust.
-    ``save_model`` keeps the model in the run's folder: the "final" one, or also what it was after "each" task. The
+    ``save_model`` keeps the model in the run's folder: the "final" one, or also what it was after "each" task;
+    ``track`` names trackers that are told of the run. The
     hashes are of the plug-ins' code, of the data that the scenario makes with seed 0 and with this seed, and of the
     model's files.
     """
@@ -104,6 +105,7 @@ class RunConfig(BaseModel):
     keep_checkpoints: bool = False
     profile: bool = False
     save_model: Literal["", "final", "each"] = ""
+    track: list[str] = Field(default_factory=list)
 
     @property
     def sha256(self) -> str:

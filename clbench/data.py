@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# One tokenised example: "input_ids" (tokens,) int64 or "pixel_values" (channels, height, width) fp32,
+# One tokenised example: "input_ids" (tokens,) int64 or "pixel_values" (channels, height, width) fp32; for a pair of
+# texts, where the model reads which of the two a token is of, "token_type_ids" (tokens,) int64;
 # "label" its column in the output layer, or (tokens,) int64 one for each token that has an answer and IGNORE elsewhere,
 # "task_id" its task's position.
 Example = dict[str, Any]
-# A collated batch: "input_ids" and "attention_mask" (examples, tokens) or "pixel_values" (examples, c, h, w),
-# "labels" (examples,) or (examples, tokens) and "task_ids" (examples,).
+# A collated batch: "input_ids", "attention_mask" and, where examples have them, "token_type_ids" (examples, tokens), or
+# "pixel_values" (examples, c, h, w); "labels" (examples,) or (examples, tokens) and "task_ids" (examples,).
 Batch = dict[str, Tensor]
 # The label of a token that has no answer; torch's cross-entropy leaves it out.
 IGNORE = -100
@@ -106,6 +107,8 @@ def collate(examples: Sequence[Example], padding_id: int, device: torch.device) 
         batch["input_ids"] = padded(ids, padding_id)
         lengths = torch.tensor([len(i) for i in ids])
         batch["attention_mask"] = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).long()
+        if "token_type_ids" in examples[0]:
+            batch["token_type_ids"] = padded([e["token_type_ids"] for e in examples], 0)
     return {key: upload(value, device) for key, value in batch.items()}
 
 
@@ -120,7 +123,7 @@ def upload(value: Tensor, device: torch.device) -> Tensor:
 
 
 def pad_left(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``input_ids`` and ``attention_mask`` (examples, tokens), each row's padding moved from its end to its start."""
+    """What a model reads of tokens (examples, tokens), each row's padding moved from its end to its start."""
     mask = inputs["attention_mask"]
     width = mask.shape[1]
     padding = width - mask.sum(1, keepdim=True)

@@ -15,7 +15,7 @@ from clbench.errors import InputError
 from clbench.head import Head, guess_head
 from clbench.kinds import Kind, find_kind
 
-INPUTS = ("input_ids", "attention_mask", "pixel_values")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")
 
 
 class Learner:

@@ -35,7 +35,8 @@ class Task:
     """One task: its name, its kind, the names of its labels and three splits.
 
     What columns a split has is the kind's to say. ``text`` tasks have ``text`` (str) and ``label``, an index into
-    ``labels``; ``image`` tasks ``image`` (floats in 0..1; channels, height, width) and ``label``; ``token`` tasks
+    ``labels``, and for pairs ``text_pair`` (str), which is read after the text; ``image`` tasks ``image`` (floats in
+    0..1; channels, height, width) and ``label``; ``token`` tasks
     ``tokens`` (list of str) and ``tags`` (list of indices into ``labels``); ``generation`` tasks ``prompt`` and
     ``answer`` (str) and no labels. ``dev`` is for choosing hyper-parameters; ``test`` is read by the evaluator alone.
 

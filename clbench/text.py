@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+
+TextOrPair = str | tuple[str, str]
+"""A text, or a text and the one that is read after it, as a premise and a hypothesis."""
 
 DASH = "\u2013"  # stands for no value
 PLUS_MINUS = "\u00b1"
@@ -115,6 +118,11 @@ def same_text(text: str) -> str:
     'hello world'
     """
     return " ".join(text.casefold().split())
+
+
+def same_content(content: TextOrPair) -> Hashable:
+    """What :func:`same_text` makes of a text, or of both texts of a pair."""
+    return same_text(content) if isinstance(content, str) else tuple(map(same_text, content))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

@@ -60,3 +60,14 @@ def test_the_profile_by_hand() -> None:
     assert lines[1].split() == ["train/backward", "40.00", "s", "40.0%"]
     assert lines[-3].split() == ["other", "6.00", "s", "6.0%"]
     assert lines[-1].startswith("10.0% outside")
+
+
+def test_what_is_left_out_counts_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = Hand(monkeypatch)
+    measured = Clock()
+    with measured.measure("train"):
+        hand.now += 1
+        with measured.left_out():
+            hand.now += 50
+        hand.now += 2
+    assert measured.read() == {"train": 3.0, "wall": 3.0}

@@ -64,6 +64,7 @@ OTHER: dict[str, Any] = {
     "keep_checkpoints": True,
     "profile": True,
     "save_model": "each",
+    "track": ["tensorboard"],
 }
 
 

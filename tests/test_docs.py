@@ -262,7 +262,7 @@ def test_every_python_block_is_a_file_or_is_run() -> None:
         for _, language, body in FENCE.findall(text(page)):
             if language == "python":
                 compile(body, page, "exec")
-    assert blocks("docs/python.md", "python")
+    assert blocks("docs/notebook.md", "python")
 
 
 @pytest.mark.parametrize(("name", "options"), [("tickets.py", {"model": "tiny", "epochs": 1}), ("shifts.py", {})])

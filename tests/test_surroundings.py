@@ -51,7 +51,9 @@ def test_a_checkout_without_changes_is_clean_and_one_with_changes_is_not(monkeyp
         assert environment.describe_environment({}, "", {})["dirty"] is dirty
 
 
-def test_a_folder_called_avalanche_is_not_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_called_avalanche_is_not_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     (tmp_path / "avalanche").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     version = metadata.version
@@ -62,6 +64,8 @@ def test_a_folder_called_avalanche_is_not_the_library(tmp_path: Path, monkeypatc
         return version(name)
 
     monkeypatch.setattr(metadata, "version", without_avalanche)
+    environment._versions.cache_clear()
+    request.addfinalizer(environment._versions.cache_clear)
     assert "avalanche-lib" not in environment.describe_environment({}, "", {})["versions"]
     with pytest.raises(InputError, match="Avalanche is not installed"):
         make_plan({"scenario": "toy", "strategy": "avalanche.EWC(ewc_lambda=1)", "device": "cpu"})

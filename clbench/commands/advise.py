@@ -62,7 +62,7 @@ def run(
         heading = f"clbench advises {verdict.recommended.strategy}"
         write_runs(runs, place / "report.html", heading=heading, notes=["the runs of the final; see advice.md"])
     except InputError as error:  # such as plotly that is not installed: the advice stands without
-        say(f"no report.html: {error}")
+        reporter.warn(f"no report.html: {error}")
     return (place / "advice.md").read_text(encoding="utf-8").rstrip("\n")
 
 

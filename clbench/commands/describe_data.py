@@ -10,7 +10,7 @@ from typing import Any
 from clbench import plugins
 from clbench.config import RunConfig, make_config
 from clbench.errors import InputError
-from clbench.kinds import count_cut
+from clbench.kinds import ask_tokenizer, count_cut
 from clbench.models import tokenizer_at_hand
 from clbench.scenario import Task
 from clbench.tasks import OwnData, Row, check_tasks, short_name
@@ -76,13 +76,13 @@ def _label_lines(rows: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def _length_lines(rows: Mapping[str, Sequence[Row]], tasks: Sequence[Task], config: RunConfig) -> list[str]:
-    texts = [row.text for own in rows.values() for row in own]
+    texts = [row.content for own in rows.values() for row in own]
     tokenizer = tokenizer_at_hand(config, tasks) if tasks else None
     if tokenizer is None:
-        lengths = [len(text.split()) for text in texts]
+        lengths = [len(f"{row.text} {row.text_pair}".split()) for own in rows.values() for row in own]
         why = "its tokens are counted once it is here: clbench data pull" if tasks else "a run would not start"
         return [f"lengths in words: {_quantiles(lengths)} ({config.model} cuts at {config.max_length} tokens; {why})"]
-    ids = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    ids = ask_tokenizer(tokenizer, texts, truncation=False, verbose=False)["input_ids"]
     lengths = [len(own) for own in ids]
     return [f"lengths in tokens of {config.model}: {_quantiles(lengths)}", count_cut(lengths, config.max_length)]
 

@@ -9,14 +9,15 @@ from typing import Any
 from clbench import plugins, report
 from clbench.commands.terminal import terminal_width
 from clbench.errors import ClbenchError, InputError, unknown
-from clbench.kinds import find_kind, kind_name
+from clbench.kinds import find_kind, kind_name, texts_in
 from clbench.results import Run, RunFolder, find_run
 from clbench.scenario import Task
 from clbench.sources import SOURCES, source_rows
 from clbench.tasks import check_tasks, data_hash, limit_task
 
+BETWEEN = " || "  # a text and its pair
 TEXTS: dict[str, Callable[[Any], list[str]]] = {
-    "text": lambda split: list(split["text"][:]),
+    "text": lambda split: [text if isinstance(text, str) else BETWEEN.join(text) for text in texts_in(split)],
     "generation": lambda split: list(split["prompt"][:]),
     "token": lambda split: [" ".join("_".join(token.split()) for token in tokens) for tokens in split["tokens"][:]],
 }

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clbench.commands.progress import TerminalReporter
+from clbench.commands.trackers import check_trackers
+from clbench.commands.tracking import TrackingReporter
 from clbench.engine import Reporter, run_one
 from clbench.errors import InputError, RunError
+from clbench.models import keep_given
 from clbench.plugins import Made, Plan, canonical, component_of, make_plan
 from clbench.report import Runs
 from clbench.results import Run
@@ -21,6 +23,8 @@ def run(
     scenario: str | Path | Scenario | type[Scenario],
     strategies: Sequence[str | Path | Strategy | type[Strategy]],
     seeds: Sequence[int] = (0,),
+    model: object = None,
+    tokenizer: Any = None,
     verbosity: int = 0,
     **settings: Any,
 ) -> Runs:
@@ -32,8 +36,11 @@ def run(
         scenario: a name, a file, a class or an object; an object's seed does not count, that of each run does.
         strategies: names, expressions such as ``"replay+ewc"``, files, classes or objects.
         seeds: of the runs.
+        model: a name, a folder or a hub id; or a model that transformers loaded: every run starts from what it is now,
+            which is kept in the cache folder.
+        tokenizer: of such a model, where none lies where it was loaded from.
         verbosity: of progress on stderr; -1 is silent.
-        settings: ``model``, ``epochs``, ``output_dir`` and all others of :class:`clbench.config.RunConfig`; None is a
+        settings: ``epochs``, ``output_dir``, ``track`` and all others of :class:`clbench.config.RunConfig`; None is a
             setting that was not given.
 
     Raises:
@@ -42,6 +49,10 @@ def run(
     """
     if isinstance(strategies, str | Path | Strategy) or not isinstance(strategies, Sequence) or not strategies:
         raise InputError(f"strategies = {strategies!r} is not allowed; allowed: a list of strategies, such as ['ewc']")
+    if tokenizer is not None and (model is None or isinstance(model, str | Path)):
+        raise InputError("tokenizer is for a model that is an object; leave it away")
+    if model is not None:
+        settings["model"] = str(model) if isinstance(model, str | Path) else str(keep_given(model, tokenizer))
     objects: dict[str, type[Any]] = {}
     name, arguments = _named("scenario", scenario, objects)
     if arguments:
@@ -55,7 +66,8 @@ def run(
         for expression in dict.fromkeys(expressions)
         for seed in dict.fromkeys(seeds)
     ]
-    return _run_all(plans, TerminalReporter(verbosity))
+    check_trackers(plans[0].config.track if plans else ())
+    return _run_all(plans, TrackingReporter(verbosity))
 
 
 def _run_all(plans: list[Plan], reporter: Reporter) -> Runs:

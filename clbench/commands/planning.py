@@ -13,6 +13,7 @@ import clbench
 from clbench import engine
 from clbench.clock import Clock
 from clbench.commands.progress import TerminalReporter
+from clbench.commands.trackers import check_trackers
 from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
 from clbench.errors import InputError
 from clbench.models import device_is_there
@@ -67,7 +68,10 @@ def plan_runs(
     wanted = [{**base, **each, "seed": seed} for each in chosen for seed in _once(numbers)]
     if part is not None and not (own := take_part(wanted, *part)):
         TerminalReporter().say(f"nothing to run in part {part[0]}/{part[1]} of {len(wanted)} runs")
-    return [make_plan(options, made=made) for options in (wanted if part is None else own)]
+    plans = [make_plan(options, made=made) for options in (wanted if part is None else own)]
+    if plans:
+        check_trackers(plans[0].config.track)
+    return plans
 
 
 def _tuned_settings(options: Mapping[str, Any], entries: Mapping[str, Tuned], path: Path, made: Made) -> dict[str, Any]:

@@ -8,15 +8,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from clbench.commands.export import model_folder
 from clbench.engine import KeptModel
 from clbench.errors import InputError, nearest
 from clbench.files import write_atomic
 from clbench.models import choose_device
+from clbench.text import TextOrPair
 
 # What a column of texts may be called; a table of one column needs no name.
 TEXT_COLUMNS = ("text", "sentence", "content", "message")
+PAIR = "text_pair"
 
 
 def answer(
@@ -30,7 +33,7 @@ def answer(
     folder = model_folder(model)
     if texts and input is not None:
         raise InputError("texts and --input FILE were given; allowed: one of the two")
-    asked = list(texts) if input is None else read_texts(input)
+    asked: list[TextOrPair] = list(texts) if input is None else read_texts(input)
     if not asked:
         raise InputError("no text was given; allowed: TEXT ..., or --input FILE with a text a line or a table")
     if output is not None and not os.path.isdir(output.parent):
@@ -55,8 +58,10 @@ def answer(
         )
 
 
-def read_texts(path: Path) -> list[str]:
+def read_texts(path: Path) -> list[TextOrPair]:
     """The texts in a file: a line each, or a column of a .csv, .tsv, .jsonl, .json or .parquet.
+
+    A table with a column text_pair gives pairs.
 
     Raises:
         InputError: it cannot be read, or it is not clear which column has the texts.
@@ -68,7 +73,7 @@ def read_texts(path: Path) -> list[str]:
         raise InputError(f"--input {str(path)!r} is no file; allowed: texts, a line each, or {', '.join(readers)}")
     try:
         if kind not in readers:
-            return path.read_text(encoding="utf-8-sig").splitlines()
+            return list(path.read_text(encoding="utf-8-sig").splitlines())
         import pandas
 
         options: dict[str, object] = {}
@@ -85,6 +90,12 @@ def read_texts(path: Path) -> list[str]:
         close = next((name for wanted in TEXT_COLUMNS if (name := nearest(wanted, names))), None)
         hint = f" rename {close!r} to 'text'?" if close else ""
         raise InputError(f"--input {str(path)!r} has no column 'text';{hint} its columns: {', '.join(names) or 'none'}")
+    texts = _cells(table, column, path)
+    return list(zip(texts, _cells(table, PAIR, path), strict=True)) if PAIR in names else list(texts)
+
+
+def _cells(table: Any, column: str, path: Path) -> list[str]:
+    """The texts in a column of a pandas table."""
     texts: list[str] = table[column].tolist()
     for number, text in enumerate(texts, 1):
         if not isinstance(text, str):

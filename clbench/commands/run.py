@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from clbench import report
-from clbench.commands.progress import TerminalReporter
+from clbench.commands.figures import draw_run, drawn
 from clbench.commands.terminal import terminal_width
+from clbench.commands.tracking import TrackingReporter
 from clbench.engine import Reporter, profile_lines, run_one
 from clbench.errors import InputError, RunError
 from clbench.models import release_memory
@@ -25,7 +25,7 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
     A failed run does not stop the others.
     ``plans`` is emptied: what a finished run kept in memory must be gone before the next one starts.
     """
-    reporter = TerminalReporter(verbosity)
+    reporter = TrackingReporter(verbosity)
     run: Run | None
     several, runs, exit_codes = len(plans) > 1, [], []
     while plans:
@@ -52,7 +52,7 @@ def tell_run(run: Run, profile: bool, brief: bool, reporter: Reporter) -> None:
     _print_result(run, brief)
     if profile:
         _print_profile(run.result)
-    _draw(run, reporter)
+    draw_run(run, reporter)
 
 
 def tell_comparison(runs: Sequence[Run], reporter: Reporter) -> None:
@@ -77,27 +77,11 @@ def _print_profile(result: dict[str, Any]) -> None:
     print("\n".join([*profile_lines(result["cost"]["profile"]), ""]))
 
 
-def _draw(run: Run, reporter: Reporter) -> None:
-    for name, draw in (("matrix.png", report.plot_matrix), ("curves.png", report.plot_curves)):
-        if not (run.folder / name).exists():
-            _drawn(draw, [run], run.folder / name, reporter)
-
-
 def _draw_comparison(runs: Sequence[Run], reporter: Reporter) -> None:
     """Curves and trade-off of several runs, beside the strategies' folders."""
     names = "\n".join(sorted(run.folder.name + str(run.result["strategy"]) for run in runs))
     stem = f"comparison-{hashlib.sha256(names.encode()).hexdigest()[:8]}"
     folder = runs[0].folder.parents[1]
     for name, draw in (("curves", report.plot_curves), ("tradeoff", report.plot_tradeoff)):
-        if _drawn(draw, runs, path := folder / f"{stem}-{name}.png", reporter):
+        if drawn(draw, runs, path := folder / f"{stem}-{name}.png", reporter):
             print(f"plot: {path}")
-
-
-def _drawn(draw: Callable[[Sequence[Run], Path], None], runs: Sequence[Run], path: Path, reporter: Reporter) -> bool:
-    """Draw a figure that nobody asked for by name: where it cannot be drawn or written, the result still stands."""
-    try:
-        draw(runs, path)
-    except (InputError, RunError) as error:
-        reporter.warn(f"no plot: {error}")
-        return False
-    return True

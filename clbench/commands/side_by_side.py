@@ -32,12 +32,14 @@ def run_with_jobs(
         sharing: measure what is the same before any training once for all runs.
 
     Raises:
-        InputError: more jobs than there are places on GPUs.
+        InputError: more jobs than there are places on GPUs, or runs at once are to be tracked.
         Interrupted: SIGINT or SIGTERM came; all states are saved.
     """
     slots: Sequence[Slot] = ()
     if plans and (jobs != 1 or jobs_per_gpu is not None):
         slots = make_slots(jobs, len(plans), devices_of(plans[0].config.device), usable_cores(), jobs_per_gpu)
+        if len(slots) > 1 and (trackers := plans[0].config.track):
+            raise InputError(f"--track {trackers[0]} does not go with --jobs yet; leave one of them away")
     with ExitStack() as entered:
         if sharing and len(plans) > 1:
             with suppress(OSError):  # there is no place for it: each run does all

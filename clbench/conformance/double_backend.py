@@ -58,6 +58,8 @@ def install() -> None:
             lib.impl(name, _by_double(operation), "PrivateUse1")
         except RuntimeError:
             continue  # composite: it is made of others
+    # What a GPU has a kernel for, and torch makes of other operations, which round otherwise, for any other device.
+    lib.impl("silu_backward", _by_double(aten.silu_backward.default), "PrivateUse1")
     # Where torch itself keeps Python out, as torch.tensor(..., device=...) does.
     for operation in (aten._copy_from.default, aten._copy_from_and_resize.default):
         lib.impl(operation.name().removeprefix("aten::"), _by_double(operation), "PrivateUse1")

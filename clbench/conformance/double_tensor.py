@@ -150,11 +150,13 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if given is not None:
         named["device"] = torch.device("cpu")
     named.pop("pin_memory", None)
-    # A view of an ordinary tensor is an ordinary tensor, also where others are made for inference.
+    # A view of an ordinary tensor is an ordinary tensor, also where others are made for inference, and says there that
+    # it learns where its base does, by which torch chooses between products.
     view = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
     ordinary = view and torch.is_inference_mode_enabled() and not (doubles and doubles[0].is_inference())
     with torch.inference_mode(False) if ordinary else nullcontext():
-        return _wrapped(func, doubles, func(*taken, **named), target)
+        out = _wrapped(func, doubles, func(*taken, **named), target)
+        return out.requires_grad_() if ordinary and isinstance(out, Double) and doubles[0].requires_grad else out
 
 
 def each(change: Callable[[Tensor], Any], value: Any) -> Any:
@@ -195,7 +197,9 @@ def _check(func: Any, args: Any, doubles: list[Double], hosts: list[Tensor]) -> 
 
 @functools.cache
 def _composite(func: Any) -> bool:
-    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+    """Whether torch makes ``func`` of other operations; what has a kernel beside is computed in one, as on a GPU."""
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has(func.name(), "CompositeImplicitAutograd") and not has(func.name(), "CPU")
 
 
 def _transfer(func: Any, source: Tensor, target: torch.device, non_blocking: bool) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from clbench import engine
 from clbench.engine import KeptModel, Reporter
+from clbench.kinds import texts_in
 from clbench.plugins import Plan
 
 # Probabilities may differ by rounding only; answers not at all.
@@ -35,7 +36,7 @@ def kept_difference(plan: Plan) -> str:
     rows = list(zip(*(columns[name] for name in ("task", "index", "prediction", "confidence")), strict=True))
     last = [row for row, after in zip(rows, columns["after_task"], strict=True) if after == len(plan.tasks)]
     for task in plan.tasks:
-        answers = kept.answer(task.test["text"][:], task.name if given else None)
+        answers = kept.answer(texts_in(task.test), task.name if given else None)
         for name, index, prediction, confidence in last:
             if name == task.name and (
                 (answer := answers[index]).label != prediction or abs(answer.probability - confidence) > ROUNDING

@@ -54,12 +54,16 @@ class Trace(Probe):
 
 
 class Cuts(Probe):
-    """Cuts the run off once at every place: before each task, in each step, after each task.
+    """Cuts the run off once at every kind of place: before and after each task, in its steps.
+
+    All steps of the second task are places, and of the others, which differ by what was learned before, one.
 
     Args:
         done: the places that were cut at, shared by the runs that go on after each other.
         only: the one place to cut at; empty for all.
     """
+
+    in_each_step = False
 
     def __init__(self, done: set[str], only: str = "") -> None:
         self.done, self.only = done, only
@@ -67,11 +71,13 @@ class Cuts(Probe):
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """Between two tasks."""
         super().before_task(learner, task)
+        self.in_each_step = task.position == 1
         self._cut(f"before {task.name}")
 
     def before_step(self, learner: Learner) -> None:
         """Inside a step: what the strategy has done in it is lost."""
-        self._cut(f"in step {self.step + 1} of {self.task}")
+        if self.in_each_step or self.step == 1:
+            self._cut(f"in step {self.step + 1} of {self.task}")
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Before the evaluation."""

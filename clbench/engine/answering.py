@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from clbench.data import Batch, LabelSpace, pass_budget, sorted_batches
 from clbench.engine.checkpoint import load_checkpoint
 from clbench.errors import InputError
 from clbench.head import make_head
-from clbench.kinds import tokenise
+from clbench.kinds import encode_texts
 from clbench.learner import Learner
 from clbench.models import STATE, Deployment, PlainModel, load_base, read_deployment, use_onednn
 from clbench.plugins import rebuild_strategy
 from clbench.strategy import Stack
+from clbench.text import TextOrPair
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,15 @@ class KeptModel:
             first = self._model(self._folder_of(0))
             self.learner, self.tokenizer = first.learner, first.tokenizer
 
-    def answer(self, texts: Sequence[str], task: str | None = None) -> list[Answer]:
+    def answer(self, texts: Sequence[TextOrPair], task: str | None = None) -> list[Answer]:
         """An answer for each text.
 
         Args:
-            texts: any number.
+            texts: any number; pairs where the run read pairs.
             task: whose they are; None where that is not known.
 
         Raises:
-            InputError: the model knows no such task.
+            InputError: the model knows no such task, or reads pairs and is given texts, or the other way round.
         """
         own = self.deployment
         if own.task is not None and task not in (None, own.task):
@@ -76,7 +77,7 @@ class KeptModel:
         name = own.task if task is None else task
         position = None if name is None else own.position(name)
         given = position if position is not None and self._takes_task else 0
-        examples = [{"input_ids": ids, "label": 0, "task_id": given} for ids in self._tokens(texts)]
+        examples = [{**read, "label": 0, "task_id": given} for read in self._read(texts)]
         answers: dict[int, Answer] = {}
         self.learner.model.eval()
         for numbers in sorted_batches(examples, pass_budget(examples, self.device)):
@@ -133,8 +134,12 @@ class KeptModel:
             use_onednn(self._plain[name].learner.model)
         return self._plain[name]
 
-    def _tokens(self, texts: Sequence[str]) -> Iterator[Tensor]:
-        yield from tokenise(texts, self.tokenizer, self.deployment.max_length) if texts else ()
+    def _read(self, texts: Sequence[TextOrPair]) -> Sequence[dict[str, Tensor]]:
+        for number, text in enumerate(texts, 1):
+            if isinstance(text, str) is self.deployment.pairs:
+                reads, other = ("pairs of texts", "none") if self.deployment.pairs else ("single texts", "one")
+                raise InputError(f"this model reads {reads}, and text {number} has {other} to be read after it")
+        return encode_texts(texts, self.tokenizer, self.deployment.max_length)
 
     def _spelled(self, column: int, probability: float, task: str | None) -> Answer:
         own = self.deployment

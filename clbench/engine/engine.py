@@ -123,6 +123,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
                 f"{config.eval_split} examples each"
             )
         folder.write_environment({**environment, **notes, "parts": state.parts})
+    with clock.left_out():
+        report.begin(folder.path, settings, state.rows, state.steps)
     with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)
         for row in range(state.rows, len(prepared.tasks) + 1):
@@ -144,6 +146,7 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         result |= {"curve_examples": MOST_EXAMPLES, "curve_sha256": folder.write_curve(state.curve)}
     folder.write_config(settings)  # again: somebody may have taken the folder away meanwhile
     folder.write_result(result)
+    report.result(result)
     return result
 
 
@@ -191,7 +194,9 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
         if every and training.step % every == 0 and not last:
             measure_inside(job.prepared, state, task.position, training.step)
         if len(training.losses) == REPORT_EVERY or due or last or signals.received:
-            report.step(training.step, training.seen - reported, training.take_loss())
+            loss = training.take_loss()
+            with job.prepared.learner.clock.left_out():
+                report.step(training.step, training.seen - reported, loss)
             reported = training.seen
             job.writer.check()
         if due or last or signals.received:
@@ -232,7 +237,8 @@ def _record(job: Job, row: int, trained: bool) -> None:
         measure_beside(prepared, state, trained, tests)
         if prepared.config.evaluate_every and row and trained:
             measure_end(prepared, state, row - 1, evaluations)
-    job.report.row("before training" if row == 0 else f"after {names[row - 1]}", names, state.accuracy[row])
+    with learner.clock.left_out():
+        job.report.row("before training" if row == 0 else f"after {names[row - 1]}", names, state.accuracy[row])
     if line := ability_line(prepared, state):
         job.report.say(line)
     for event in learner.take_events():

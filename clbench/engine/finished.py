@@ -37,6 +37,8 @@ def read_finished(config: RunConfig, folder: RunFolder, report: Reporter) -> dic
         for line in result.get("model_warnings", ()) if config.save_model else ():
             report.warn(line)
         report.say(f"finished before, read from {folder.path}")
+        if config.track:
+            report.warn(f"{', '.join(config.track)} is told nothing: the run is finished; --overwrite runs it again")
         _tell_other_device(config, folder, result, report)
         if folder.checkpoint.exists() and not stored.get("keep_checkpoints"):
             remove_checkpoint(folder.checkpoint)  # the process ended between the result and this

@@ -8,7 +8,7 @@ from typing import Any
 import clbench
 from clbench.engine.preparation import Prepared
 from clbench.files import safe_name
-from clbench.models import BASE, DeployedTask, Deployment, Form, Origin, label_names
+from clbench.models import BASE, DeployedTask, Deployment, Form, Origin, label_names, save_tokenizer
 
 
 def describe(
@@ -64,6 +64,7 @@ def describe(
         task=None if only is None else prepared.tasks[only].name,
         candidates=candidates(prepared, None),
         routing="" if config.setting == "task" else prepared.strategy.routing,
+        pairs=prepared.pairs,
         max_length=longest_text(prepared),
         padding_side=prepared.learner.padding_side,  # type: ignore[arg-type] # "left" or "right"
         precision=config.precision,  # type: ignore[arg-type] # resolved, no longer "auto"
@@ -91,6 +92,12 @@ def base_of(prepared: Prepared) -> str:
 def longest_text(prepared: Prepared) -> int:
     """Tokens after which the run cut a text."""
     return prepared.loaded.longest_text(prepared.config.max_length)
+
+
+def keep_tokenizer(prepared: Prepared, tokenizer: Any, folder: Path) -> None:
+    """Write ``tokenizer`` into ``folder`` so that it cuts and pads as the run did."""
+    side = prepared.learner.padding_side
+    save_tokenizer(tokenizer, folder, longest_text(prepared), side, pairs=prepared.pairs)
 
 
 def task_folder(prepared: Prepared, task: int) -> str:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from clbench.engine.checkpoint import save_checkpoint
 from clbench.engine.comparing import answers_alike, exact_answers, log_probabilities, why_unusable
-from clbench.engine.model_facts import base_of, describe, longest_text, names_of, task_folder
+from clbench.engine.model_facts import base_of, describe, keep_tokenizer, names_of, task_folder
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
 from clbench.engine.state import State, learned_state
@@ -24,11 +24,11 @@ from clbench.models import (
     STATE,
     Form,
     Unfit,
+    centred,
     save_adapter,
     save_base,
     save_classifier,
     save_encoder,
-    save_tokenizer,
     write_card,
 )
 from clbench.results import RunFolder, compute_metrics
@@ -154,7 +154,7 @@ def _write_plain(keeping: Keeping, folder: Path, asked: int | None, only: int | 
     except Unfit as unfit:
         _empty(folder)
         return str(unfit)
-    save_tokenizer(prepared.loaded.tokenizer, folder, longest_text(prepared), prepared.learner.padding_side)
+    keep_tokenizer(prepared, prepared.loaded.tokenizer, folder)
     _sign(keeping, folder, form, only=only)
     return None
 
@@ -178,7 +178,7 @@ def _save(prepared: Prepared, found: Deployable, folder: Path) -> Form:
     if found.features == "mean":
         save_encoder(model, folder, found.linear)
         return "linear"
-    weight, bias = (part.float().cpu() for part in found.linear)
+    weight, bias = (part.float() for part in centred(*found.linear))
     save_classifier(model, folder, names, {f"{head.output_layer}.weight": weight, f"{head.output_layer}.bias": bias})
     return "model"
 
@@ -194,7 +194,7 @@ def _write_strategy(keeping: Keeping, folder: Path, why: str) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     again = prepared.load_again()
     save_classifier(again.model, folder / BASE, names_of(prepared), {})
-    save_tokenizer(again.tokenizer, folder, longest_text(prepared), prepared.learner.padding_side)
+    keep_tokenizer(prepared, again.tokenizer, folder)
     save_checkpoint(folder / STATE, learned_state(prepared, keeping.state), prepared.config.sha256)
     _sign(keeping, folder, "strategy", why=why, below=(folder / "tasks").exists())
 

@@ -29,6 +29,7 @@ class Prepared:
 
     ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
     ``loaded`` is the model as it came, which the strategy may have changed since; ``load_again`` gives it anew.
+    ``pairs`` says whether two texts are read together.
     ``ability`` is the test of what the model could do before, where that is measured.
     ``shared`` is the folder of what runs share, None where nothing is, or where the strategy changed the
     model or answers in its place.
@@ -47,6 +48,7 @@ class Prepared:
     load_again: Callable[[], LoadedModel]
     ability: AbilityTest | None = None
     shared: Path | None = None
+    pairs: bool = False
 
 
 def prepare(plan: Plan, clock: Clock) -> Prepared:
@@ -109,10 +111,12 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     warnings = [*loaded.warnings(config.max_length), *cuts]
     if plan.notes:  # a scenario that tells of its data
         warnings += kind.count_cuts(parts, examples, tokenizer, longest)
+    pairs = "text_pair" in tasks[0].train.column_names
     load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
     return Prepared(
-        config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability, shared
-    )
+        config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability,
+        pairs=pairs, shared=shared,
+    )  # fmt: skip
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from clbench.errors import RunError
 from clbench.scenario import Task
@@ -24,6 +26,9 @@ class Reporter:
     def note(self, line: str) -> None:
         """What a person should know of the data; runs of the same tasks give the same lines."""
 
+    def begin(self, folder: Path, settings: Mapping[str, Any], rows: int, steps: int) -> None:
+        """A run begins in ``folder``, or goes on after so many rows of its matrix and so many steps."""
+
     def start_task(self, label: str, steps: int, steps_done: int = 0) -> None:
         """Training of a task begins, ``steps_done`` of its ``steps`` already taken."""
 
@@ -35,6 +40,9 @@ class Reporter:
 
     def row(self, label: str, names: Sequence[str], row: Sequence[float | None]) -> None:
         """A row of the accuracy matrix: the accuracy of each of the tasks ``names``, None where it is unmeasured."""
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        """The run is finished, and this is its result.json."""
 
     def close(self) -> None:
         """The run has ended, one way or another."""

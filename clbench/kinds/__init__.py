@@ -23,6 +23,12 @@ if TYPE_CHECKING:
         WRITTEN as WRITTEN,
         measure_answers as measure_answers,
     )
-    from clbench.kinds.tokens import count_cut as count_cut, tokenise as tokenise
+    from clbench.kinds.text import texts_in as texts_in
+    from clbench.kinds.tokens import (
+        ask_tokenizer as ask_tokenizer,
+        count_cut as count_cut,
+        encode_texts as encode_texts,
+        tokenise as tokenise,
+    )
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

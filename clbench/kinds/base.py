@@ -48,6 +48,7 @@ class Kind:
         name: as tasks and strategies name it.
         noun: what one example is called.
         columns: those that every split has, what the model reads first.
+        optional: columns that a split may have beside them: those of all tasks, or none.
         auto_class: transformers' class that loads its models.
         measures: names of what a task may be measured by, values in 0..1 or below for worse than nothing; the first is
             the default.
@@ -62,6 +63,7 @@ class Kind:
     name: ClassVar[str]
     noun: ClassVar[str] = "example"
     columns: ClassVar[tuple[str, ...]] = ("text", "label")
+    optional: ClassVar[tuple[str, ...]] = ()
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     measures: ClassVar[tuple[str, ...]] = ("accuracy",)
     beside: ClassVar[str] = ""
@@ -104,7 +106,9 @@ class Kind:
 
     def identities(self, data: datasets.Dataset) -> Iterator[bytes]:
         """All that each row says, answer and all: the hash of a task's data is over it."""
-        for row in zip(*(data[column][:] for column in self.columns), strict=True):
+        columns = (*self.columns, *(column for column in self.optional if column in data.column_names))
+        rows = data[:]
+        for row in zip(*(rows[column] for column in columns), strict=True):
             yield repr(row).encode("utf-8", "surrogatepass")
 
     def texts(self, data: datasets.Dataset) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from clbench.models.determinism import deterministic as deterministic
     from clbench.models.exporting import export_model as export_model
+    from clbench.models.given import keep_given as keep_given
     from clbench.models.hardware import (
         choose_device as choose_device,
         choose_precision as choose_precision,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from clbench.models.reloading import PlainModel as PlainModel, load_base as load_base
     from clbench.models.saving import (
         Unfit as Unfit,
+        centred as centred,
         label_names as label_names,
         save_adapter as save_adapter,
         save_base as save_base,

@@ -10,6 +10,14 @@ from clbench.sources import BUILT_IN, HUB_IDS
 from clbench.text import escape_markdown, fixed
 
 TOKENS = 'inputs = AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, return_tensors="pt")'
+PAIRS = TOKENS.replace("texts, ", "texts, text_pairs, ")
+
+# What transformers makes of the folder without a word but a warning.
+NO_CLASSIFIER = (
+    "Do not load this folder with `AutoModelForSequenceClassification` or `pipeline`: they would put an output layer "
+    f"of random weights on it. The linear layer (`{LINEAR}`) reads the mean of the token states, which none of their "
+    "classes does. So:"
+)
 
 
 def write_card(folder: Path, deployment: Deployment) -> None:
@@ -61,7 +69,8 @@ def _number(value: float | None) -> str:
 
 def _use(deployment: Deployment) -> list[str]:
     """How to load it, in code that needs no clbench where there is such code."""
-    command = ["```bash", 'python -m clbench predict FOLDER "a text"', "```"]
+    asked = "--input FILE.jsonl  # text and text_pair on each line" if deployment.pairs else '"a text"'
+    command = ["```bash", f"python -m clbench predict FOLDER {asked}", "```"]
     if deployment.form == "strategy":
         return [
             f"{deployment.why[:1].upper()}{deployment.why[1:]}. So `base/` is the model as the run began and `state/` "
@@ -72,15 +81,17 @@ def _use(deployment: Deployment) -> list[str]:
     if deployment.form == "tasks":
         folders = [f"- {escape_markdown(task.name)}: `{task.folder}`" for task in deployment.tasks]
         return ["A folder of its own answers for each task:", "", *folders, "", *command]
-    return ["```python", *_code(deployment), "```", "", *_reading(deployment), "", *command]
+    warned = [NO_CLASSIFIER, ""] if deployment.form == "linear" else []
+    return [*warned, "```python", *_code(deployment), "```", "", *_reading(deployment), "", *command]
 
 
 def _code(deployment: Deployment) -> list[str]:
+    tokens = PAIRS if deployment.pairs else TOKENS
     if deployment.form == "model":
         return [
             "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
             "",
-            TOKENS,
+            tokens,
             "model = AutoModelForSequenceClassification.from_pretrained(folder)",
             "logits = model(**inputs).logits",
         ]
@@ -90,7 +101,7 @@ def _code(deployment: Deployment) -> list[str]:
             "from peft import PeftModel",
             "from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer",
             "",
-            TOKENS,
+            tokens,
             "config = AutoConfig.from_pretrained(folder)",
             "base = AutoModelForSequenceClassification.from_pretrained(",
             f"    {base}, config=config, ignore_mismatched_sizes=True",
@@ -101,7 +112,7 @@ def _code(deployment: Deployment) -> list[str]:
         "from safetensors.torch import load_file",
         "from transformers import AutoModel, AutoTokenizer",
         "",
-        TOKENS,
+        tokens,
         f'linear = load_file(folder + "/{LINEAR}")',
         "states = AutoModel.from_pretrained(folder)(**inputs).last_hidden_state.double()",
         'present = inputs["attention_mask"].double()[:, :, None]',

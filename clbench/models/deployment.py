@@ -56,6 +56,7 @@ class Deployment(BaseModel):
         task: the only one that it answers, where it was cut to one.
         candidates: columns among which an answer is looked for where no task is given.
         routing: by which rule a task is found where none is given; empty where none is looked for.
+        pairs: whether it reads pairs of texts.
         max_length: tokens after which a text is cut.
         padding_side: where the model reads padding.
         precision: the run's, "fp32", "bf16" or "fp16".
@@ -82,6 +83,7 @@ class Deployment(BaseModel):
     task: str | None = None
     candidates: list[int]
     routing: str = ""
+    pairs: bool = False
     max_length: int = Field(ge=1)
     padding_side: Literal["left", "right"] = "right"
     precision: Literal["fp32", "bf16", "fp16"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -179,7 +180,7 @@ def read_tokenizer(path: str, config: RunConfig, *, split: bool = False) -> Any:
 
 
 def fit(model: Any, tokenizer: Any) -> None:
-    """Make the model and its tokenizer agree on padding and on where a text ends."""
+    """Make the model and its tokenizer agree on padding, on where a text ends and on whether pairs are told apart."""
     rows = model.get_input_embeddings().num_embeddings
     used = {"padding": tokenizer.pad_token_id, **{str(token): token for token in tokenizer("")["input_ids"]}}
     if beyond := [name for name, number in used.items() if number >= rows]:
@@ -189,6 +190,16 @@ def fit(model: Any, tokenizer: Any) -> None:
     if model.config.is_encoder_decoder:
         # Its code looks for the one token that ends a text; the same characters inside a text must not be one.
         tokenizer.split_special_tokens = True
+    if "token_type_ids" in tokenizer.model_input_names and not _reads_token_types(model, tokenizer):
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+
+
+def _reads_token_types(model: Any, tokenizer: Any) -> bool:
+    """Whether the model has something to learn of which of two texts a token is of."""
+    if "token_type_ids" not in inspect.signature(model.forward).parameters:
+        return False
+    types = getattr(model.config, "type_vocab_size", None)  # XLNet, say, has no table of them
+    return types is None or max(tokenizer("", "")["token_type_ids"], default=0) < types
 
 
 def read_model(

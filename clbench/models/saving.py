@@ -37,11 +37,15 @@ def label_names(labels: Sequence[str], tasks: Sequence[tuple[str, Sequence[int]]
     return [f"{of.get(n, 'unknown')}/{label}" if count[label] > 1 else label for n, label in enumerate(labels)]
 
 
-def save_tokenizer(tokenizer: Any, folder: Path, max_length: int, padding_side: str) -> None:
-    """A copy of ``tokenizer`` that cuts and pads by itself as the run did, and gives the model nothing but tokens."""
+def save_tokenizer(tokenizer: Any, folder: Path, max_length: int, padding_side: str, *, pairs: bool = False) -> None:
+    """A copy of ``tokenizer`` that cuts and pads by itself as the run did, and gives the model what the run gave it.
+
+    That is nothing but tokens, and of ``pairs`` also their types where the model reads them.
+    """
     own = copy.deepcopy(tokenizer)
     own.model_max_length, own.padding_side = max_length, padding_side
-    own.model_input_names = ["input_ids", "attention_mask"]
+    types = ["token_type_ids"] if pairs and "token_type_ids" in tokenizer.model_input_names else []
+    own.model_input_names = ["input_ids", *types, "attention_mask"]
     # save_pretrained writes what it was made with, not what it was set to since.
     for name in ("padding_side", "truncation_side", "model_input_names", "split_special_tokens"):
         own.init_kwargs[name] = getattr(own, name)
@@ -67,6 +71,23 @@ def save_classifier(model: Any, folder: Path, names: Sequence[str], replaced: Ma
         raise Unfit(f"its output layer has no {min(unknown)}")
     name_labels(model.config, names)
     model.save_pretrained(folder, state_dict={**weights, **replaced})
+
+
+def centred(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The layer less what all its rows share, on the CPU: the same probabilities, of numbers that fp32 can hold.
+
+    Scores of prototypes, such as μᵀ S⁻¹ x, share a part that is much larger than what tells them apart.
+
+    Args:
+        weight: (labels, features) in fp64.
+        bias: (labels,); the lowest number of fp32 for a label that is never answered, whose row stays.
+    """
+    answered = bias > torch.finfo(torch.float32).min
+    shared = weight[answered].mean(0), bias[answered].mean()
+    return (
+        torch.where(answered[:, None], weight - shared[0], weight).cpu(),
+        torch.where(answered, bias - shared[1], bias).cpu(),
+    )
 
 
 def save_base(model: Any, folder: Path, head: Head) -> None:

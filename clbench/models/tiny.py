@@ -24,6 +24,7 @@ def tiny_text_model(
 
     tokenizer = tiny_words(tasks, ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
     tokenizer.backend_tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     settings = transformers.BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,23 @@ def describe_environment(
     data_sha256: dict[str, str], model_sha256: str, hardware: Mapping[str, str | int]
 ) -> dict[str, Any]:
     """What environment.json holds: command, commit, versions, hardware, hashes of data and model."""
-    versions = {name: metadata.version(name) for name in PACKAGES}
-    versions |= {name: version for name in OPTIONAL if (version := _installed_version(name))}
     changes = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "command": " ".join(["python -m clbench", *sys.argv[1:]]),
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if changes is None else bool(changes),
-        "versions": {"clbench": clbench.__version__, "python": platform.python_version(), **versions},
+        "versions": {"clbench": clbench.__version__, "python": platform.python_version(), **_versions()},
         "hardware": dict(hardware),
         "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
         "model_sha256": model_sha256,
         "data_sha256": data_sha256,
     }
+
+
+@cache  # a process does not see another version of what it has imported
+def _versions() -> dict[str, str]:
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return versions | {name: version for name in OPTIONAL if (version := _installed_version(name))}
 
 
 def _installed_version(distribution: str) -> str | None:

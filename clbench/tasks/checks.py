@@ -45,6 +45,7 @@ def check_tasks(tasks: Sequence[Task], setting: str) -> list[Task]:
         _check_columns(task)
         _check_label_column(task)
     kind = find_kind(tasks[0].kind)
+    _check_optional(tasks, kind.optional)
     contents = [{split: kind.contents(data) for split, data in task.splits.items()} for task in tasks]
     for task, own_contents in zip(tasks, contents, strict=True):
         _check_leakage(task, own_contents)
@@ -75,6 +76,18 @@ def _check_columns(task: Task) -> None:
         where, kind = f"task {task.name!r}: {split}", find_kind(task.kind)
         find_columns(data, kind.columns, where)
         kind.check(data, task.labels, where)
+
+
+def _check_optional(tasks: Sequence[Task], columns: Sequence[str]) -> None:
+    """What a model reads beside the text, it reads of every example."""
+    splits = {f"task {task.name!r}: {split}": data for task in tasks for split, data in task.splits.items()}
+    for column in columns:
+        having = [where for where, data in splits.items() if column in data.column_names]
+        if having and len(having) < len(splits):
+            lacking = next(where for where in splits if where not in having)
+            raise InputError(
+                f"{lacking} has no {column!r} and {having[0]} has; allowed: all splits of all tasks or none"
+            )
 
 
 def _check_label_column(task: Task, when: str = "") -> None:

@@ -9,15 +9,14 @@ from clbench.errors import unknown
 from clbench.tasks.columns import Table, column_texts
 from clbench.tasks.csv_tasks import SPLITS
 from clbench.tasks.roles import Roles
+from clbench.text import TextOrPair
 
-# Stands between a text and its pair: models read both as one text.
-BETWEEN = " || "
 PLACES_TOLD = 5
 RANK = {"test": 0, "dev": 1, "train": 2, "": 3}
 
 
 class Row(NamedTuple):
-    """A text with its label, and where it stands."""
+    """A text, or a pair of texts, with its label, and where it stands."""
 
     text: str
     label: str
@@ -26,6 +25,12 @@ class Row(NamedTuple):
     time: str
     table: int
     place: int
+    text_pair: str = ""
+
+    @property
+    def content(self) -> TextOrPair:
+        """What a model reads."""
+        return (self.text, self.text_pair) if self.text_pair else self.text
 
 
 def make_rows(tables: Sequence[Table], roles: Roles) -> list[Row]:
@@ -38,19 +43,16 @@ def make_rows(tables: Sequence[Table], roles: Roles) -> list[Row]:
     for number, table in enumerate(tables):
         nothing = [""] * len(table.places)
         texts = {role: column_texts(table, column) for role, column in roles.columns.items()}
-        pairs = texts.get("text_pair")
-        content = texts["text"]
-        if pairs is not None:
-            both = zip(content, pairs, strict=True)
-            content = [f"{text}{BETWEEN}{pair}" if text and pair else "" for text, pair in both]
+        pairs = texts.get("text_pair", nothing)
         splits = texts.get("split") or [table.split] * len(nothing)
         tasks = texts.get("task") or [table.task] * len(nothing)
-        cells = zip(content, texts["label"], tasks, splits, texts.get("time", nothing), table.places, strict=True)
-        for text, label, task, split, time, place in cells:
+        times = texts.get("time", nothing)
+        cells = zip(texts["text"], texts["label"], tasks, splits, times, table.places, pairs, strict=True)
+        for text, label, task, split, time, place, pair in cells:
             if split and split.casefold() not in SPLITS:
                 raise unknown(f"split in {table.name}, {table.unit} {place}:", split, SPLITS)
             known = SPLITS[split.casefold()] if split else ""
-            rows.append(Row(text, label, task, known, time, number, place))
+            rows.append(Row(text, label, task, known, time, number, place, pair))
     return sorted(rows, key=lambda row: -RANK[row.split])
 
 

@@ -66,7 +66,7 @@ def examine(source: str, wanted: Wanted) -> Examined:
     roles = find_roles(tables, source, wanted.columns, needed, ["text_pair", *([] if own_splits else ["split"])])
     where = places_told(tables)
     rows = make_rows(tables, roles)
-    fields = [field for field in ("text", "label", "task", "split", "time") if field in roles.columns]
+    fields = [field for field in ("text", "text_pair", "label", "task", "split", "time") if field in roles.columns]
     left, problems = drop_incomplete(rows, fields, where)
     problems += spelled_alike("task", dict.fromkeys(row.task for row in left))
     problems += spelled_alike("label", dict.fromkeys(row.label for row in left))

@@ -25,7 +25,8 @@ class OwnData(Scenario):
 
     Args:
         task, text, label, text_pair, split, time: the columns; by default those whose name says it, "" for none.
-            ``text_pair`` is read after the text, ``split`` says train, dev or test, ``time`` is for ``by=time``.
+            ``text_pair`` is the second of two texts that are read together, ``split`` says train, dev or test, ``time``
+            is for ``by=time``.
         by: what makes a task where no column does: "label" (``labels_per_task`` new ones a task), "time" (``tasks``
             of as many rows each, in the order of the column ``time``), or "file".
         labels_per_task: for ``by=label``.
@@ -105,11 +106,11 @@ class OwnData(Scenario):
 
     def _task(self, name: str, rows: Sequence[Row]) -> Task:
         shared = self.setting == "domain"
-        pairs = {split: [(row.text, row.label) for row in rows if row.split == split] for split in SPLITS}
-        if pairs[""]:
-            return task_from_rows(name, pairs[""], self.seed, dev=self.wanted.dev, test=self.test, shared_labels=shared)
-        dev = pairs["dev"] or self.wanted.dev
-        return task_from_splits(name, pairs["train"], pairs["test"], self.seed, dev=dev, shared_labels=shared)
+        own = {split: [(row.content, row.label) for row in rows if row.split == split] for split in SPLITS}
+        if own[""]:
+            return task_from_rows(name, own[""], self.seed, dev=self.wanted.dev, test=self.test, shared_labels=shared)
+        dev = own["dev"] or self.wanted.dev
+        return task_from_splits(name, own["train"], own["test"], self.seed, dev=dev, shared_labels=shared)
 
 
 def data_scenario(source: str, wanted: Wanted) -> type[OwnData]:

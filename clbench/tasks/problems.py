@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Hashable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 from clbench.tasks.apart import some_names
 from clbench.tasks.data_rows import RANK, Row
 from clbench.tasks.rows import FEWEST_TEXTS
 from clbench.tasks.splits import same_text, words_only
+from clbench.text import same_content
 
 NAMES_TOLD = 5
 
@@ -58,9 +59,9 @@ def drop_repeated(scopes: Iterable[Sequence[Row]], where: Callable[[Iterable[Row
     leaking: list[Row] = []
     doubtful: list[Row] = []
     for scope in scopes:
-        groups: dict[str, list[Row]] = {}
+        groups: dict[Hashable, list[Row]] = {}
         for row in scope:
-            groups.setdefault(same_text(row.text), []).append(row)
+            groups.setdefault(same_content(row.content), []).append(row)
         for own in groups.values():
             first = min(own, key=lambda row: RANK[row.split])
             if len({row.label for row in own}) > 1:
@@ -134,10 +135,10 @@ def spelled_alike(what: str, names: Iterable[str]) -> list[Problem]:
 
 def suspected(rows: Iterable[Row]) -> list[Problem]:
     """A problem for texts that differ from another in punctuation only: they may be one, in train and in test."""
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, ...]] = set()
     count = 0
     for row in rows:
-        key = row.task, words_only(row.text)
+        key = row.task, words_only(row.text), words_only(row.text_pair)
         count += key in seen
         seen.add(key)
     if not count:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from clbench.errors import InputError, unknown
 from clbench.scenario import Task
 from clbench.tasks import splits
 from clbench.tasks.rare import Rare, check_rare, check_spelling, treat_rare
 from clbench.tasks.splits import Content
+from clbench.text import TextOrPair, same_content
 
 if TYPE_CHECKING:
     import datasets
@@ -22,14 +23,32 @@ COUNTS_OF_FEW = ((0, 0, 0), (1, 0, 0), (1, 0, 1))
 WAYS_OUT = "or say rare='allow' to keep such labels, 'merge' to make them one, or 'drop' to leave them out"
 
 
-def text_dataset(rows: Sequence[tuple[str, str]], labels: Sequence[str]) -> datasets.Dataset:
-    """A split with the columns ``text`` and ``label`` from pairs (text, label name)."""
+def text_dataset(rows: Sequence[tuple[TextOrPair, str]], labels: Sequence[str]) -> datasets.Dataset:
+    """A split with the columns ``text`` and ``label`` from tuples (text, label name).
+
+    Where a text is a tuple of two, the second is in the column ``text_pair``.
+
+    Raises:
+        InputError: some rows have a pair and others do not.
+    """
     import datasets
 
     index = {label: position for position, label in enumerate(labels)}
-    columns = {"text": [text for text, _ in rows], "label": [index[label] for _, label in rows]}
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.Value("int64")})
-    return datasets.Dataset.from_dict(columns, features=features)
+    texts, pairs = _columns([text for text, _ in rows])
+    columns: dict[str, list[Any]] = {"text": texts, **pairs, "label": [index[label] for _, label in rows]}
+    kinds = {name: datasets.Value("int64" if name == "label" else "string") for name in columns}
+    return datasets.Dataset.from_dict(columns, features=datasets.Features(kinds))
+
+
+def _columns(contents: Sequence[TextOrPair]) -> tuple[list[str], dict[str, list[str]]]:
+    """The texts, and in a column of its own what is read after each."""
+    texts = [content for content in contents if isinstance(content, str)]
+    pairs = [content for content in contents if not isinstance(content, str)]
+    if texts and pairs:
+        raise InputError(f"{len(pairs)} of {len(contents)} texts have a text_pair; allowed: all or none")
+    if not pairs:
+        return texts, {}
+    return [text for text, _ in pairs], {"text_pair": [pair for _, pair in pairs]}
 
 
 def image_dataset(images: np.ndarray, labels: Sequence[int]) -> datasets.Dataset:
@@ -51,7 +70,7 @@ def image_dataset(images: np.ndarray, labels: Sequence[int]) -> datasets.Dataset
 
 def task_from_rows(
     name: str,
-    rows: Iterable[tuple[str, str]],
+    rows: Iterable[tuple[TextOrPair, str]],
     seed: int,
     *,
     dev: float = 0.15,
@@ -60,14 +79,14 @@ def task_from_rows(
     rare: Rare = "refuse",
     shared_labels: bool = False,
 ) -> Task:
-    """A text task from pairs (text, label name), split by ``seed``, the same share of each label in every split.
+    """A text task from rows (text, label name), split by ``seed``, the same share of each label in every split.
 
     Texts that differ in case or white space only are one example; a text with two different labels is left out. The
     task's notes say how many.
 
     Args:
         name: the task's name.
-        rows: pairs (text, label name).
+        rows: tuples (text, label name), or ((text, text that is read after it), label name).
         seed: which texts go to which split.
         dev: share of the texts for dev, 0..1.
         test: share of the texts for test, 0..1.
@@ -81,7 +100,7 @@ def task_from_rows(
     """
     if not (dev > 0 and test > 0 and dev + test < 1):
         raise InputError(f"shares dev={dev} and test={test} must be positive and leave something to train on")
-    kept, names, notes = _clean(name, list(rows), splits.same_text, labels, rare)
+    kept, names, notes = _clean(name, list(rows), same_content, labels, rare)
     few = {label for label, count in splits.count_labels(kept, names).items() if count < FEWEST_TEXTS}
     if rare == "refuse" and few:
         _refuse(name, kept, names, few)
@@ -97,25 +116,25 @@ def task_from_rows(
 
 def task_from_splits(
     name: str,
-    train: Iterable[tuple[str, str]],
-    test: Iterable[tuple[str, str]],
+    train: Iterable[tuple[TextOrPair, str]],
+    test: Iterable[tuple[TextOrPair, str]],
     seed: int,
     *,
-    dev: Iterable[tuple[str, str]] | float = 0.15,
+    dev: Iterable[tuple[TextOrPair, str]] | float = 0.15,
     labels: Sequence[str] | None = None,
     rare: Rare = "refuse",
     shared_labels: bool = False,
 ) -> Task:
-    """A text task from official splits of pairs (text, label name).
+    """A text task from official splits of rows (text, label name).
 
     Of a text in several splits test keeps it, else dev; a text with two different labels is left out of all. The task's
     notes say how many.
 
     Args:
         name: the task's name.
-        train, test: pairs (text, label name).
+        train, test: as ``rows`` of :func:`task_from_rows`.
         seed: which texts go to dev, where it is drawn.
-        dev: pairs, or the share of the train texts of each label that are drawn for it, 0..1.
+        dev: rows, or the share of the train texts of each label that are drawn for it, 0..1.
         labels: the label names in order; by default those that occur, sorted.
         rare: what becomes of labels without a text in train or in test: "refuse"; "allow", where a split may lack a
             label; "merge", which makes them one label, "other"; or "drop".
@@ -128,8 +147,8 @@ def task_from_splits(
         raise InputError(f"share dev={dev} must be above 0 and below 1")
     given = {"test": test, "dev": () if isinstance(dev, float | int) else dev, "train": train}
     # In this order, so that the first of equal texts, which is kept, is that of test.
-    marked = [((split, text), label) for split, pairs in given.items() for text, label in pairs]
-    kept, names, notes = _clean(name, marked, lambda content: splits.same_text(content[1]), labels, rare)
+    marked = [((split, text), label) for split, own in given.items() for text, label in own]
+    kept, names, notes = _clean(name, marked, lambda content: same_content(content[1]), labels, rare)
     lacking = _lacking(kept, names)
     if rare == "refuse" and lacking:
         split = next(split for split in ("train", "test") if lacking & _lacking(kept, names, (split,)))
@@ -159,7 +178,7 @@ def task_from_splits(
 def _clean(
     name: str,
     rows: list[tuple[Content, str]],
-    key: Callable[[Content], str],
+    key: Callable[[Content], Hashable],
     labels: Sequence[str] | None,
     rare: str,
 ) -> tuple[list[tuple[Content, str]], tuple[str, ...], tuple[str, ...]]:
@@ -175,7 +194,7 @@ def _clean(
     return kept, names, (left_out,) if left_out else ()
 
 
-def _refuse(name: str, rows: Sequence[tuple[str, str]], names: Sequence[str], few: set[str]) -> None:
+def _refuse(name: str, rows: Sequence[tuple[TextOrPair, str]], names: Sequence[str], few: set[str]) -> None:
     label = min(few, key=names.index)
     count = splits.count_labels(rows, names)[label]
     raise InputError(
@@ -184,7 +203,7 @@ def _refuse(name: str, rows: Sequence[tuple[str, str]], names: Sequence[str], fe
 
 
 def _lacking(
-    rows: Iterable[tuple[tuple[str, str], str]], names: Iterable[str], needed: Sequence[str] = ("train", "test")
+    rows: Iterable[tuple[tuple[str, TextOrPair], str]], names: Iterable[str], needed: Sequence[str] = ("train", "test")
 ) -> set[str]:
     """The labels without a row in one of the ``needed`` splits."""
     present = {(split, label) for (split, _), label in rows}
@@ -194,7 +213,7 @@ def _lacking(
 def _task(
     name: str,
     names: tuple[str, ...],
-    parts: Sequence[Sequence[tuple[str, str]]],
+    parts: Sequence[Sequence[tuple[TextOrPair, str]]],
     notes: tuple[str, ...],
     *,
     incomplete: bool,

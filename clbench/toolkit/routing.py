@@ -166,7 +166,9 @@ class Router:
         """What has been learned; the dev examples as JSON, for they only measure and are no memory of the method."""
         tokens = [example["input_ids"].tolist() for example in self.dev]
         tasks = [example["task_id"] for example in self.dev]
-        return {"means": self.means, "usual": self.usual, "tokens": tokens, "tasks": tasks}
+        types = [example["token_type_ids"].tolist() for example in self.dev if "token_type_ids" in example]
+        of_pairs = {"types": types} if types else {}
+        return {"means": self.means, "usual": self.usual, "tokens": tokens, "tasks": tasks, **of_pairs}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Restore it."""
@@ -176,6 +178,8 @@ class Router:
             {"input_ids": torch.tensor(tokens, dtype=torch.int64), "label": 0, "task_id": task}
             for tokens, task in zip(state["tokens"], state["tasks"], strict=True)
         ]
+        for example, types in zip(self.dev, state.get("types", ()), strict=False):
+            example["token_type_ids"] = torch.tensor(types, dtype=torch.int64)
         self.kept.clear()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,13 @@ def test_the_same_command_reads_what_is_finished(
         raise AssertionError("something was run again")
 
     monkeypatch.setattr("clbench.engine.engine._run", never)
+    found = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name, *more: None if name == "plotly" else found(name, *more))
     assert main([*COMMAND, "-o", str(folder)]) == 0
     assert advice_in(folder) == before
-    assert capsys.readouterr().out.startswith("# Take")
+    printed = capsys.readouterr()
+    assert printed.out.startswith("# Take")
+    assert "no report.html: the page needs plotly, which is not installed" in printed.err  # the advice stands without
 
 
 def test_a_race_that_was_stopped_decides_alike(folder: Path, tmp_path: Path) -> None:

@@ -141,3 +141,34 @@ def test_bad_input_is_refused_before_anything_starts(
     with pytest.raises(InputError, match=part):
         clbench.run(scenario="toy", strategies=strategies, output_dir=str(tmp_path / "out"), **{**SMALL, **settings})
     assert not (tmp_path / "out").exists()
+
+
+def test_a_loaded_model_starts_the_runs_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    from tests.models import zoo
+
+    monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "cache"))
+    folder = zoo.save("Bert", tmp_path / "bert", ["red", "blue", "kitchen"], headless=True)
+    small = {**SMALL, "strategies": ["naive"], "scenario": "toy", "max_length": 16, "output_dir": str(tmp_path / "out")}
+    (of_folder,) = clbench.run(**{**small, "model": folder})
+    loaded = AutoModel.from_pretrained(folder)
+    (of_object,) = clbench.run(**{**small, "model": loaded})
+    assert of_object.config["model"] != of_folder.config["model"]
+    assert of_object.result["predictions_sha256"] == of_folder.result["predictions_sha256"]
+    (again,) = clbench.run(**{**small, "model": AutoModel.from_pretrained(folder)})
+    assert again.folder == of_object.folder  # the same contents, read back
+    with torch.no_grad():
+        loaded.embeddings.word_embeddings.weight.mul_(-1)
+    (other,) = clbench.run(**{**small, "model": loaded, "tokenizer": AutoTokenizer.from_pretrained(folder)})
+    assert other.folder != of_object.folder
+    assert len(list((tmp_path / "cache" / "given").iterdir())) == 2
+
+    made = zoo.make("Bert", headless=True)
+    with pytest.raises(InputError, match=r"no tokenizer where BertModel came from; give it as tokenizer="):
+        clbench.run(**{**small, "model": made})
+    with pytest.raises(InputError, match=r"model is a Linear; allowed: a name, a folder, a hub id, or a model that"):
+        clbench.run(**{**small, "model": torch.nn.Linear(2, 2)})
+    with pytest.raises(InputError, match="tokenizer is for a model that is an object"):
+        clbench.run(**{**small, "tokenizer": object()})

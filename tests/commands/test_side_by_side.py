@@ -96,6 +96,8 @@ def test_what_jobs_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err == "error: --jobs 'many' is not allowed; allowed: auto, or a number from 1\n"
     assert main([*command, "--jobs-per-gpu", "2"]) == 2
     assert "--jobs-per-gpu 2: these runs go on the CPU" in capsys.readouterr().err
+    assert main([*command, "--jobs", "2", "--track", "tensorboard"]) == 2
+    assert "--track tensorboard does not go with --jobs yet" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

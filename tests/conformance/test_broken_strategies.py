@@ -245,7 +245,7 @@ BROKEN_STRATEGIES = {
     ),
     "forgets its random stream": (
         "resume",
-        "the weights differ after step 2 of kitchen, before the cut in step 3 of kitchen",
+        "the weights differ after step 2 of kitchen, before the cut after kitchen",
         """
         def setup(self, learner):
             self.noise = generator(learner.seed, "noise")

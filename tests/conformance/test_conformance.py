@@ -27,7 +27,7 @@ SMALLER = {"gdumb": "gdumb(epochs=2)", "ranpac": "ranpac(width=50)", "klda": "kl
 STACKS = ("replay+ewc", slow("replay+distillation"))
 # One task with an official test file and one without.
 # Their packages take long to read.
-LARGE = ("image_seq", "instruct_seq", "permuted_mnist", "split_cifar", "split_mnist")
+LARGE = ("image_seq", "instruct_seq", "permuted_mnist", "split_cifar", "split_mnist", "token_seq", "wordnet_class")
 SMALL = {"train": 40, "dev": 10, "test": 20}
 SCENARIO_ARGUMENTS: dict[str, dict[str, Any]] = {
     "text_seq": {"train": 40, "dev": 20, "test": 40, "order": "reuters,movie"},

@@ -97,6 +97,31 @@ def test_waits_are_counted_with_their_line(here: torch.device, name: str) -> Non
     assert all("conformance/test_double.py" in place for *_, place in [*seen.waits, *seen.blocking])
 
 
+def test_what_has_a_kernel_is_computed_in_one(here: torch.device) -> None:
+    """Where torch makes it of other operations, for a device that it does not know, it rounds otherwise."""
+    values, gradient = torch.linspace(-3, 3, 99), torch.linspace(1, 2, 99)
+
+    def slope(device: torch.device | str) -> Tensor:
+        x = values.to(device).requires_grad_()
+        return torch.autograd.grad(nn.functional.silu(x), x, gradient.to(device))[0].cpu()
+
+    assert torch.equal(slope(here), slope("cpu"))
+
+
+def test_products_in_inference_mode_are_the_cpus(here: torch.device) -> None:
+    """torch chooses among its products by whether a weight learns, a view of it as well."""
+    layer, states = nn.Linear(64, 33, bias=False), torch.rand(18, 6, 64)
+
+    def scores(device: torch.device | str) -> Tensor:
+        layer.to(device)
+        inputs = states.to(device)
+        with torch.inference_mode():
+            found: Tensor = layer((inputs * 1)[:, -1:])
+            return found.cpu()
+
+    assert torch.equal(scores("cpu"), scores(here))
+
+
 def test_outside_nothing_has_changed() -> None:
     with as_cuda():
         assert torch.cuda.is_available()

@@ -16,6 +16,7 @@ from benchmarks.cases import differences
 from benchmarks.kills import only_folder
 from clbench.cli import main
 from clbench.results.folder import RunFolder
+from tests.helpers import slow
 
 # Breaks at a step of the second task while the file CAUSE is there.
 STRATEGY = '''
@@ -107,7 +108,7 @@ def test_a_loss_that_is_no_number_is_located_and_finished_tasks_are_kept(
     assert differences(folder_of(tmp_path / "undisturbed"), folder) == []
 
 
-@pytest.mark.parametrize("step", [4, 6])
+@pytest.mark.parametrize("step", [4, slow(6)])
 def test_weights_that_are_no_numbers_are_neither_saved_nor_evaluated(
     step: int, fault: Cause, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,10 +141,10 @@ def fails_after(real: Callable[..., object], calls: int) -> Callable[..., object
 @pytest.mark.parametrize(
     ("place", "calls"),
     [
-        ("os.replace", 0),  # config.json
+        slow("os.replace", 0),  # config.json
         ("clbench.engine.checkpoint.write_tensors", 2),  # a checkpoint inside the first task
         ("os.fsync", 12),  # the disk is full from then on
-        ("os.rename", 2),  # the switch from one checkpoint to the next
+        slow("os.rename", 2),  # the switch from one checkpoint to the next
     ],
 )
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(

@@ -101,6 +101,19 @@ def test_plain_code_gives_the_answers_of_the_run(
         torch.testing.assert_close(sure, torch.tensor([s for _, s in expected]), atol=1e-5, rtol=1e-5)
 
 
+def test_a_folder_that_no_class_of_transformers_answers_from_says_so(kept: Callable[[str, str], Kept]) -> None:
+    """Loaded as a classifier it would have a random layer; the card's own lines are run above."""
+    from transformers import AutoModelForSequenceClassification
+
+    _, folder = kept("slda", "class")
+    _, told = AutoModelForSequenceClassification.from_pretrained(folder.model, output_loading_info=True)
+    assert "classifier.weight" in told["missing_keys"]
+    card = (folder.model / "README.md").read_text()
+    assert "Do not load this folder with `AutoModelForSequenceClassification` or `pipeline`" in card
+    plain = kept("naive", "task")[1]
+    assert "Do not load" not in (plain.model / "README.md").read_text()
+
+
 def test_the_config_names_the_labels(kept: Callable[[str, str], Kept]) -> None:
     plan, folder = kept("naive", "task")
     names = [label for task in plan.tasks for label in task.labels]

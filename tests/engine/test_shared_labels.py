@@ -16,7 +16,7 @@ from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.plugins.plan import make_plan
 from tests.conftest import tiny_bert
-from tests.helpers import strategy as strategy_of
+from tests.helpers import slow, strategy as strategy_of
 
 SCENARIO = '''
 """Tickets of three products; what billing is, all of them know."""
@@ -88,7 +88,7 @@ EVERYWHERE = (
 MODULES = ("distillation", "lora_incremental", "lora_merge", "joint")
 
 
-@pytest.mark.parametrize("strategy", [*EVERYWHERE, *MODULES])
+@pytest.mark.parametrize("strategy", [*EVERYWHERE[:2], *map(slow, EVERYWHERE[2:]), MODULES[0], *map(slow, MODULES[1:])])
 def test_in_the_domain_setting_answers_are_labels_seen_so_far(strategy: str, products: Path) -> None:
     result, folder = run(products, strategy, "domain")
     first = [True, False, False]  # a task is measured once all its labels have been seen

@@ -1,12 +1,13 @@
-"""What a kept model's tokenizer and label names keep of the run's."""
+"""What a kept model's tokenizer, label names and linear layer keep of the run's."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
 
-from clbench.models import label_names, save_tokenizer
+from clbench.models import centred, label_names, save_tokenizer
 from tests.models import zoo
 
 
@@ -32,3 +33,16 @@ def test_labels_of_equal_names_get_their_tasks_in_front() -> None:
     tasks = [("app", [0, 1]), ("web", [2, 3])]
     assert label_names(["open", "closed", "open", "won"], tasks) == ["app/open", "closed", "web/open", "won"]
     assert label_names(["open", "closed"], [("app", [0, 1]), ("web", [0, 1])]) == ["open", "closed"]
+
+
+def test_what_all_rows_share_is_taken_out_before_fp32_loses_the_rest() -> None:
+    """Rows (1e6 + 1, 2), (1e6 - 1, 4) and biases 1e7 ± 1, by hand: (1, -1), (-1, 1) and ± 1; the third is no answer."""
+    weight = torch.tensor([[1e6 + 1, 2.0], [1e6 - 1, 4.0], [0.0, 0.0]], dtype=torch.float64)
+    bias = torch.tensor([1e7 + 1, 1e7 - 1, torch.finfo(torch.float32).min], dtype=torch.float64)
+    rows, constants = centred(weight, bias)
+    assert rows.tolist() == [[1, -1], [-1, 1], [0, 0]]
+    assert constants.tolist() == [1, -1, torch.finfo(torch.float32).min]
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    exact = (x.double() @ weight.T + bias).softmax(-1).float()
+    torch.testing.assert_close((x @ rows.float().T + constants.float()).softmax(-1), exact, atol=1e-6, rtol=0)
+    assert ((x @ weight.float().T + bias.float()).softmax(-1) - exact).abs().max() > 0.05

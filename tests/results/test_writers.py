@@ -13,15 +13,16 @@ from benchmarks.processes import start_forked, start_fresh
 from benchmarks.writers import Sight, look, write_together
 
 CASE = Case("toy", "naive")
+WRITERS = 4  # twice as many as a small machine has cores; eight interpreters with -m slow
 
 
-def test_eight_writers_lose_and_tear_nothing(tmp_path: Path) -> None:
-    outcome = write_together(tmp_path, range(8))
-    assert outcome.codes == [0] * 8
-    assert outcome.differences == {seed: [] for seed in range(8)}
+def test_writers_lose_and_tear_nothing(tmp_path: Path) -> None:
+    outcome = write_together(tmp_path, range(WRITERS))
+    assert outcome.codes == [0] * WRITERS
+    assert outcome.differences == {seed: [] for seed in range(WRITERS)}
     assert outcome.sight.torn == []
-    assert outcome.sight.looks > 8
-    assert outcome.sight.complete == 8
+    assert outcome.sight.looks > WRITERS
+    assert outcome.sight.complete == WRITERS
 
 
 def test_the_reader_names_a_torn_result(tmp_path: Path) -> None:

@@ -345,7 +345,7 @@ def test_seq_star_refuses_the_domain_setting() -> None:
 @pytest.mark.parametrize(
     ("expression", "setting"),
     [
-        ("ema", "task"),
+        slow("ema", "task"),
         slow("wise", "domain"),
         slow("cumulative", "task"),
         slow("seq_star", "task"),

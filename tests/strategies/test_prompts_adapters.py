@@ -478,7 +478,7 @@ def test_what_learns_what_stays_and_that_nothing_is_forgotten(name: str, tmp_pat
     assert result["cost"]["stored_bytes"] == 4 * kept
 
 
-@pytest.mark.parametrize("name", ["adapter", slow("prompt_tuning")])
+@pytest.mark.parametrize("name", [slow("adapter"), slow("prompt_tuning")])
 def test_nothing_is_forgotten_where_naive_forgets(name: str, toy_forgetting: Callable[..., float]) -> None:
     sizes = {"train": 60, "dev": 9, "test": 30}
     options: dict[str, Any] = {"epochs": 4, "lr": 5e-3, "head_lr": 5e-2, "batch_size": 8, "scenario_args": sizes}

@@ -19,7 +19,7 @@ from clbench.errors import InputError, RunError
 from clbench.learner import Learner
 from clbench.rng import generator
 from clbench.toolkit.frozen_features import Moments, collect_features, linear_discriminant, logits_and_features
-from tests.helpers import Examples, MakeLearner, RunToy, strategy, task_data
+from tests.helpers import Examples, MakeLearner, RunToy, slow, strategy, task_data
 
 # Small, so that a test is quick; shrinkage high enough for few examples.
 PROTOTYPES: dict[str, dict[str, Any]] = {
@@ -357,7 +357,7 @@ def test_bad_arguments_are_refused(expression: tuple[str, dict[str, Any]], messa
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("expression", ["ncm", "slda", "ranpac(width=100)", "klda(width=100,gamma=0.01)"])
+@pytest.mark.parametrize("expression", ["slda", *map(slow, ("ncm", "ranpac(width=100)", "klda(width=100,gamma=0.01)"))])
 def test_a_run_takes_no_step_and_forgets_less_than_naive(
     toy_forgetting: Callable[..., float], run_toy: RunToy, expression: str
 ) -> None:

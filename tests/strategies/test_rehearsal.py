@@ -814,10 +814,10 @@ SHORT: dict[str, Any] = {"setting": "class", "epochs": 4, "lr": 2e-3, "head_lr":
         slow("er_ace(memory_size=0.3)", SHORT, 0.2),
         # The logits alone do not help in the class setting; where all tasks share the labels they do.
         slow("der(memory_size=0.3)", {"setting": "domain"}, 0.05),
-        ("der(memory_size=0.3, beta=1.0)", SHORT, 0.08),
+        slow("der(memory_size=0.3, beta=1.0)", SHORT, 0.08),
         slow("agem(memory_size=0.3)", LONG, 0.15),
         slow("gem(memory_size=0.3)", LONG, 0.2),
-        ("gdumb(memory_size=0.3, epochs=10)", SHORT, 0.3),
+        slow("gdumb(memory_size=0.3, epochs=10)", SHORT, 0.3),
     ],
 )
 def test_it_forgets_less_than_naive(

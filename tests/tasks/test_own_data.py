@@ -348,11 +348,34 @@ def test_truth_values_are_the_same_names_in_every_format(tmp_path: Path) -> None
     assert labels == {("False", "True")}
 
 
-def test_two_texts_are_read_as_one(tmp_path: Path) -> None:
+def test_a_column_of_pairs_stays_one_of_its_own(tmp_path: Path) -> None:
     lines = [f"{line.replace('|', '|a premise|', 1)}" for line in GOOD]
     scenario = scenario_of(table(tmp_path, *lines, header="task|premise|hypothesis|label"))
-    assert scenario.rows()["a"][0].text == "a premise || x of a, number 0"
+    assert scenario.rows()["a"][0].content == ("a premise", "x of a, number 0")
     assert scenario.examined.roles.columns["text_pair"] == "hypothesis"
+    task = scenario.tasks()[0]
+    assert all(split.column_names == ["text", "text_pair", "label"] for split in task.splits.values())
+    assert set(task.train["text"]) == {"a premise"}
+
+
+def test_pairs_are_the_same_where_both_texts_are(tmp_path: Path) -> None:
+    """By hand: of six added rows two lack a text, one repeats a pair, two are a pair with two labels."""
+    lines = [f"{line.replace('|', '|a premise|', 1)}" for line in GOOD]
+    added = [
+        "a||lonely|x",
+        "a|lonely||x",
+        "a|A  premise|X of a, number 0|x",
+        "a|one|two|x",
+        "a|One|TWO|y",
+        "a|two|one|x",
+    ]
+    scenario = scenario_of(table(tmp_path, *lines, *added, header="task|text|text_pair|label"))
+    told = "\n".join(str(problem) for problem in scenario.problems)
+    assert "1 row without a text (" in told
+    assert "1 row without a text_pair (" in told
+    assert "1 row with the text and label of another" in told
+    assert "2 rows of texts with two labels" in told
+    assert ("two", "one") in {row.content for row in scenario.rows()["a"]}
 
 
 def test_an_encoding_that_is_none_is_guessed_and_said(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from clbench.rng import generator
 from clbench.toolkit import per_example
 from clbench.toolkit.fisher import FisherKind, diagonal_fisher
 from clbench.toolkit.per_example import squares_collected, supported
-from tests.helpers import Examples, MakeLearner
+from tests.helpers import Examples, MakeLearner, slow
 
 KINDS: tuple[FisherKind, ...] = ("sampled", "empirical", "exact")
 LABELS = 4
@@ -120,6 +120,8 @@ LOOPED: dict[str, Callable[[], nn.Module]] = {
         type_vocab_size=0,
     ),
 }
+# Whose like is quicker: llama, albert and tied.
+LARGER = ("qwen2", "deberta", "mpnet")
 
 
 def picture_examples(count: int) -> list[Example]:
@@ -157,7 +159,7 @@ def fisher(learner: Learner, examples: list[Example], kind: FisherKind, **option
     return diagonal_fisher(learner, examples, kind, generator(0, "fisher"), **options)
 
 
-@pytest.mark.parametrize("model", [*HOOKED, *LOOPED])
+@pytest.mark.parametrize("model", [slow(name) if name in LARGER else name for name in (*HOOKED, *LOOPED)])
 def test_equals_the_loop_over_examples(make_learner: MakeLearner, make_examples: Examples, model: str) -> None:
     learner = make_learner("task", model={**HOOKED, **LOOPED}[model]())
     examples = mixed(make_examples, learner, model)

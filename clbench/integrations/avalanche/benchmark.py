@@ -94,6 +94,8 @@ def avalanche_benchmark(scenario: Scenario, tokenizer: Any = None, *, max_length
         raise InputError(f"Avalanche has no benchmark of {tasks[0].kind} tasks; allowed: text, image")
     if tasks[0].kind == "text" and tokenizer is None:
         raise InputError("a text scenario needs a tokenizer to become a benchmark of Avalanche's")
+    if "text_pair" in tasks[0].train.column_names:
+        raise InputError("AvalancheModel reads no pairs of texts; allowed: tasks without a text_pair")
     labels = label_space(tasks, scenario.setting)
     parts = [
         Part(getattr(task, split), task.labels, labels.columns[i], i)
