@@ -189,6 +189,7 @@ def run(
     given = {key: value for key, value in options.items() if value is not None}
     plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
     if dry_run:
+        side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
         return planning.print_plans(plans)
     return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu, sharing)
 

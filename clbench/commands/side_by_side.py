@@ -35,11 +35,7 @@ def run_with_jobs(
         InputError: more jobs than there are places on GPUs, or runs at once are to be tracked.
         Interrupted: SIGINT or SIGTERM came; all states are saved.
     """
-    slots: Sequence[Slot] = ()
-    if plans and (jobs != 1 or jobs_per_gpu is not None):
-        slots = make_slots(jobs, len(plans), devices_of(plans[0].config.device), usable_cores(), jobs_per_gpu)
-        if len(slots) > 1 and (trackers := plans[0].config.track):
-            raise InputError(f"--track {trackers[0]} does not go with --jobs yet; leave one of them away")
+    slots = find_slots(plans, jobs, jobs_per_gpu)
     with ExitStack() as entered:
         if sharing and len(plans) > 1:
             with suppress(OSError):  # there is no place for it: each run does all
@@ -48,6 +44,20 @@ def run_with_jobs(
         if len(slots) < 2:
             return run_plans(plans, verbosity)
         return run_side_by_side(plans, slots, jobs is None or jobs_per_gpu is not None, verbosity)
+
+
+def find_slots(plans: Sequence[Plan], jobs: int | None, jobs_per_gpu: int | None) -> list[Slot]:
+    """Where the runs of ``plans`` will go on at once; none or one where they go one after another.
+
+    Raises:
+        InputError: as :func:`run_with_jobs`.
+    """
+    if not plans or (jobs == 1 and jobs_per_gpu is None):
+        return []
+    slots = make_slots(jobs, len(plans), devices_of(plans[0].config.device), usable_cores(), jobs_per_gpu)
+    if len(slots) > 1 and (trackers := plans[0].config.track):
+        raise InputError(f"--track {trackers[0]} does not go with --jobs yet; leave one of them away")
+    return slots
 
 
 def run_side_by_side(plans: Sequence[Plan], slots: Sequence[Slot], measured: bool, verbosity: int) -> int:
