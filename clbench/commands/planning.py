@@ -52,6 +52,8 @@ def plan_runs(
         tuned_file: what ``clbench tune`` wrote, from which each strategy's values come.
         part: plan only the K-th of N parts; there may be nothing in it, which is said.
     """
+    if "task_steps" in options and "epochs" in options:
+        raise InputError("--steps and --epochs cannot be given together; leave one of them away")
     base = {**(read_config_file(config_file) if config_file else {}), **options}
     arguments = key_values(scenario_arguments)
     in_file = base.get("scenario_args") or {}

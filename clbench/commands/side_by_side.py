@@ -32,7 +32,7 @@ def run_with_jobs(
         sharing: measure what is the same before any training once for all runs.
 
     Raises:
-        InputError: more jobs than there are places on GPUs, or runs at once are to be tracked.
+        InputError: more jobs than there are places on GPUs, or a tracker, which one process tells of one run.
         Interrupted: SIGINT or SIGTERM came; all states are saved.
     """
     slots = find_slots(plans, jobs, jobs_per_gpu)
@@ -56,7 +56,7 @@ def find_slots(plans: Sequence[Plan], jobs: int | None, jobs_per_gpu: int | None
         return []
     slots = make_slots(jobs, len(plans), devices_of(plans[0].config.device), usable_cores(), jobs_per_gpu)
     if len(slots) > 1 and (trackers := plans[0].config.track):
-        raise InputError(f"--track {trackers[0]} does not go with --jobs yet; leave one of them away")
+        raise InputError(f"--track {trackers[0]} is told of one run at a time; leave --jobs away, or --track")
     return slots
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from clbench.advice import read_duration
 from clbench.commands.planning import key_values
 from clbench.commands.progress import TerminalReporter
+from clbench.config import read_config_file
 from clbench.errors import InputError, RunError
 from clbench.files import expand
 from clbench.models import choose_device
@@ -16,6 +17,24 @@ from clbench.parallel import Together, describe_slots, devices_of, make_slots, u
 from clbench.results import Tuned, write_tuned
 from clbench.text import clean, text_table
 from clbench.tuning import Effort, read_search, tune
+
+# What a tuning decides itself, or is given otherwise.
+DECIDED = ("scenario", "scenario_args", "strategy", "seed", "eval_split", "first_tasks", "tuned", "output_dir")
+
+
+def read_settings(path: Path | None) -> dict[str, Any]:
+    """The training settings in a YAML file; none without a file.
+
+    Raises:
+        InputError: it cannot be read, or has a setting that is no setting of training, or that tuning decides.
+    """
+    settings = {} if path is None else read_config_file(path)
+    for name in settings:
+        if name in DECIDED:
+            raise InputError(
+                f"setting {name!r} in {str(path)!r} is not allowed in a tuning; allowed: those of training"
+            )
+    return settings
 
 
 def run(

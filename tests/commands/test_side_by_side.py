@@ -96,8 +96,6 @@ def test_what_jobs_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err == "error: --jobs 'many' is not allowed; allowed: auto, or a number from 1\n"
     assert main([*command, "--jobs-per-gpu", "2", "--dry-run"]) == 2
     assert "--jobs-per-gpu 2: these runs go on the CPU" in capsys.readouterr().err
-    assert main([*command, "--jobs", "2", "--track", "tensorboard"]) == 2
-    assert "--track tensorboard does not go with --jobs yet" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -233,3 +231,10 @@ class Mine(Scenario):
             Task(f"t{t}", Loud(), ("a", "b"), split(t, 0, 20), split(t, 20, 6), split(t, 30, 8)) for t in range(2)
         ]
 '''
+
+
+def test_a_tracker_is_told_of_one_run_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [*SMALL, "--strategy", "naive", "--seed", "0-1", "--output-dir", str(tmp_path), "--track", "tensorboard"]
+    assert main([*command, "--jobs", "2"]) == 2
+    assert capsys.readouterr().err.endswith("leave --jobs away, or --track\n")
+    assert list(tmp_path.rglob("config.json")) == []

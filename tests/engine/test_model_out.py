@@ -230,7 +230,7 @@ class Killed(BaseException):
     """As if the process were gone."""
 
 
-@pytest.mark.parametrize("place", ["save_tokenizer", "replace_folder"])
+@pytest.mark.parametrize("place", ["keep_tokenizer", "replace_folder"])
 def test_killed_while_the_model_is_written_nothing_half_is_there(
     place: str, kept: Callable[[str, str], Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,7 +295,7 @@ def test_a_full_disk_is_one_line(error: Exception, tmp_path: Path, monkeypatch: 
     def full(*_: Any) -> Iterator[None]:
         raise error
 
-    monkeypatch.setattr(model_out, "save_tokenizer", full)
+    monkeypatch.setattr(model_out, "keep_tokenizer", full)
     with pytest.raises(RunError, match="No space left on device"):
         run("naive", tmp_path)
 
