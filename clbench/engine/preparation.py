@@ -35,7 +35,7 @@ class Prepared:
     ``pairs`` says whether two texts are read together.
     ``ability`` is the test of what the model could do before, where that is measured.
     ``shared`` is the folder of what runs share, None where nothing is, or where the strategy changed the
-    model or answers in its place.
+    model or the examples, or answers in the model's place.
     ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data.
     """
 
@@ -103,7 +103,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     learner.longest_answer = kind.longest_answer([example for task in data for example in task.train])
     model_bytes = parameter_bytes(model)
     ability = ability_test(plan, learner, data[0].train[0]) if config.ability else None
-    shared = None if plan.strategy.answers else plan.shared
+    # Answers that are written are as long as those that are learned from.
+    shared = None if plan.strategy.answers or plan.strategy.changes_examples else plan.shared
     as_it_came = fingerprint(learner) if shared is not None else None
     plan.strategy.setup(learner)
     if shared is not None and fingerprint(learner) != as_it_came:

@@ -24,7 +24,7 @@ from clbench.toolkit import evaluate_all
 from tests.helpers import MakeLearner
 
 SAME = ("naive", "replay", "ewc(fisher_samples=4)", "distillation", "joint", "si")  # before training
-OTHERS = ("lora_sequential", "seq_star", "lora_per_task", "ncm")
+OTHERS = ("augment", "lora_sequential", "seq_star", "lora_per_task", "ncm")
 
 
 def plan(strategy: str, folder: Path, **more: Any) -> Plan:
