@@ -172,6 +172,10 @@ def run(
     part: Annotated[
         str | None, typer.Option(metavar="K/N", help="only every N-th run from the K-th on, as for one of N machines")
     ] = None,
+    sharing: Annotated[
+        bool,
+        typer.Option("--sharing/--no-sharing", help="of several runs measure once what is the same before training"),
+    ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
@@ -201,8 +205,9 @@ def run(
     given = {key: value for key, value in options.items() if value is not None}
     plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
     if dry_run:
+        side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
         return planning.print_plans(plans)
-    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu)
+    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu, sharing)
 
 
 @app.command(cls=_SavingCommand)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,11 @@ class Clock:
     def resume(self, seconds: dict[str, float]) -> None:
         """Go on from what an interrupted run had spent."""
         self.seconds = dict(seconds)
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Count ``seconds`` by purpose, "wall" among them, beside what is measured; less where they are below 0."""
+        for purpose, value in seconds.items():
+            self.seconds[purpose] = self.seconds.get(purpose, 0.0) + value
 
     def _synchronise(self) -> None:
         if self.device is not None and self.device.type == "cuda":

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from clbench.commands.board import Board
 from clbench.commands.run import run_plans, tell_comparison, tell_run
@@ -15,7 +19,9 @@ from clbench.plugins import Plan
 from clbench.results import Run
 
 
-def run_with_jobs(plans: list[Plan], verbosity: int, jobs: int | None, jobs_per_gpu: int | None) -> int:
+def run_with_jobs(
+    plans: list[Plan], verbosity: int, jobs: int | None, jobs_per_gpu: int | None, sharing: bool = True
+) -> int:
     """Run all plans one after another, or several at once where that is asked for.
 
     Args:
@@ -23,19 +29,35 @@ def run_with_jobs(plans: list[Plan], verbosity: int, jobs: int | None, jobs_per_
         verbosity: -1 to 1.
         jobs: how many at once; None for as many as cores and memory, or GPUs, allow.
         jobs_per_gpu: how many share a GPU; None for one.
+        sharing: measure what is the same before any training once for all runs.
 
     Raises:
         InputError: more jobs than there are places on GPUs, or a tracker, which one process tells of one run.
         Interrupted: SIGINT or SIGTERM came; all states are saved.
     """
-    if (jobs == 1 and jobs_per_gpu is None) or not plans:
-        return run_plans(plans, verbosity)
+    slots = find_slots(plans, jobs, jobs_per_gpu)
+    with ExitStack() as entered:
+        if sharing and len(plans) > 1:
+            with suppress(OSError):  # there is no place for it: each run does all
+                folder = Path(entered.enter_context(TemporaryDirectory(prefix="clbench-")))
+                plans[:] = [replace(plan, shared=folder) for plan in plans]
+        if len(slots) < 2:
+            return run_plans(plans, verbosity)
+        return run_side_by_side(plans, slots, jobs is None or jobs_per_gpu is not None, verbosity)
+
+
+def find_slots(plans: Sequence[Plan], jobs: int | None, jobs_per_gpu: int | None) -> list[Slot]:
+    """Where the runs of ``plans`` will go on at once; none or one where they go one after another.
+
+    Raises:
+        InputError: as :func:`run_with_jobs`.
+    """
+    if not plans or (jobs == 1 and jobs_per_gpu is None):
+        return []
     slots = make_slots(jobs, len(plans), devices_of(plans[0].config.device), usable_cores(), jobs_per_gpu)
-    if len(slots) == 1:
-        return run_plans(plans, verbosity)
-    if trackers := plans[0].config.track:
+    if len(slots) > 1 and (trackers := plans[0].config.track):
         raise InputError(f"--track {trackers[0]} is told of one run at a time; leave --jobs away, or --track")
-    return run_side_by_side(plans, slots, jobs is None or jobs_per_gpu is not None, verbosity)
+    return slots
 
 
 def run_side_by_side(plans: Sequence[Plan], slots: Sequence[Slot], measured: bool, verbosity: int) -> int:

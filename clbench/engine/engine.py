@@ -20,6 +20,7 @@ from clbench.engine.model_out import keep_models
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter, Stopped, tell_notes
+from clbench.engine.sharing import first_row
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
 from clbench.models import (
     choose_device,
@@ -236,7 +237,10 @@ def _record(job: Job, row: int, trained: bool) -> None:
         tests = [
             test if trained and (position < row or not seen) else [] for position, test in enumerate(prepared.tests)
         ]
-        evaluations = evaluate_all(learner, prepared.strategy, tests)
+        if row or prepared.shared is None:
+            evaluations = evaluate_all(learner, prepared.strategy, tests)
+        else:
+            evaluations = first_row(learner, prepared.strategy, tests, prepared.config, prepared.shared)
         record_row(prepared, state, row, evaluations)
         measure_beside(prepared, state, trained, tests)
         if prepared.config.evaluate_every and row and trained:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import datasets
 import torch
@@ -13,6 +14,7 @@ from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData
 from clbench.engine.abilities import ability_test
+from clbench.engine.sharing import fingerprint
 from clbench.errors import InputError
 from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
@@ -32,6 +34,8 @@ class Prepared:
     ``loaded`` is the model as it came, which the strategy may have changed since; ``load_again`` gives it anew.
     ``pairs`` says whether two texts are read together.
     ``ability`` is the test of what the model could do before, where that is measured.
+    ``shared`` is the folder of what runs share, None where nothing is, or where the strategy changed the
+    model or the examples, or answers in the model's place.
     ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data.
     """
 
@@ -46,6 +50,7 @@ class Prepared:
     loaded: LoadedModel
     load_again: Callable[[], LoadedModel]
     ability: AbilityTest | None = None
+    shared: Path | None = None
     pairs: bool = False
 
 
@@ -98,7 +103,12 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     learner.longest_answer = kind.longest_answer([example for task in data for example in task.train])
     model_bytes = parameter_bytes(model)
     ability = ability_test(plan, learner, data[0].train[0]) if config.ability else None
+    # Answers that are written are as long as those that are learned from.
+    shared = None if plan.strategy.answers or plan.strategy.changes_examples else plan.shared
+    as_it_came = fingerprint(learner) if shared is not None else None
     plan.strategy.setup(learner)
+    if shared is not None and fingerprint(learner) != as_it_came:
+        shared = None
     if config.compile:
         learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
@@ -108,8 +118,9 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     pairs = "text_pair" in tasks[0].train.column_names
     load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
     return Prepared(
-        config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability, pairs
-    )
+        config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability,
+        pairs=pairs, shared=shared,
+    )  # fmt: skip
 
 
 def _rows_to_learn(strategy: Strategy, learner: Learner, task: Task) -> datasets.Dataset:

@@ -6,9 +6,10 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clbench.engine import Interrupted, Reporter, Stopped
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 GO, STOP = "go", "stop"
 FINISHED, FAILED, MEMORY = "finished", "failed", "memory"
 # What a reporter is told; a row waits for the answer whether to go on.
-TOLD = ("say", "warn", "note", "start_task", "step", "end_task", "row", "close")
+TOLD = ("say", "warn", "note", "begin", "start_task", "step", "end_task", "row", "result", "close")
 ERRORS: dict[str, type[ClbenchError]] = {error.__name__: error for error in (InputError, Stopped, RunError)}
 
 
@@ -68,6 +69,14 @@ class Sender(Reporter):
     def note(self, line: str) -> None:
         """What a person should know of the data."""
         self.send("note", line)
+
+    def begin(self, folder: Path, settings: Mapping[str, Any], rows: int, steps: int) -> None:
+        """The run begins, or goes on."""
+        self.send("begin", folder, dict(settings), rows, steps)
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        """The run's result."""
+        self.send("result", dict(result))
 
     def start_task(self, label: str, steps: int, steps_done: int = 0) -> None:
         """Training of a task begins."""

@@ -24,7 +24,7 @@ class Order:
     Attributes:
         config: its settings, resolved.
         tasks: the file with its tasks, which several runs read.
-        notes, sources: of the plan.
+        notes, sources, shared: of the plan.
         slot: where it goes on.
     """
 
@@ -32,6 +32,7 @@ class Order:
     tasks: Path
     notes: tuple[str, ...]
     sources: tuple[str, ...]
+    shared: Path | None
     slot: Slot
 
 
@@ -72,4 +73,5 @@ def _run(order: Order, sender: Sender) -> None:
     with order.tasks.open("rb") as file:
         tasks = pickle.load(file)  # written by our parent, for us
     strategy = rebuild_strategy(config.strategy, config.plugin_files, config.plugin_hashes)
-    sender.finish(run_one(Plan(config, tasks, strategy, order.notes, order.sources), sender))
+    plans = [Plan(config, tasks, strategy, order.notes, order.sources, order.shared)]
+    sender.finish(run_one(plans.pop(), sender))

@@ -92,7 +92,7 @@ class Workers:
 
     def _run(self, plan: Plan, slot: Slot, reporter: Reporter) -> Run:
         config = plan.config.model_copy(update={"device": slot.device})
-        order = Order(config, self._tasks_file(plan), plan.notes, plan.sources, slot)
+        order = Order(config, self._tasks_file(plan), plan.notes, plan.sources, plan.shared, slot)
         process, messages, answers = self._start(order)
         try:
             run: Run | None = receive(messages, answers, reporter, self._make_room)

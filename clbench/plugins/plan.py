@@ -33,7 +33,8 @@ OWN_DATA, PRESET = "own data", "preset"
 class Plan:
     """A run that is ready to start.
 
-    ``notes`` is what the scenario says of its data as a whole, ``sources`` are the packages that it reads.
+    ``notes`` is what the scenario says of its data as a whole, ``sources`` are the packages that it reads, ``shared``
+    is a folder for what the runs of one command do once.
     """
 
     config: RunConfig
@@ -41,6 +42,7 @@ class Plan:
     strategy: Stack
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    shared: Path | None = None
 
 
 class MadeTasks(NamedTuple):

@@ -26,9 +26,11 @@ def tells_all(_: Order, messages: Connection, answers: Connection) -> None:
     sender.say("a line")
     sender.warn("a warning")
     sender.note("a note")
+    sender.begin(Path("run"), {"seed": 1}, 2, 30)
     sender.start_task("kitchen 1/3", 10, 2)
     sender.step(4, 16, 0.5)
     sender.row("before training", ["kitchen"], [None])
+    sender.result({"status": "complete"})
     sender.close()
     sender.fail(InputError("refused"))
 

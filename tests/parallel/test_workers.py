@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,12 @@ class Heard(Reporter):
 
     def note(self, line: str) -> None:
         self.told.append(("note", line))
+
+    def begin(self, folder: Path, settings: Mapping[str, Any], rows: int, steps: int) -> None:
+        self.told.append((folder, settings, rows, steps))
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        self.told.append((result,))
 
     def start_task(self, label: str, steps: int, steps_done: int = 0) -> None:
         self.told.append((label, steps, steps_done))
@@ -84,8 +90,9 @@ def test_what_a_run_tells_arrives_and_its_error_keeps_its_kind() -> None:
     with Workers([SLOT], work=processes.tells_all) as workers, pytest.raises(InputError, match=r"^refused$"):
         workers.run(plan(), heard)
     assert heard.told == [
-        ("say", "a line"), ("warn", "a warning"), ("note", "a note"), ("kitchen 1/3", 10, 2), (4, 16, 0.5),
-        ("before training", "kitchen", None), ("close",),
+        ("say", "a line"), ("warn", "a warning"), ("note", "a note"), (Path("run"), {"seed": 1}, 2, 30),
+        ("kitchen 1/3", 10, 2), (4, 16, 0.5),
+        ("before training", "kitchen", None), ({"status": "complete"},), ("close",),
     ]  # fmt: skip
 
 
@@ -174,7 +181,7 @@ def test_a_run_whose_parent_is_killed_saves_its_state_and_ends(tmp_path: Path) -
         "if __name__ == '__main__':\n"
         f"    config = RunConfig(scenario={str(tmp_path / 'saved')!r}, strategy='naive')\n"
         f"    workers = Workers([{SLOT!r}], work=processes.goes_on_until_stopped).__enter__()\n"
-        "    workers.run(SimpleNamespace(config=config, tasks=(), notes=(), sources=()), Killer())\n"
+        "    workers.run(SimpleNamespace(config=config, tasks=(), notes=(), sources=(), shared=None), Killer())\n"
     )
     (tmp_path / "parent.py").write_text(program)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}

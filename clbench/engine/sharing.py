@@ -1,0 +1,88 @@
+"""What several runs of one command have in common and do once: the measures before any training.
+
+They are the same for every strategy that leaves the model as it came and lets it answer: same settings, data and seed,
+same weights, same predictions. Whether a strategy does so is not asked but looked at, with :func:`fingerprint`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from xxhash import xxh3_128
+
+import clbench
+from clbench.config import NOT_SCIENCE, RunConfig, canonical_json
+from clbench.data import Example
+from clbench.files import write_atomic
+from clbench.learner import Learner
+from clbench.strategy import Strategy
+from clbench.toolkit import Evaluation, evaluate_all
+
+PLAIN = int | float | str | bool | None
+# Of a learner: what evaluation does not read, or what it changes itself.
+UNREAD = {"clock", "learning_rates", "local_labels", "held_rows", "events", "new_examples", "compiled", "_allowed"}
+
+
+def first_row(
+    learner: Learner, strategy: Strategy, tests: Sequence[Sequence[Example]], config: RunConfig, shared: Path
+) -> list[Evaluation | None]:
+    """Each task's evaluation before training; read where a run before it in ``shared`` measured the same.
+
+    The clock counts what they took when they were measured, so that a run's costs are the same either way.
+
+    Args:
+        learner, strategy, tests: as of :func:`evaluate_all`; the model is as it came.
+        config: the run's.
+        shared: the folder of what runs share.
+    """
+    kept: list[Any]
+    path, asked = shared / f"{_key(config)}.pickle", learner.clock.read()
+    with FileLock(f"{path}.lock"):
+        if os.path.exists(path):
+            kept, seconds = pickle.loads(path.read_bytes())  # written by a run of the same command
+            learner.model.eval()  # as evaluation leaves it
+            learner.clock.add(_difference(seconds, _difference(learner.clock.read(), asked)))
+            return [each and Evaluation(each[0], each[1], each[2], learner.kind, each[3]) for each in kept]
+        begun = learner.clock.read()
+        found = evaluate_all(learner, strategy, tests)
+        kept = [each and (each.labels, each.predictions, each.confidences, each.measure) for each in found]
+        with suppress(OSError):  # a full disk: the next one measures for itself
+            write_atomic(path, pickle.dumps((kept, _difference(learner.clock.read(), begun))))
+    return found
+
+
+def _difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    return {key: after.get(key, 0.0) - before.get(key, 0.0) for key in {**after, **before}}
+
+
+def _key(config: RunConfig) -> str:
+    """A hash of all that the first row depends on: every setting but the strategy, threads, the device's type."""
+    settings = {key: value for key, value in config.model_dump().items() if key not in NOT_SCIENCE | {"strategy"}}
+    hashes = {name: value for name, value in config.plugin_hashes.items() if not name.startswith("strategy:")}
+    place = {"threads": torch.get_num_threads(), "device": config.device.partition(":")[0]}
+    content = {**settings, "plugin_hashes": hashes, **place, "clbench": clbench.__version__}
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def fingerprint(learner: Learner) -> tuple[Any, ...]:
+    """All that the model's answers depend on: compared before and after a strategy's setup."""
+    digest = xxh3_128()
+    shape: list[Any] = []
+    for name, module in learner.model.named_modules():
+        plain = {key: value for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"}
+        hooks = [len(hooks) for key, hooks in vars(module).items() if key.endswith("_hooks") and hooks is not None]
+        shape.append((name, id(module), type(module), plain, hooks, "forward" in vars(module), module.extra_repr()))
+    for name, tensor in [*learner.model.named_parameters(), *learner.model.named_buffers()]:
+        shape.append((name, tensor.dtype, tuple(tensor.shape)))
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    read = {key: value if isinstance(value, PLAIN) else id(value) for key, value in vars(learner).items()}
+    read = {key: value for key, value in read.items() if key not in UNREAD}
+    return digest.digest(), shape, read, str(getattr(learner.model, "config", ""))
