@@ -97,6 +97,20 @@ def run(
     lr: Annotated[float | None, typer.Option(help="peak learning rate of the pretrained body")] = None,
     head_lr: Annotated[float | None, typer.Option(help="peak learning rate of the output layer")] = None,
     batch_size: Annotated[int | None, typer.Option(help="new examples a step")] = None,
+    steps: Annotated[int | None, typer.Option(help="optimizer steps on each task, in place of epochs")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="learning rates after the warm-up: linear or cosine (to 0), or constant")
+    ] = None,
+    warmup: Annotated[float | None, typer.Option(help="share of a task's steps in which the rates rise")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, adam or sgd")] = None,
+    momentum: Annotated[float | None, typer.Option(help="of sgd")] = None,
+    optimizer_state: Annotated[
+        str | None, typer.Option(help="fresh in each task, or carried from task to task")
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="of weights but biases, norms and output layer")] = None,
+    max_grad_norm: Annotated[
+        float | None, typer.Option(help="clip gradients to this norm; inf for no clipping")
+    ] = None,
     max_length: Annotated[int | None, typer.Option(help="tokens after which a text is cut")] = None,
     scenario_arg: ScenarioArguments = None,
     limit: Annotated[int | None, typer.Option(help="use at most so many train and test examples a task")] = None,
@@ -150,6 +164,14 @@ def run(
         list[str] | None,
         typer.Option(help="tell a tracker, too: tensorboard, wandb, mlflow or trackio; may be repeated"),
     ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="run so many at once, each on cores or a GPU of its own [1]"),
+    ] = None,
+    jobs_per_gpu: Annotated[int | None, typer.Option(metavar="N", help="of --jobs: how many share a GPU [1]")] = None,
+    part: Annotated[
+        str | None, typer.Option(metavar="K/N", help="only every N-th run from the K-th on, as for one of N machines")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="more progress")] = False,
@@ -158,11 +180,16 @@ def run(
 
     A finished configuration prints its result again, an unfinished one resumes.
     """
-    from clbench.commands import planning, run as runner
+    from clbench.commands import planning, side_by_side
+    from clbench.parallel import read_jobs, read_part
 
+    at_once = read_jobs("auto" if jobs is None and jobs_per_gpu is not None else jobs)
+    own = None if part is None else read_part(part)
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "lr": lr,
         "head_lr": head_lr, "batch_size": batch_size, "max_length": max_length, "limit": limit, "device": device,
+        "task_steps": steps, "schedule": schedule, "warmup": warmup, "optimizer": optimizer, "momentum": momentum,
+        "optimizer_state": optimizer_state, "weight_decay": weight_decay, "max_grad_norm": max_grad_norm,
         "precision": precision, "output_dir": output_dir, "overwrite": overwrite or None,
         "checkpoint_every": checkpoint_every, "keep_checkpoints": keep_checkpoints or None,
         "auto_batch": auto_batch or None, "deterministic": deterministic or None, "evaluate": evaluate,
@@ -172,10 +199,10 @@ def run(
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
-    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned)
+    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
     if dry_run:
         return planning.print_plans(plans)
-    return runner.run_plans(plans, verbosity=-1 if quiet else int(verbose))
+    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu)
 
 
 @app.command(cls=_SavingCommand)
@@ -258,6 +285,9 @@ def tune(
         str | None, typer.Option(metavar="DURATION", help="begin no further trials after 30m or 2h")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="a .yaml file")] = Path("tuned.yaml"),
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of training settings of all trials; options given here win")
+    ] = None,
     scenario_arg: ScenarioArguments = None,
     model: Annotated[str | None, typer.Option(help="a name, a hub id or a folder")] = None,
     setting: Annotated[str | None, typer.Option(help="task, domain or class")] = None,
@@ -265,6 +295,9 @@ def tune(
     limit: Annotated[int | None, typer.Option(help="use at most so many train examples a task")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     output_dir: Annotated[str, typer.Option(help="results; trials and their runs go to its folder tuning")] = "results",
+    jobs: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="trials of so many strategies at once, as in `run` [1]")
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
     """Choose learning rates and arguments on dev of the first tasks, with as many trials for each strategy.
@@ -272,14 +305,16 @@ def tune(
     A tuning that was stopped goes on when the same command is given again. Use the file with: run --tuned FILE
     """
     from clbench.commands import tune
+    from clbench.parallel import read_jobs
 
+    at_once = read_jobs(jobs)
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "limit": limit, "device": device,
     }  # fmt: skip
-    given = {key: value for key, value in options.items() if value is not None}
+    given = tune.read_settings(config) | {key: value for key, value in options.items() if value is not None}
     return tune.run(
         given, strategy, scenario_arg or [], search or [], output, output_dir, trials=trials, tasks=tasks, seeds=seeds,
-        budget=budget, quiet=quiet,
+        budget=budget, jobs=at_once, quiet=quiet,
     )  # fmt: skip
 
 

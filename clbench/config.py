@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
 import clbench
 from clbench.errors import InputError, unknown
@@ -17,6 +18,7 @@ from clbench.files import read_yaml
 
 Setting = Literal["task", "domain", "class"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Schedule = Literal["linear", "constant", "cosine"]
 # What is worked out from the other settings, the files and the installed version; nobody sets it.
 WORKED_OUT = ("plugin_hashes", "source_sha256", "data_sha256", "model_sha256")
 # What a run does with its time and files, not what it finds out.
@@ -30,16 +32,21 @@ NOT_SCIENCE = {
 LATER = {
     **{"keep_head": False, "batch_norm": "frozen", "first_tasks": None, "tuned": False},
     **{"ability": False, "probe": False, "evaluate_every": None},
+    **{"optimizer": "adamw", "momentum": 0.0, "optimizer_state": "fresh", "schedule": "linear", "task_steps": None},
 }
 
 
 class RunConfig(BaseModel):
     """One run, fully resolved.
 
-    ``lr`` and ``head_lr`` are AdamW's peak learning rates of the pretrained body and of the output layer, which has
-    everything to learn in the few steps of a small task: with a small rate the body bends to it, and forgets more;
-    ``warmup`` is the fraction of a task's steps over which they rise from 0, after which they fall linearly to 0;
-    ``min_steps`` asks for more epochs over a small task, 0 for none, and who gives ``epochs`` on the command line means
+    ``lr`` and ``head_lr`` are peak learning rates of the pretrained body and of the output layer, which has everything
+    to learn in the few steps of a small task: with a small rate the body bends to it, and forgets more; ``warmup`` is
+    the fraction of a task's steps over which they rise from 0, after which they follow ``schedule``, by default falling
+    linearly to 0; ``optimizer`` is torch's AdamW, or Adam or SGD (with ``momentum``), where ``weight_decay`` is a part
+    of the gradient; its state (moments, momentum) is "fresh" in each task or "carried" on by the parameters' names;
+    ``max_grad_norm`` may be infinite, which clips nothing; ``task_steps`` on each task go before ``epochs`` and
+    ``min_steps``, in as many passes as they take; ``min_steps`` asks for more epochs over a small task, 0 for none, and
+    who gives ``epochs`` on the command line means
     them: with 75 texts a task models of one task each learn .486 of text_seq's dev texts in 6 steps (2 epochs), .584 in
     12, .666 in 24, .678 in 36 and .676 in 48 (seed 100); a batch is computed in ``accumulation`` parts, with
     ``auto_batch`` in smaller ones when memory runs out; ``max_length`` is in tokens; ``limit`` caps the train and the
@@ -75,7 +82,12 @@ class RunConfig(BaseModel):
     max_length: int = Field(64, ge=4)
     warmup: float = Field(0.1, ge=0, le=1)
     weight_decay: float = Field(0.01, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, allow_inf_nan=True)
+    schedule: Schedule = "linear"
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    momentum: float = Field(0.0, ge=0, lt=1)
+    optimizer_state: Literal["fresh", "carried"] = "fresh"
+    task_steps: int | None = Field(None, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     keep_head: bool = False
     batch_norm: Literal["frozen", "updated"] = "frozen"
@@ -107,6 +119,16 @@ class RunConfig(BaseModel):
     save_model: Literal["", "final", "each"] = ""
     track: list[str] = Field(default_factory=list)
 
+    @field_validator("max_grad_norm", mode="before")
+    @classmethod
+    def _read_infinite(cls, value: object) -> object:
+        return math.inf if value == "inf" else value
+
+    @field_serializer("max_grad_norm")
+    def _write_infinite(self, value: float) -> float | str:
+        """JSON has no infinite number."""
+        return "inf" if value == math.inf else value
+
     @property
     def sha256(self) -> str:
         """What tells this run from every other: a hash of all that can change a result, our version included."""
@@ -127,7 +149,7 @@ class RunConfig(BaseModel):
 
     def steps(self, examples: int) -> int:
         """Optimizer steps on a task of so many new examples."""
-        return self.steps_per_epoch(examples) * self.epochs_of(examples)
+        return self.task_steps or self.steps_per_epoch(examples) * self.epochs_of(examples)
 
 
 def identity(stored: Mapping[str, Any]) -> str:
@@ -163,6 +185,10 @@ def make_config(options: dict[str, Any]) -> RunConfig:
         raise InputError(f"{field} = {_short(first['input'])} is not allowed: {first['msg'].lower()}") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"scenario_args cannot be kept as JSON: {error}") from None
+    if config.momentum and config.optimizer != "sgd":
+        raise InputError(
+            f"momentum = {config.momentum} is not allowed with optimizer {config.optimizer!r}; allowed: sgd"
+        )
     return config.model_copy(update={"scenario_args": arguments})
 
 

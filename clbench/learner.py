@@ -46,6 +46,12 @@ class Learner:
             :meth:`~clbench.Strategy.predict` does not leave the model as it answered.
         pass_budget: tokens of texts, or images, of one pass outside training, where the model or memory that ran out
             set it; else 0.
+        step, steps: how many steps of the task in training were done when the one in progress began, and how many it
+            has.
+        parameter_groups: the optimizer's own, while a task is trained: what is changed in a group holds from then on,
+            but its rate, which the schedule sets in each step.
+        gradients_again: computes the gradients of the step in progress anew, in place of those that are there, with the
+            weights as they are then; callable in ``read_gradients`` and ``before_step``, not in fp16.
         skipped_steps: steps of the task in training that fp16's gradient scaler skipped.
         new_examples: those of the step's batch before any strategy added to it, in order, on the host: a memory that
             keeps them need not read them back from the device.
@@ -96,6 +102,9 @@ class Learner:
         self.compiled: Callable[..., Any] | None = None
         self.while_writing: Callable[[], AbstractContextManager[None]] = nullcontext
         self.pass_budget = self.skipped_steps = 0
+        self.step = self.steps = 0
+        self.parameter_groups: list[dict[str, Any]] = []
+        self.gradients_again: Callable[[], None] | None = None
         self._allowed: dict[tuple[int, bool, torch.device], Tensor] = {}
 
     @property
@@ -201,7 +210,7 @@ class Learner:
         return logits.float()
 
     def note(self, event: str, **values: Any) -> None:
-        """A line for the run's log.jsonl: what happened, and JSON values."""
+        """A line for the run's log.jsonl: what happened, and JSON values; a ``text`` among them is also said."""
         self.events.append({"event": event, **values})
 
     def take_events(self) -> list[dict[str, Any]]:

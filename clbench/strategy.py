@@ -10,23 +10,31 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from clbench.errors import InputError
 
 if TYPE_CHECKING:
+    import datasets
     from torch import Tensor, nn
 
     from clbench.config import RunConfig
     from clbench.data import Batch, TaskData
     from clbench.learner import Learner
+    from clbench.scenario import Task
 
 ALL_SETTINGS = ("task", "domain", "class")
 
 
 # In which order the strategies of a stack act in a hook, whatever order they were written in; within a phase by name.
 PHASES: dict[str, tuple[str, ...]] = {
+    # "clean" takes wrong rows away before others count them, "augment" changes those that there will be.
+    "examples": ("clean", "other", "augment"),
     # "open" says which weights learn, "close" takes some of them back, "restore" puts weights back into the model.
     "before_task": ("open", "close", "restore", "other"),
     # "weigh" says how much each row of the batch counts, once all rows are there.
     "train_batch": ("other", "weigh"),
+    # "replace" takes the gradients again elsewhere, before anything reads them.
+    "read_gradients": ("replace", "other"),
     # "project" sees the gradients with every penalty in them, "fix" has the last word.
     "before_step": ("other", "project", "fix"),
+    # "restore" puts better weights of the task back before others read where it ended.
+    "after_steps": ("restore", "other"),
     # "move" puts the weights that answer into the model; anchors, teachers, Fishers and memories read those.
     "after_task": ("move", "other"),
 }
@@ -100,14 +108,16 @@ class Strategy:
     Class attributes:
         settings: the settings it supports.
         kinds: the task kinds it supports, empty for all.
-        alone: why it cannot be stacked with another strategy; empty when it can.
+        alone: why it cannot be stacked with another remedy; empty when it can.
         decides: what it decides alone; two strategies of a stack that decide the same are refused.
         hook_phases: in which of a hook's :data:`PHASES` it acts, by the hook's name; left out, in "other".
         accumulates: whether a batch can be learned in parts, for ``accumulation`` above 1.
+        counts_steps: whether ``task_steps`` can say how long it trains; not where a loop of its own goes by epochs.
         own_labels: whether each task's rows of the output layer must be its own, as where nothing of an old task may be
             overwritten; refused where tasks share labels.
         keeps_examples: whether it needs a task's texts or images after the task, its dev ones included; `advise` leaves
             it out where data may not be kept.
+        is_recipe: whether it is a way to fine-tune and no remedy against forgetting; `advise` races remedies only.
         search_spaces: what ``tune`` tries for its arguments, by name; those left out stay as they are.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
@@ -118,7 +128,9 @@ class Strategy:
     decides: tuple[str, ...] = ()
     hook_phases: ClassVar[Mapping[str, str]] = {}
     search_spaces: ClassVar[Mapping[str, Space]] = {}
+    is_recipe: ClassVar[bool] = False
     accumulates: bool = True
+    counts_steps: bool = True
     own_labels: bool = False
     keeps_examples: bool = False
     resumable: bool = True
@@ -129,12 +141,25 @@ class Strategy:
         return type(self).predict is not Strategy.predict
 
     @property
+    def changes_examples(self) -> bool:
+        """Whether it has an :meth:`examples` of its own."""
+        return type(self).examples is not Strategy.examples
+
+    @property
     def routing(self) -> str:
         """By which rule :meth:`predict` finds the task where none is given; empty where it looks for none.
 
         A strategy with a rule takes a ``task_id`` in every setting.
         """
         return ""
+
+    def examples(self, learner: Learner, task: Task, rows: datasets.Dataset) -> datasets.Dataset:
+        """The rows to learn ``task`` from, in place of its training ``rows``, before they are encoded.
+
+        Called for each task before :meth:`setup`, again where a run is resumed: the same seed gives the same rows.
+        ``task`` has no test rows here; dev and test stay as they are.
+        """
+        return rows
 
     def setup(self, learner: Learner) -> None:
         """Once, before any task; also before a checkpoint's state is loaded."""
@@ -148,6 +173,18 @@ class Strategy:
 
     def train(self, learner: Learner, task: TaskData, config: RunConfig) -> int | None:
         """Train on ``task`` in a loop of one's own; the examples learned from, or None to leave it to the engine."""
+        return None
+
+    def parameter_groups(self, learner: Learner, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The optimizer's groups of parameters in a task, as its steps begin, the parameters that learn all in one.
+
+        A group has "params", the peak learning rate "lr" and "weight_decay". ``groups`` are the run's own, or what the
+        strategy before gave: body, biases and norms, head.
+        """
+        return groups
+
+    def learning_rate_factor(self, step: int, steps: int) -> float | None:
+        """The factor of the peak learning rates at ``step`` (0-based) of a task's ``steps``; None for the run's own."""
         return None
 
     def train_batch(self, batch: Batch) -> Batch:
@@ -166,6 +203,10 @@ class Strategy:
 
     def after_step(self, learner: Learner) -> None:
         """The optimizer has stepped."""
+
+    def stop(self, learner: Learner, task: TaskData) -> bool:
+        """After each step: whether ``task`` has been learned long enough, so that no further step follows."""
+        return False
 
     def after_steps(self, learner: Learner, task: TaskData) -> None:
         """After the last step of ``task``, while the weights are still those that it left."""
@@ -238,9 +279,20 @@ class Stack(Strategy):
         return any(member.answers for _, member in self.members)
 
     @property
+    def changes_examples(self) -> bool:
+        """Whether a member does."""
+        return any(member.changes_examples for _, member in self.members)
+
+    @property
     def routing(self) -> str:
         """The first member's that has a rule."""
         return next((member.routing for _, member in self.members if member.routing), "")
+
+    def examples(self, learner: Learner, task: Task, rows: datasets.Dataset) -> datasets.Dataset:
+        """Each member in its phase gets what the one before it gave."""
+        for member in self._acting("examples"):
+            rows = member.examples(learner, task, rows)
+        return rows
 
     def setup(self, learner: Learner) -> None:
         """Set up each member."""
@@ -266,6 +318,19 @@ class Stack(Strategy):
                 return seen
         return None
 
+    def parameter_groups(self, learner: Learner, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Each member gets what the one before it gave."""
+        for _, member in self.members:
+            groups = member.parameter_groups(learner, groups)
+        return groups
+
+    def learning_rate_factor(self, step: int, steps: int) -> float | None:
+        """The first member's that gives one."""
+        for _, member in self.members:
+            if (factor := member.learning_rate_factor(step, steps)) is not None:
+                return factor
+        return None
+
     def train_batch(self, batch: Batch) -> Batch:
         """Each member sees the batch that the one before it gave."""
         for member in self._acting("train_batch"):
@@ -279,8 +344,8 @@ class Stack(Strategy):
         return sum(losses[1:], start=losses[0]) if losses else None
 
     def read_gradients(self, learner: Learner) -> None:
-        """Each member."""
-        for _, member in self.members:
+        """Each member in its phase."""
+        for member in self._acting("read_gradients"):
             member.read_gradients(learner)
 
     def before_step(self, learner: Learner) -> None:
@@ -293,9 +358,14 @@ class Stack(Strategy):
         for _, member in self.members:
             member.after_step(learner)
 
+    def stop(self, learner: Learner, task: TaskData) -> bool:
+        """Whether a member says so; each is asked."""
+        answers = [member.stop(learner, task) for _, member in self.members]
+        return any(answers)
+
     def after_steps(self, learner: Learner, task: TaskData) -> None:
-        """Each member."""
-        for _, member in self.members:
+        """Each member in its phase."""
+        for member in self._acting("after_steps"):
             member.after_steps(learner, task)
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
@@ -339,21 +409,24 @@ class Stack(Strategy):
             member.load_state_dict(state[name])
 
 
-def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str, accumulation: int) -> None:
+def check_stack(
+    members: Sequence[tuple[str, Strategy]], setting: str, kind: str, accumulation: int, task_steps: int | None = None
+) -> None:
     """Refuse, before a model is loaded, what the strategies do not support.
 
     Raises:
-        InputError: a strategy twice, one that cannot be stacked, or one that does not know the setting or task kind or
-            cannot accumulate.
+        InputError: a strategy twice, one that cannot be stacked, or one that does not know the setting or task kind,
+            cannot accumulate or does not go by ``task_steps``.
     """
     names = [name for name, _ in members]
     for name, member in members:
         if names.count(name) > 1:
             raise InputError(f"strategy {name!r} stands twice in {'+'.join(names)!r}; allowed: each strategy once")
-        if member.alone and len(members) > 1:
+        others = [own for other, own in members if other != name]
+        if member.alone and others and not (_takes_recipes(member) and all(own.is_recipe for own in others)):
             raise InputError(f"{name!r} cannot be stacked as in {'+'.join(names)!r}: {member.alone}")
         for other, its in members:
-            if other != name and (both := [topic for topic in member.decides if topic in its.decides]):
+            if other != name and (both := [topic for topic in _decisions(member) if topic in _decisions(its)]):
                 raise InputError(f"{name!r} and {other!r} cannot be stacked: each decides {both[0]}")
         if setting not in member.settings:
             raise InputError(
@@ -363,6 +436,19 @@ def check_stack(members: Sequence[tuple[str, Strategy]], setting: str, kind: str
             raise InputError(f"strategy {name!r} does not support {kind} tasks; allowed: {_list(member.kinds)}")
         if accumulation > 1 and not member.accumulates:
             raise InputError(f"strategy {name!r} cannot learn a batch in parts: {accumulation = }; allowed: 1")
+        if task_steps is not None and not member.counts_steps:
+            raise InputError(f"strategy {name!r} trains by epochs, not by steps: {task_steps = }; allowed: none")
+
+
+def _takes_recipes(member: Strategy) -> bool:
+    """Whether a way to fine-tune changes what ``member`` does: it trains in the engine's steps, and is not naive."""
+    return member.counts_steps and any(callable(value) for value in vars(type(member)).values())
+
+
+def _decisions(member: Strategy) -> tuple[str, ...]:
+    """What it decides; one that is alone because each task has modules of its own says which weights learn, too."""
+    own_modules = member.alone and type(member).setup is not Strategy.setup
+    return (*member.decides, "which weights learn") if own_modules else member.decides
 
 
 def check_own_labels(members: Sequence[tuple[str, Strategy]]) -> None:

@@ -26,6 +26,7 @@ class GDumb(Strategy):
     """
 
     alone = "gdumb trains a fresh model on its memory after each task, so there is nothing to protect"
+    counts_steps = False
     keeps_examples = True
 
     def __init__(self, memory_size: float = 0.05, epochs: int = 30) -> None:

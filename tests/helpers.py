@@ -33,6 +33,13 @@ def slow(*values: Any) -> Any:  # pytest names the type in a private module
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
+# Ways to fine-tune, which stack with each other: what they do alone, -m slow looks at.
+RECIPES = {name for name in plugins.available("strategy") if plugins.load("strategy", name).is_recipe}
+RECIPE_STACKS = (
+    "adaptive_decay+discriminative_rates+early_stopping+gradual_unfreezing+label_smoothing+schedule",
+    "dropout+freeze+l1+sam",
+    "augment+balance+by_size+clean_labels",
+)
 # A run with enough learning to move predictions.
 MOVING: dict[str, Any] = {
     "scenario": "toy",

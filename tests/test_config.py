@@ -33,6 +33,11 @@ SCIENCE: dict[str, Any] = {
     "warmup": 0.2,
     "weight_decay": 0.0,
     "max_grad_norm": 2.0,
+    "schedule": "cosine",
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "optimizer_state": "carried",
+    "task_steps": 7,
     "dropout": 0.1,
     "scenario_args": {"train": 30},
     "limit": 5,
@@ -82,9 +87,10 @@ def test_every_setting_is_either_science_or_not() -> None:
 
 @pytest.mark.parametrize("field", SCIENCE)
 def test_the_hash_changes_with_the_science(field: str) -> None:
-    changed = make_config({**BASE, field: SCIENCE[field]})
-    assert getattr(changed, field) != getattr(make_config(BASE), field)
-    assert changed.hash8 != make_config(BASE).hash8
+    base = {**BASE, "optimizer": "sgd"} if field == "momentum" else BASE
+    changed = make_config({**base, field: SCIENCE[field]})
+    assert getattr(changed, field) != getattr(make_config(base), field)
+    assert changed.hash8 != make_config(base).hash8
 
 
 @pytest.mark.parametrize("field", OTHER)
@@ -109,6 +115,15 @@ def test_equal_values_spelled_differently_have_one_hash() -> None:
     assert one.hash8 == other.hash8
     # What config.json stores gives the same hash again.
     assert make_config(json.loads(json.dumps(one.model_dump()))).hash8 == one.hash8
+
+
+@pytest.mark.parametrize("spelled", ["inf", float("inf")])
+def test_no_clipping_is_infinite_and_goes_through_json(spelled: Any) -> None:
+    config = make_config({**BASE, "max_grad_norm": spelled})
+    assert config.max_grad_norm == float("inf")
+    stored = json.loads(json.dumps(config.model_dump(), allow_nan=False))
+    assert stored["max_grad_norm"] == "inf"
+    assert make_config(stored).hash8 == config.hash8 != make_config(BASE).hash8
 
 
 def test_canonical_json() -> None:
@@ -136,6 +151,12 @@ def test_canonical_json() -> None:
         ({"batch_size": 0}, "batch_size = 0 is not allowed"),
         ({"max_length": 3}, "max_length = 3 is not allowed"),
         ({"limit": 0}, "limit = 0 is not allowed"),
+        ({"max_grad_norm": 0}, "max_grad_norm = 0 is not allowed: input should be greater than 0"),
+        ({"max_grad_norm": float("nan")}, "max_grad_norm = nan is not allowed"),
+        ({"max_grad_norm": "none"}, "max_grad_norm = 'none' is not allowed: input should be a valid number"),
+        ({"momentum": 0.9}, "momentum = 0.9 is not allowed with optimizer 'adamw'; allowed: sgd"),
+        ({"schedule": "cos"}, "unknown schedule 'cos'; did you mean 'cosine'? allowed: constant, cosine, linear"),
+        ({"task_steps": 0}, "task_steps = 0 is not allowed"),
         ({"setting": "clas"}, "unknown setting 'clas'; did you mean 'class'? allowed: class, domain, task"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; did you mean 'fp32'? allowed: auto, bf16, fp16, fp32"),
         ({"eval_split": "train"}, "unknown eval_split 'train'; allowed: dev, test"),

@@ -226,6 +226,32 @@ def test_the_commands_of_tuning_run_on_small_data(
     assert "naive (tuned)" in capsys.readouterr().out
 
 
+def test_the_tasks_of_the_array_make_every_run_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file as Slurm would run it, with a Python that prints its arguments; the last ones then on small data."""
+    file = write_files("docs/cluster.md", tmp_path)["runs.sbatch"]
+    stand_in = tmp_path / "bin" / "python3"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/bash\nprintf "%s\\n" "$OMP_NUM_THREADS" "$@"\n', encoding="utf-8")
+    stand_in.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    path = f"{stand_in.parent}:{os.environ['PATH']}"
+    parts = []
+    for number in range(1, 17):
+        given = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_CPUS_PER_TASK": "4", "PATH": path, "HOME": str(tmp_path)}
+        done = subprocess.run(["bash", str(file)], env=given, capture_output=True, text=True, check=True)
+        threads, *words = done.stdout.splitlines()
+        assert (threads, words[:3]) == ("4", ["-m", "clbench", "run"])
+        parts.append(words[words.index("--part") + 1])
+    assert parts == [f"{number}/16" for number in range(1, 17)]
+    small = [word.replace("text_seq", "toy") for word in words[2:]]  # the last one's: the 16th of 25 runs, no other
+    assert main([*small, "--scenario-arg", "train=12", "--dry-run"]) == 0, capsys.readouterr().err
+    (planned,) = re.findall(r"^results/toy/\S+$", capsys.readouterr().out, re.MULTILINE)
+    assert planned.startswith("results/toy/ewc/tiny-s0-")
+    assert "#SBATCH --array=1-16\n" in file.read_text(encoding="utf-8")
+
+
 def test_the_docs_name_every_key_of_a_tuned_file() -> None:
     page = text("docs/tune.md")
     assert [each.name for kind in (Tuned, Tried) for each in fields(kind) if f"`{each.name}`" not in page] == []

@@ -27,6 +27,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("integrations",),
     ("tuning",),
     ("advice",),
+    ("parallel",),
     ("engine",),
     ("plugins",),
     ("toolkit",),

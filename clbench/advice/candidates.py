@@ -9,7 +9,7 @@ from typing import Any
 
 from clbench.advice.constraints import KEEP_DATA, Constraints
 from clbench.errors import InputError
-from clbench.plugins import Made, available, make_plan
+from clbench.plugins import Made, available, describe, make_plan
 from clbench.strategy import Stack
 
 # The floor, the ceiling and the cheapest, which always run; without joint, cumulative stands for it.
@@ -79,9 +79,13 @@ def choose_field(
 
 
 def in_turns() -> list[str]:
-    """All that could race: the first of each family, then the second of each, and so on; without naive and joint."""
+    """All that could race: the first of each family, then the second of each, and so on; without naive and joint.
+
+    Ways to fine-tune are no remedies: they race where they are asked for.
+    """
     turns = [name for turn in zip_longest(*FAMILIES) for name in turn if name is not None]
-    return [*turns, *(name for name in available("strategy") if name not in (*turns, FLOOR, "joint"))]
+    others = [name for name in available("strategy") if name not in (*turns, FLOOR, "joint")]
+    return [*turns, *(name for name in others if not describe("strategy", name).attributes.get("is_recipe"))]
 
 
 def _stack_or_reason(options: Mapping[str, Any], name: str, made: Made) -> Stack | str:

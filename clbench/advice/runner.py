@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import fsum
 from pathlib import Path
@@ -15,7 +16,7 @@ from clbench.advice.candidates import FLOOR
 from clbench.engine import Reporter, Stopped, run_folder, run_one
 from clbench.errors import InputError, RunError
 from clbench.files import write_atomic
-from clbench.plugins import Made, make_plan
+from clbench.plugins import Made, Plan, make_plan
 from clbench.results import Run
 
 SPENT = "spent.json"
@@ -61,6 +62,7 @@ class Runner:
         asked: the runs that were asked for, in order; only these count as spent, so that what is decided by time is
             decided alike when a killed race is started again.
         failed: strategies whose runs failed, with the reason.
+        make: makes the runs, for several threads at once where it can; one in this process where it is None.
     """
 
     options: Mapping[str, Any]
@@ -71,6 +73,8 @@ class Runner:
     seconds: dict[str, float] = field(default_factory=dict)
     asked: dict[str, None] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    make: Callable[[Plan, Reporter], Run] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         path = self.folder / SPENT
@@ -94,10 +98,9 @@ class Runner:
             return None
         started = time.monotonic()
         place = str(self.folder / "runs")
-        plan = make_plan(
-            {**self.options, "strategy": strategy, "seed": seed, **size.options(), "output_dir": place, **changed},
-            made=self.made,
-        )
+        options = {**self.options, "strategy": strategy, "seed": seed, **size.options(), "output_dir": place, **changed}
+        with self._lock:
+            plan = make_plan(options, made=self.made)
         key = str(run_folder(plan.config).path.relative_to(place))
         if reporter is None:
             self.reporter.say(f"{size.stage}: {strategy}, seed {seed}")
@@ -106,7 +109,7 @@ class Runner:
         try:
             # The race's few steps teach little, which is no news; what the final's runs have to say is.
             told = self.reporter if size.split == "test" else Reporter()
-            run = run_one(plans.pop(), reporter or told)
+            run = (self.make or run_one)(plans.pop(), reporter or told)
         except Stopped:
             run = None
         except (InputError, RunError) as error:
@@ -116,10 +119,11 @@ class Runner:
                 self.failed[strategy] = f"failed: {error}"
             self.reporter.warn(f"{strategy}: {error}")
             run = None
-        if key not in self.seconds:
-            self.seconds[key] = time.monotonic() - started
-            write_atomic(self.folder / SPENT, json.dumps(self.seconds, indent=1) + "\n")
-        self.asked[key] = None
+        with self._lock:
+            if key not in self.seconds:
+                self.seconds[key] = time.monotonic() - started
+                write_atomic(self.folder / SPENT, json.dumps(self.seconds, indent=1) + "\n")
+            self.asked[key] = None
         return run
 
     def work(self, size: Size) -> float:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         planning as planning,
         predict as predict,
         run as run,
+        side_by_side as side_by_side,
     )
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

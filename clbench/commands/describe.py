@@ -11,6 +11,7 @@ from typing import Any
 import clbench
 from clbench import plugins
 from clbench.commands.describe_preset import preset_page
+from clbench.config import RunConfig
 from clbench.errors import InputError
 from clbench.plugins import Component, Description
 from clbench.report import figures_table
@@ -104,7 +105,7 @@ def _strategy_facts(description: Description) -> list[str]:
     facts = [f"settings: {_listed(told.get('settings'), 'task, domain, class')}"]
     facts.append(f"kinds of task: {_listed(told.get('kinds'), 'all')}")
     if told.get("alone"):
-        facts.append(f"stacks with no other strategy: {told['alone']}")
+        facts.append(f"stacks with no other remedy: {told['alone']}")
     else:
         facts.append("stacks with other strategies, but those that stack with none")
     if told.get("accumulates") is False:
@@ -119,12 +120,25 @@ def _scenario_facts(description: Description) -> list[str]:
     facts = [f"settings, the default first: {_listed(told.get('settings'), 'task')}"]
     facts += [f"not {setting}: {reason}" for setting, reason in _pairs(told.get("refusals"))]
     facts.append(f"kind of task: {told.get('kind', 'text')}")
-    if defaults := _pairs(told.get("defaults")):
+    defaults = _pairs(told.get("defaults"))
+    if defaults:
         facts.append(f"training defaults: {', '.join(f'{key}={value}' for key, value in defaults)}")
+    facts.append(_training_fact(dict(defaults)))
     fetched = [name for name in told.get("sources") or () if name in SOURCES]
     if fetched:
         facts.append(f"fetched once: {', '.join(f'{name} ({_size(SOURCES[name].size)})' for name in fetched)}")
     return facts
+
+
+def _training_fact(defaults: Mapping[str, object]) -> str:
+    """What trains, unless options of `run` say otherwise: the scenario's settings before the usual ones."""
+    usual = {name: field.default for name, field in RunConfig.model_fields.items()}
+    told = {**usual, **defaults}
+    state = {"fresh": "its state made anew for each task", "carried": "its state carried from task to task"}
+    return (
+        f"trains with {told['optimizer']}, {state[str(told['optimizer_state'])]}, {told['schedule']} schedule after a "
+        f"warm-up of {told['warmup']:.0%} of a task's steps"
+    )
 
 
 def _listed(value: object, otherwise: str) -> str:

@@ -17,6 +17,7 @@ from clbench.commands.trackers import check_trackers
 from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
 from clbench.errors import InputError
 from clbench.models import device_is_there
+from clbench.parallel import take_part
 from clbench.plugins import Made, Plan, literal, make_plan
 from clbench.results import RunFolder, Tuned, find_tuned, read_tuned
 from clbench.text import shorten
@@ -39,6 +40,7 @@ def plan_runs(
     scenario_arguments: Sequence[str],
     config_file: Path | None,
     tuned_file: Path | None = None,
+    part: tuple[int, int] | None = None,
 ) -> list[Plan]:
     """A checked plan for every strategy and seed, before any of them starts.
 
@@ -48,7 +50,10 @@ def plan_runs(
         scenario_arguments: ``K=V`` strings; V is a Python literal or else a string.
         config_file: a YAML file of settings that the command line overrides; ``strategy`` and ``seed`` may be lists.
         tuned_file: what ``clbench tune`` wrote, from which each strategy's values come.
+        part: plan only the K-th of N parts; there may be nothing in it, which is said.
     """
+    if "task_steps" in options and "epochs" in options:
+        raise InputError("--steps and --epochs cannot be given together; leave one of them away")
     base = {**(read_config_file(config_file) if config_file else {}), **options}
     arguments = key_values(scenario_arguments)
     in_file = base.get("scenario_args") or {}
@@ -62,8 +67,12 @@ def plan_runs(
         entries = read_tuned(tuned_file)
         one = {**base, "seed": numbers[0]}
         chosen = [_tuned_settings({**one, **each}, entries, tuned_file, made) for each in chosen]
-    plans = [make_plan({**base, **each, "seed": seed}, made=made) for each in chosen for seed in _once(numbers)]
-    check_trackers(plans[0].config.track)
+    wanted = [{**base, **each, "seed": seed} for each in chosen for seed in _once(numbers)]
+    if part is not None and not (own := take_part(wanted, *part)):
+        TerminalReporter().say(f"nothing to run in part {part[0]}/{part[1]} of {len(wanted)} runs")
+    plans = [make_plan(options, made=made) for options in (wanted if part is None else own)]
+    if plans:
+        check_trackers(plans[0].config.track)
     return plans
 
 

@@ -61,7 +61,7 @@ class TerminalReporter(Reporter):
     def step(self, step: int, texts: int, loss: float) -> None:
         """Training has reached ``step``, ``texts`` more than at the last call; ``loss`` is the mean since."""
         self.texts += texts
-        self.loss = loss
+        self.loss, self.done = loss, step
         speed = self.texts / max(time.perf_counter() - self.started, 1e-9)
         left = (time.perf_counter() - self.started) / max(step - self.first_step, 1) * (self.steps - step)
         detail = f"{speed:.0f} texts/s  loss {loss:.3f}"
@@ -83,7 +83,7 @@ class TerminalReporter(Reporter):
         elif self.texts:
             seconds = time.perf_counter() - self.started
             speed = self.texts / max(seconds, 1e-9)
-            self.say(f"{self.label}  {self.steps} steps  {seconds:.1f} s  {speed:.0f} texts/s  loss {self.loss:.3f}")
+            self.say(f"{self.label}  {self.done} steps  {seconds:.1f} s  {speed:.0f} texts/s  loss {self.loss:.3f}")
 
     def row(self, label: str, names: Sequence[str], row: Sequence[float | None]) -> None:
         """A row of the accuracy matrix."""

@@ -42,14 +42,24 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
             release_memory()  # until here its error kept what the run had
             continue
         runs.append(run)
-        _print_result(run, brief=several and verbosity < 1)
-        if config.profile:
-            _print_profile(run.result)
-        draw_run(run, reporter)
+        tell_run(run, config.profile, several and verbosity < 1, reporter)
+    tell_comparison(runs, reporter)
+    return 0 if not exit_codes else 1 if several else exit_codes[0]
+
+
+def tell_run(run: Run, profile: bool, brief: bool, reporter: Reporter) -> None:
+    """Print what a finished run came to, in a line if ``brief``, and draw its figures."""
+    _print_result(run, brief)
+    if profile:
+        _print_profile(run.result)
+    draw_run(run, reporter)
+
+
+def tell_comparison(runs: Sequence[Run], reporter: Reporter) -> None:
+    """Print the comparison of several finished runs and draw it; of one there is none."""
     if len(runs) > 1:
         print(f"\n{report.render(report.compare(runs), width=terminal_width())}", flush=True)
         _draw_comparison(runs, reporter)
-    return 0 if not exit_codes else 1 if several else exit_codes[0]
 
 
 def _print_result(run: Run, brief: bool) -> None:

@@ -9,11 +9,32 @@ from typing import Any
 from clbench.advice import read_duration
 from clbench.commands.planning import key_values
 from clbench.commands.progress import TerminalReporter
+from clbench.config import read_config_file
 from clbench.errors import InputError, RunError
 from clbench.files import expand
+from clbench.models import choose_device
+from clbench.parallel import Together, describe_slots, devices_of, make_slots, usable_cores
 from clbench.results import Tuned, write_tuned
 from clbench.text import clean, text_table
 from clbench.tuning import Effort, read_search, tune
+
+# What a tuning decides itself, or is given otherwise.
+DECIDED = ("scenario", "scenario_args", "strategy", "seed", "eval_split", "first_tasks", "tuned", "output_dir")
+
+
+def read_settings(path: Path | None) -> dict[str, Any]:
+    """The training settings in a YAML file; none without a file.
+
+    Raises:
+        InputError: it cannot be read, or has a setting that is no setting of training, or that tuning decides.
+    """
+    settings = {} if path is None else read_config_file(path)
+    for name in settings:
+        if name in DECIDED:
+            raise InputError(
+                f"setting {name!r} in {str(path)!r} is not allowed in a tuning; allowed: those of training"
+            )
+    return settings
 
 
 def run(
@@ -28,6 +49,7 @@ def run(
     tasks: int | None,
     seeds: int,
     budget: str | None,
+    jobs: int | None,
     quiet: bool,
 ) -> int:
     """Tune, write the file and print what was chosen.
@@ -42,7 +64,15 @@ def run(
     given = {**options, "scenario_args": key_values(scenario_arguments)}
     folder = expand(output_dir, "--output-dir") / "tuning"
     reporter = TerminalReporter(-1 if quiet else 0)
-    entries = tune(given, strategies, folder, reporter, effort, read_search(search))
+    spaces = read_search(search)
+    device = str(choose_device(options.get("device", "auto")))
+    slots = make_slots(jobs, len(set(strategies)), devices_of(device), usable_cores())
+    if jobs == 1 or len(slots) == 1:
+        entries = tune(given, strategies, folder, reporter, effort, spaces)
+    else:
+        reporter.say(describe_slots(slots))
+        with Together(slots, jobs is None, reporter.say) as together:
+            entries = tune(given, strategies, folder, reporter, effort, spaces, together)
     write_tuned(output, entries)
     print(f"{table(entries)}\n{clean(str(output))}" if entries else clean(str(output)))
     if len(entries) < len(set(strategies)):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clbench.engine.checkpoint_writer import CheckpointWriter as CheckpointWriter
     from clbench.engine.engine import run as run
     from clbench.engine.finished import run_folder as run_folder
-    from clbench.engine.interrupts import Interrupted as Interrupted
+    from clbench.engine.interrupts import Interrupted as Interrupted, Interrupts as Interrupts, watch as watch
     from clbench.engine.one_run import run_one as run_one
     from clbench.engine.outcome import profile_lines as profile_lines
     from clbench.engine.preparation import Prepared as Prepared, parameter_bytes as parameter_bytes, prepare as prepare

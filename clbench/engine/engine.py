@@ -109,6 +109,8 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         settings = {**config.model_dump(), "clbench": clbench.__version__, "hash8": config.hash8}
         folder.write_config(settings)
         state = restore(prepared, folder, report)
+        if state.rows:
+            prepared.learner.take_events()  # noted while preparing, and logged when the run was begun
         folder.cut_log(state.rows)
         hardware = describe_hardware(device, config.precision)
         begin_part(state, hardware, report)
@@ -184,12 +186,16 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
     training.micro_batch_size = state.micro_batch_size or training.micro_batch_size
     if state.training is not None:
         training.load_state_dict(state.training)
+    elif state.optimizer:
+        training.carry_on(state.optimizer)
     report.start_task(f"{task.name} {task.position + 1}/{len(job.prepared.tasks)}", training.steps, training.step)
     reported = training.seen
-    while training.step < training.steps:
+    last = training.step == training.steps
+    while not last:
         training.run_step()
         due = config.checkpoint_every is not None and training.step % config.checkpoint_every == 0
-        last = training.step == training.steps
+        with training.learner.clock.part("train/strategy"):
+            last = training.strategy.stop(training.learner, task) or training.step == training.steps
         if every and training.step % every == 0 and not last:
             measure_inside(job.prepared, state, task.position, training.step)
         if len(training.losses) == REPORT_EVERY or due or last or signals.received:
@@ -205,7 +211,9 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
             _save_and_stop_if_asked(job)
     report.end_task()
     state.training, state.micro_batch_size = None, training.micro_batch_size
-    state.steps += training.steps
+    if config.optimizer_state == "carried":
+        state.optimizer |= training.optimizer_state()
+    state.steps += training.step
     return training.seen
 
 
@@ -238,6 +246,8 @@ def _record(job: Job, row: int, trained: bool) -> None:
     if line := ability_line(prepared, state):
         job.report.say(line)
     for event in learner.take_events():
+        if "text" in event:
+            job.report.say(event["text"])
         folder.append_log({"after_task": row, **event})
     for warning in state.warnings:
         if warning["after_task"] == row:

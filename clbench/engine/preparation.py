@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+import datasets
 import torch
 
 from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData
 from clbench.engine.abilities import ability_test
+from clbench.errors import InputError
 from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
 from clbench.models import LoadedModel, choose_device, load_model, use_onednn
 from clbench.plugins import Plan
-from clbench.strategy import Stack
+from clbench.scenario import Task
+from clbench.strategy import Stack, Strategy
 from clbench.tasks import data_hash, label_space, limit_task
 from clbench.toolkit import AbilityTest
 
@@ -78,11 +81,11 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     )
     learner.pass_budget = loaded.images_per_pass
 
-    splits = ("train", "dev", config.eval_split)
+    learned = [_rows_to_learn(plan.strategy, learner, task) for task in tasks]
     parts = [
-        Part(getattr(task, split), task.labels, labels.columns[position], position)
+        Part(rows, task.labels, labels.columns[position], position)
         for position, task in enumerate(tasks)
-        for split in splits
+        for rows in (learned[position], task.dev, getattr(task, config.eval_split))
     ]
     examples, cuts = kind.encode(parts, tokenizer, longest)
     if tokenizer is not None:
@@ -107,6 +110,24 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     return Prepared(
         config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability, pairs
     )
+
+
+def _rows_to_learn(strategy: Strategy, learner: Learner, task: Task) -> datasets.Dataset:
+    """The training rows of ``task`` as ``strategy`` would have them.
+
+    Raises:
+        InputError: it leaves none, or adds or leaves out a column.
+    """
+    if not strategy.changes_examples:
+        return task.train
+    with learner.clock.measure("train/strategy"):
+        rows = strategy.examples(learner, replace(task, test=task.test.select([])), task.train)
+    if not len(rows) or set(rows.column_names) != set(task.train.column_names):
+        raise InputError(
+            f"the strategy makes {len(rows)} rows of task {task.name!r}, with {', '.join(rows.column_names)}; "
+            f"allowed: 1 or more, with {', '.join(task.train.column_names)}"
+        )
+    return rows
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:

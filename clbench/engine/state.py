@@ -36,6 +36,7 @@ class State:
         predictions: the columns of predictions.parquet; tasks as numbers, labels as columns of the output layer or as
             strings.
         learned: names of the parameters that learned in any task.
+        optimizer: what the optimizer kept of each parameter at the end of the tasks before, by name, if it is carried.
         training: where inside a task the run is, None between tasks.
         steps: optimizer steps on the tasks before.
         curve: the columns of curve.parquet, empty without ``evaluate_every``.
@@ -55,6 +56,7 @@ class State:
     micro_batch_size: int | None = None
     trainable_parameters: int = 0
     learned: list[str] = field(default_factory=list)
+    optimizer: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None
     steps: int = 0
     curve: dict[str, list[Any]] = field(default_factory=dict)

@@ -142,7 +142,7 @@ def make_plan(
     config = config.model_copy(update={"device": str(device), "precision": precision, "model": model})
     _check_setting(config.setting, scenario_class)
     check_kind(config.model, scenario_class.kind)
-    check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation)
+    check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation, config.task_steps)
     _check_measures(config, find_kind(scenario_class.kind))
     tasks, data, notes, sources = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
     tasks = _first(tasks, config.first_tasks)

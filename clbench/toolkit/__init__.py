@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from clbench import sources as sources
     from clbench.config import RunConfig as RunConfig
     from clbench.data import IGNORE as IGNORE, upload as upload
+    from clbench.kinds import Part as Part
     from clbench.rng import generator as generator, seeded_torch as seeded_torch, stream_seed as stream_seed
     from clbench.sources import (
         Rows as Rows,
@@ -49,10 +50,17 @@ if TYPE_CHECKING:
     )
     from clbench.toolkit.adaptive_rank import AdaptiveRank as AdaptiveRank, adaptive_settings as adaptive_settings
     from clbench.toolkit.attributes import temporarily as temporarily
+    from clbench.toolkit.best_weights import mean_loss as mean_loss, put_weights as put_weights
     from clbench.toolkit.buffer import (
         ExampleBuffer as ExampleBuffer,
         Sampling as Sampling,
         check_memory as check_memory,
+    )
+    from clbench.toolkit.depths import (
+        check_layers as check_layers,
+        layer_depths as layer_depths,
+        layer_names as layer_names,
+        split_groups as split_groups,
     )
     from clbench.toolkit.dev_examples import DevExamples as DevExamples
     from clbench.toolkit.evaluator import Evaluation as Evaluation, evaluate_all as evaluate_all
@@ -89,9 +97,10 @@ if TYPE_CHECKING:
         lora_settings as lora_settings,
         target_layers as target_layers,
     )
-    from clbench.toolkit.probing import probe_tasks as probe_tasks
+    from clbench.toolkit.probing import probe_tasks as probe_tasks, read_features as read_features
     from clbench.toolkit.recipe import (
         learning_rate_factor as learning_rate_factor,
+        make_optimizer as make_optimizer,
         parameter_groups as parameter_groups,
     )
     from clbench.toolkit.rehearsal import (

@@ -1,21 +1,46 @@
-"""The optimizer's groups of parameters and its schedule, the same in every loop that trains."""
+"""The optimizer, its groups of parameters and its schedule, the same in every loop that trains."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
+from clbench.config import RunConfig, Schedule
 from clbench.head import Head
 
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
-def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
-    """The share of the peak learning rate at ``step``: up over the warm-up's share of the steps, then down to 0."""
+
+def make_optimizer(config: RunConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The run's optimizer, new, over ``groups`` as of :func:`parameter_groups`.
+
+    The decay of Adam and SGD is torch's, a part of the gradient (L2), that of AdamW is decoupled from it.
+    """
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=config.momentum, fused=True)
+    return OPTIMIZERS[config.optimizer](groups, fused=True)  # type: ignore[call-arg]
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float, schedule: Schedule = "linear") -> float:
+    """The share of the peak learning rate at ``step`` (0-based) of ``steps``.
+
+    Args:
+        step, steps: where in a task.
+        warmup: the share of the steps over which the rate rises to its peak.
+        schedule: what it does afterwards: "linear" and "cosine" fall to 0 (reached after the last step), "constant"
+            stays.
+    """
     rising = round(warmup * steps)
     if step < rising:
         return (step + 1) / rising
-    return (steps - step) / max(1, steps - rising)
+    left = (steps - step) / max(1, steps - rising)
+    if schedule == "cosine":  # Loshchilov & Hutter 2017, equation 5, one period
+        return (1 + math.cos(math.pi * (1 - left))) / 2
+    return 1.0 if schedule == "constant" else left
 
 
 def parameter_groups(

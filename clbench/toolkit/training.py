@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from clbench.learner import Learner
 from clbench.models import exhaustion_told, halve_until_it_fits
 from clbench.rng import generator, stream_seed
 from clbench.strategy import Strategy
-from clbench.toolkit.recipe import learning_rate_factor, parameter_groups
+from clbench.toolkit.recipe import learning_rate_factor, make_optimizer, parameter_groups
 
 
 class Training:
@@ -47,13 +48,15 @@ class Training:
         self.losses: list[Tensor] = []
         self.overflows: list[Tensor] = []
         groups = parameter_groups(learner.named_parameters(), learner.learning_rates, config.weight_decay, learner.head)
+        groups = strategy.parameter_groups(learner, groups)
         with _without_settings_in_the_environment():
             self.accelerator = _accelerator(config, learner)
-            optimizer = torch.optim.AdamW(groups, fused=True)
+            optimizer = make_optimizer(config, groups)
             self.optimizer = self.accelerator.prepare(optimizer)
         if self.accelerator.scaler:
             # The fused step leaves the weights alone where the scaler found an overflow, and tells nobody else.
             optimizer.register_step_pre_hook(lambda given, *_: self.overflows.append(given.found_inf.clone()))
+        learner.parameter_groups = self.optimizer.param_groups
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
         torch.manual_seed(stream_seed(config.seed, "dropout", task.name))
         learner.model.train()
@@ -66,6 +69,7 @@ class Training:
                 happened where smaller ones do not help.
         """
         timed = self.learner.clock.part
+        self.learner.step, self.learner.steps = self.step, self.steps
         # Drawn once, so that neither accumulation nor a retry changes what the step learns from.
         with timed("train/data"):
             self.learner.new_examples, batch = self.next or self._collated(self.step)
@@ -94,12 +98,28 @@ class Training:
 
     def _take_gradients(self, batch: Batch, micro_batch_size: int) -> Tensor:
         """Let the gradients be those of ``batch``, as the strategy wants them; its loss."""
-        config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
+        strategy, learner, timed = self.strategy, self.learner, self.learner.clock.part
         if micro_batch_size < self.micro_batch_size:
             self._forget_gradients()
         self.micro_batch_size = micro_batch_size
+        learner.gradients_again = partial(self._gradients_again, batch)
+        total = self._pass(batch)
+        if self.next is None and self.step + 1 < self.steps:
+            with timed("train/data"):  # while a GPU computes, and before any hook waits for it
+                self.next = self._collated(self.step + 1)
+        self.accelerator.unscale_gradients(self.optimizer)
+        self.gradients_unscaled = True
+        with timed("train/strategy"):
+            strategy.read_gradients(learner)
+            strategy.before_step(learner)
+        learner.gradients_again = None
+        return total
+
+    def _pass(self, batch: Batch) -> Tensor:
+        """Add the gradients of ``batch``, part after part, to those that are there; its loss."""
+        config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
         count = len(batch["labels"])
-        parts = -(-config.batch_size // micro_batch_size)
+        parts = -(-config.batch_size // self.micro_batch_size)
         total = torch.zeros((), device=learner.device)
         for numbers in torch.arange(count).chunk(parts):
             part = {key: value[numbers[0] : numbers[-1] + 1] for key, value in batch.items()}
@@ -112,15 +132,11 @@ class Training:
             with timed("train/backward"):
                 self.accelerator.backward(loss)
             total += loss.detach()
-        if self.next is None and self.step + 1 < self.steps:
-            with timed("train/data"):  # while a GPU computes, and before any hook waits for it
-                self.next = self._collated(self.step + 1)
-        self.accelerator.unscale_gradients(self.optimizer)
-        self.gradients_unscaled = True
-        with timed("train/strategy"):
-            strategy.read_gradients(learner)
-            strategy.before_step(learner)
         return total
+
+    def _gradients_again(self, batch: Batch) -> None:
+        self.optimizer.zero_grad()
+        self._pass(batch)
 
     def _forget_gradients(self) -> None:
         """Begin the step again after an attempt that failed."""
@@ -132,10 +148,14 @@ class Training:
 
     def _move_weights(self) -> None:
         config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
+        factor = strategy.learning_rate_factor(self.step, self.steps)
+        if factor is None:
+            factor = learning_rate_factor(self.step, self.steps, config.warmup, config.schedule)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
-            group["lr"] = peak * learning_rate_factor(self.step, self.steps, config.warmup)
+            group["lr"] = peak * factor
         with timed("train/optimizer"):
-            torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)
+            if config.max_grad_norm < math.inf:
+                torch.nn.utils.clip_grad_norm_([p for _, p in learner.named_parameters()], config.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.gradients_unscaled = False
@@ -194,12 +214,29 @@ class Training:
         self.step, self.seen, self.micro_batch_size = state["step"], state["seen"], state["micro_batch_size"]
         whole = self.optimizer.optimizer.state_dict()
         whole["state"] = {int(number): value for number, value in state["optimizer"].items()}
-        self.optimizer.optimizer.load_state_dict(whole)
+        self._load_optimizer(whole)
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"])
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.learner.device)
+
+    def optimizer_state(self) -> dict[str, dict[str, Any]]:
+        """What the optimizer keeps of each parameter that learns, by the parameter's name: for the next task."""
+        state = self.optimizer.optimizer.state
+        return {name: state[parameter] for name, parameter in self.learner.named_parameters() if parameter in state}
+
+    def carry_on(self, kept: Mapping[str, dict[str, Any]]) -> None:
+        """Begin with what :meth:`optimizer_state` gave at an earlier task's end; parameters without any begin anew."""
+        numbers = {id(p): n for n, p in enumerate(p for group in self.optimizer.param_groups for p in group["params"])}
+        named = {numbers[id(p)]: name for name, p in self.learner.named_parameters() if id(p) in numbers}
+        whole = self.optimizer.optimizer.state_dict()
+        whole["state"] = {number: kept[name] for number, name in sorted(named.items()) if name in kept}
+        self._load_optimizer(whole)
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        self.optimizer.optimizer.load_state_dict(state)
+        self.learner.parameter_groups = self.optimizer.param_groups  # new ones
 
     def _collated(self, step: int) -> tuple[list[Example], Batch]:
         """The new examples of ``step`` and their batch; each epoch's order is a random stream of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from math import fsum
 from pathlib import Path
@@ -14,6 +15,7 @@ import clbench
 from clbench.advice import Runner
 from clbench.engine import Reporter, Stopped
 from clbench.errors import InputError, RunError
+from clbench.parallel import Together
 from clbench.plugins import make_plan
 from clbench.results import COMPLETE, Tried, Tuned
 from clbench.tuning.candidates import DEV, FIRST_SEED, Candidate, count_tasks, find_candidates
@@ -67,6 +69,7 @@ def tune(
     reporter: Reporter,
     effort: Effort,
     search: Spaces,
+    together: Together | None = None,
 ) -> dict[str, Tuned]:
     """Try values for each strategy and return the best ones of each; the same call goes on with what was tried.
 
@@ -77,6 +80,7 @@ def tune(
         reporter: takes what is tried and what fails.
         effort: how much is tried.
         search: spaces that go before the strategies' own.
+        together: makes runs of different strategies at once; one after another where it is None.
 
     Raises:
         InputError: wrong options, or no task would be left out.
@@ -88,6 +92,8 @@ def tune(
     if not strategies:
         raise InputError("--strategy is missing; `clbench list strategies` shows what there is")
     runner = Runner(options, folder, effort.budget or 0.0, reporter)
+    if together is not None:
+        runner.make = together.workers.run
     plan = make_plan({**options, "strategy": "naive", "seed": FIRST_SEED}, made=runner.made)
     count = count_tasks(plan, effort.tasks)
     runner.options = {**options, "first_tasks": count}
@@ -95,7 +101,7 @@ def tune(
     storage = open_storage(folder)  # not before: what is refused leaves nothing behind
     entrants = [Entrant(each, open_study(storage, each.study_name(effort.seeds))) for each in candidates]
     seeds = [FIRST_SEED + number for number in range(effort.seeds)]
-    trials = _hold_rounds(entrants, lambda each: _objective(runner, each, seeds, count), effort, reporter)
+    trials = _hold_rounds(entrants, lambda each: _objective(runner, each, seeds, count), effort, reporter, together)
     names = [task.name for task in plan.tasks]
     entries = {each.candidate.name: _entry(each, trials, seeds, names, count) for each in entrants}
     for name in (name for name, entry in entries.items() if entry is None):
@@ -104,21 +110,40 @@ def tune(
 
 
 def _hold_rounds(
-    entrants: Sequence[Entrant], objective: Callable[[Candidate], Objective], effort: Effort, reporter: Reporter
+    entrants: Sequence[Entrant],
+    objective: Callable[[Candidate], Objective],
+    effort: Effort,
+    reporter: Reporter,
+    together: Together | None = None,
 ) -> int:
-    """A trial of each, then the next of each, until all are done or the budget is spent; the trials of each."""
+    """A trial of each, then the next of each, until all are done or the budget is spent; the trials of each.
+
+    What is tried next for a strategy depends on its own trials only, so that a round's may go on at once.
+    """
+
+    def hold_trial(entrant: Entrant, number: int) -> None:
+        candidate, study = entrant
+        first = usual_values(candidate.config, candidate.expression, candidate.spaces)
+        run_trial(study, candidate.spaces, first, FIRST_SEED, objective(candidate))
+        last = trials_of(study, candidate.spaces, number + 1)[-1]
+        reporter.say(f"{candidate.name}, trial {number + 1} of {effort.trials}: {_told(last)}")
+
+    at_once = 1 if together is None else min(len(together.workers.slots), len(entrants))
     for number in range(effort.trials):
-        spent = fsum(spent_seconds(each.study) for each in entrants)
+        spent = fsum(spent_seconds(each.study) for each in entrants) / at_once
         fresh = all(count_trials(each.study) == number for each in entrants)
         if effort.budget is not None and number and fresh and spent * (number + 1) / number > effort.budget:
             reporter.say(f"the budget ends after {number} of {effort.trials} trials of each strategy")
             break
-        for candidate, study in entrants:
-            if count_trials(study) == number:
-                first = usual_values(candidate.config, candidate.expression, candidate.spaces)
-                run_trial(study, candidate.spaces, first, FIRST_SEED, objective(candidate))
-                last = trials_of(study, candidate.spaces, number + 1)[-1]
-                reporter.say(f"{candidate.name}, trial {number + 1} of {effort.trials}: {_told(last)}")
+        due = [partial(hold_trial, each, number) for each in entrants if count_trials(each.study) == number]
+        if together is None:
+            for trial in due:
+                trial()
+        else:
+            ended = list(together.as_they_end(due))  # all, with their states saved, before an interruption is told
+            together.check()
+            for _, outcome in ended:
+                outcome.result()
     return min(effort.trials, *(count_trials(each.study) for each in entrants))
 
 

@@ -16,7 +16,10 @@ from clbench.strategy import Choices, Range, Space
 FACTOR = 10.0
 # Settings of training that --search may name; the first two are always tuned.
 LEARNING_RATES = ("lr", "head_lr")
-SETTINGS = (*LEARNING_RATES, "epochs", "batch_size", "warmup", "weight_decay", "dropout")
+SETTINGS = (
+    *(*LEARNING_RATES, "epochs", "task_steps", "batch_size", "warmup", "schedule", "weight_decay", "dropout"),
+    *("max_grad_norm", "optimizer", "momentum", "optimizer_state"),
+)
 SPELLING = "LOW:HIGH, LOW:HIGH:log or values with commas, such as 1e-5:1e-3:log or 0.05,0.1"
 
 Spaces = Mapping[str, Space]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 RANDOM_TRIALS = 5
 DIGITS = 3  # of a value: more would be noise
 SECONDS = "seconds"
+SECONDS_FOR_A_WRITE = 60
 
 
 class Pruned(Exception):
@@ -48,7 +49,9 @@ def open_storage(folder: Path) -> BaseStorage:
     path = folder / "optuna.db"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
+        # Strategies whose trials go on at once wait for each other's writes.
+        waiting = {"connect_args": {"timeout": SECONDS_FOR_A_WRITE}}
+        return optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}", engine_kwargs=waiting)
     except OSError as error:
         raise InputError(f"{str(folder)!r} cannot be a folder: {error.strerror}") from error
     except Exception as error:  # whatever SQLAlchemy and its drivers raise

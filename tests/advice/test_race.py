@@ -19,7 +19,7 @@ from clbench.errors import InputError
 from clbench.plugins import Made, available
 from clbench.results import Run, find_runs
 from tests.conftest import TOY
-from tests.helpers import ROOT
+from tests.helpers import RECIPES, ROOT
 
 PUBLISHED = ROOT / "results" / "published" / "text_seq"
 TEXTS, FULL_SECONDS, LOADING = 600, 64.0, 2.0  # about text_seq with MiniLM on two cores
@@ -98,7 +98,8 @@ def test_where_time_is_short_the_families_take_turns() -> None:
 def test_every_strategy_is_of_a_family_and_the_cheapest_comes_first() -> None:
     families = [name for family in FAMILIES for name in family]
     assert len(families) == len(set(families))
-    assert {*families, "naive", "joint"} == {*available("strategy"), "replay+ewc", "replay+distillation"}
+    assert {*families, "naive", "joint"} == {*available("strategy"), "replay+ewc", "replay+distillation"} - RECIPES
+    assert not RECIPES & set(EVERYONE)
     assert EVERYONE[1:9] == [
         "slda", "l2_anchor", "prefix_tuning", "lora_sequential", "replay", "frozen", "ema", "ncm"
     ]  # fmt: skip

@@ -20,6 +20,7 @@ from benchmarks import (
     fisher,
     many_runs,
     measurements,
+    parallel,
     peer_data,
     peer_tables,
     sequences,
@@ -333,3 +334,12 @@ def test_the_table_of_the_stand_in_sets_counts_beside_those_of_before() -> None:
     assert lines[3] == "| `new` | toy task | yes | yes | 6 | – | 0.50 | – | 0.00 |"
     assert lines[5] == "Before: the same program and the same stand-in at commit 0123456789ab with changes."
     assert device_double.page({"gem": row}, None)[2] == "| `gem` | toy task | yes | yes | 6 | 0.50 | 0.00 |"
+
+
+def test_ways_of_many_runs_are_compared_in_the_same_turn() -> None:
+    seconds = {parallel.Way(2, 1): [5.0, 6.0, 7.0], parallel.ALONE: [10.0, 10.0, 10.0]}
+    measured = {way: [parallel.Measured(each, ()) for each in found] for way, found in seconds.items()}
+    assert parallel.table(measured).splitlines()[2:] == [
+        "| 2 at once × 1 thread | 6.0 (5.0–7.0) | 0.60 (0.50–0.70) |",
+        "| 1 at once × 1 thread | 10.0 (10.0–10.0) | 1.00 (1.00–1.00) |",
+    ]

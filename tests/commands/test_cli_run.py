@@ -195,6 +195,17 @@ def test_command_line_wins_over_the_config_file(tmp_path: Path) -> None:
     assert {key: values[key] for key in wanted} == wanted
 
 
+def test_training_settings_of_the_command_line_are_in_the_plan() -> None:
+    options = ["--optimizer", "sgd", "--momentum", "0.9", "--optimizer-state", "carried", "--schedule", "constant"]
+    options += ["--warmup", "0", "--steps", "7"]
+    options += ["--max-grad-norm", "inf", "--weight-decay", "0"]
+    done = clbench("run", "--scenario", "toy", "--strategy", "naive", *options, "--dry-run")
+    values = json.loads(done.out.split("\n", 1)[1])
+    wanted = {"optimizer": "sgd", "momentum": 0.9, "optimizer_state": "carried", "schedule": "constant", "warmup": 0.0}
+    wanted |= {"task_steps": 7, "max_grad_norm": "inf", "weight_decay": 0.0}
+    assert {key: values[key] for key in wanted} == wanted
+
+
 def test_a_failed_run_gives_1_and_does_not_stop_the_others(tmp_path: Path) -> None:
     source = (
         '"""The loss is not a number."""\nfrom clbench.strategy import Strategy\n\n'

@@ -61,7 +61,7 @@ def test_a_strategys_page_in_full(tmp_path: Path) -> None:
         "",
         "settings: task, domain",
         "kinds of task: text",
-        "stacks with no other strategy: it leaves nothing",
+        "stacks with no other remedy: it leaves nothing",
         "its state cannot be saved: an interrupted run starts again",
         "",
         "argument  type   default",

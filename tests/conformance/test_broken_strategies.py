@@ -46,6 +46,12 @@ BROKEN_STRATEGIES = {
         """,
     ),
     "hook with another signature": ("runs", "(broken.py, line 19)", "def loss(self, batch, logits): return None"),
+    "stop with another signature": ("runs", "(broken.py, line 19)", "def stop(self, learner): return False"),
+    "a row of another shape": (
+        "runs",
+        "the strategy makes 8 rows of task 'kitchen', with text",
+        "def examples(self, learner, task, rows): return rows.remove_columns('label')",
+    ),
     "loss is not a number": (
         "runs",
         "RunError: the loss is nan",
@@ -189,6 +195,11 @@ BROKEN_STRATEGIES = {
         "the weights differ after step 1 of kitchen under other global random states",
         "def setup(self, learner): torch.nn.init.normal_(learner.model.classifier.weight)",
     ),
+    "rows by Python's global stream": (
+        "task data",
+        "is not naive's",
+        "def examples(self, learner, task, rows): return rows.select(random.sample(range(8), 5))",
+    ),
     "Python's global stream": (
         "hidden randomness",
         "the weights differ after step 1 of kitchen",
@@ -281,6 +292,18 @@ BROKEN_STRATEGIES = {
             return None if self.old is None else (logits.mean() - self.old) ** 2
         def after_task(self, learner, task):
             self.old = len(task.train) + 1.0
+        """,
+    ),
+    "forgets when to stop": (
+        "resume",
+        "before the cut",
+        """
+        left = 3
+        def before_task(self, learner, task):
+            self.left = 3
+        def stop(self, learner, task):
+            self.left -= 1
+            return not self.left
         """,
     ),
     "freezes and does not say so": (

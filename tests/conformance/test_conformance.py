@@ -20,7 +20,7 @@ from clbench.learner import Learner
 from clbench.plugins.plan import Plan
 from clbench.strategy import Stack
 from clbench.testing import check_scenario, check_strategy
-from tests.helpers import slow
+from tests.helpers import RECIPE_STACKS, RECIPES, slow
 
 STRATEGIES = sorted(plugins.available("strategy"))
 # The same code with less work than by default, which -m slow takes.
@@ -37,7 +37,10 @@ SCENARIO_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("strategy", [*(SMALLER.get(name, name) for name in STRATEGIES), *map(slow, SMALLER), *STACKS])
+ALONE = [slow(name) if name in RECIPES else SMALLER.get(name, name) for name in STRATEGIES]
+
+
+@pytest.mark.parametrize("strategy", [*ALONE, *map(slow, SMALLER), *STACKS, *RECIPE_STACKS])
 def test_built_in_strategies_pass(strategy: str) -> None:
     results = check_strategy(strategy)
     assert [str(result) for result in results if result.status != "ok"] == []

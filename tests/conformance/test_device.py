@@ -19,7 +19,7 @@ from clbench.engine.reporter import Reporter
 from clbench.plugins.plan import make_plan
 from clbench.testing import check_strategy
 from tests.conftest import TOY
-from tests.helpers import ROOT
+from tests.helpers import RECIPE_STACKS, RECIPES, ROOT, slow
 
 # Waits for the device in a step of training after a task's first; all others have none, and none uploads what it waits
 # for. GEM's program is solved on the host.
@@ -32,13 +32,13 @@ OTHERWISE = {
     "klda": "klda(width=50)",
 }
 NAMES = sorted(plugins.available("strategy"))
-STRATEGIES = [OTHERWISE.get(name, name) for name in NAMES]
+STRATEGIES = [slow(name) if name in RECIPES else OTHERWISE.get(name, name) for name in NAMES]
 BESIDE = [more for more in MORE if more not in STRATEGIES]
 # Two tasks of two steps each: the second task's second step has all that a step can have.
 SMALL = {"tasks": 2, "epochs": 1}
 
 
-@pytest.mark.parametrize("strategy", [*STRATEGIES, *BESIDE])
+@pytest.mark.parametrize("strategy", [*STRATEGIES, *BESIDE, *RECIPE_STACKS])
 def test_a_strategy_gives_on_a_gpu_what_it_gives_on_the_cpu(strategy: str, tmp_path: Path) -> None:
     """Texts in one setting; the slow test takes the whole check: every setting, images too."""
     trials = Trials(strategy, tmp_path)

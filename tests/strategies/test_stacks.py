@@ -17,7 +17,7 @@ from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.plugins.plan import Plan, make_plan
-from clbench.strategy import Stack
+from clbench.strategy import Stack, Strategy
 from tests.conftest import TOY
 from tests.helpers import Examples, MakeLearner, Weights, strategy, task_data
 
@@ -178,6 +178,27 @@ def test_no_averaging_moves_what_any_strategy_has_frozen(averaging: str, setting
     assert found == []
 
 
+def test_a_recipe_stacks_with_what_no_remedy_does(tmp_path: Path) -> None:
+    """Half the rate a layer down, in each task's module; not with a loop of its own, nor where it would be alone."""
+    for refused in ("gdumb+sam", "naive+sam", "joint+sam+ewc", "lora_per_task+sam+replay"):
+        with pytest.raises(InputError, match="cannot be stacked"):
+            make_plan({**OPTIONS, "strategy": refused})
+    make_plan({**OPTIONS, "strategy": "joint+sam"})
+    plan = make_plan(
+        {**OPTIONS, "strategy": "lora_per_task+discriminative_rates(decay=0.5)", "output_dir": str(tmp_path)}
+    )
+    rates: list[set[float]] = []
+
+    class Rates(Strategy):
+        def before_step(self, learner: Learner) -> None:
+            top = max(group["lr"] for group in learner.parameter_groups if group["weight_decay"])
+            rates.append({group["lr"] / top for group in learner.parameter_groups if group["weight_decay"]})
+
+    engine.run(Plan(plan.config, plan.tasks, Stack([*plan.strategy.members, ("rates", Rates())])), Reporter())
+    assert len(rates) > 3
+    assert all(own == {0.5, 1.0} for own in rates)
+
+
 @pytest.mark.parametrize(
     ("expression", "line"),
     [
@@ -185,6 +206,11 @@ def test_no_averaging_moves_what_any_strategy_has_frozen(averaging: str, setting
         (
             "frozen+lora_sequential",
             "'frozen' and 'lora_sequential' cannot be stacked: each decides which weights learn",
+        ),
+        ("dropout+r_drop", "'dropout' and 'r_drop' cannot be stacked: each decides the rate of dropout"),
+        (
+            "bitfit+lora_per_task",
+            "'bitfit' and 'lora_per_task' cannot be stacked: each decides which weights learn",
         ),
         ("gem+agem", "'gem' and 'agem' cannot be stacked: each decides onto what gradients are projected"),
         ("er_ace+der", "'er_ace' and 'der' cannot be stacked: each decides how much each row of a batch counts"),

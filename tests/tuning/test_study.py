@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from math import log10
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from clbench.config import make_config
 from clbench.engine import Reporter
 from clbench.errors import InputError, RunError
+from clbench.parallel import Slot, Together
 from clbench.results import Tried
 from clbench.strategy import Choices, Range, Space
 from clbench.tuning.candidates import Candidate
@@ -139,3 +141,38 @@ def test_each_strategy_has_as_many_trials_in_turn_whatever_the_budget(
     assert _hold_rounds(entrants(tmp_path), objective, Effort(trials=5), Reporter()) == 5
     assert _hold_rounds(entrants(tmp_path), objective, Effort(trials=2, budget=1.0), Reporter()) == 2
     assert order == ["naive", "ewc"] * 5
+
+
+def test_trials_of_a_round_go_on_at_once_and_find_what_they_find_alone(tmp_path: Path) -> None:
+    """Each waits for the other, so that one after another they would never end."""
+    both = threading.Barrier(2, timeout=30)
+
+    def objective(candidate: Candidate) -> Callable[..., float]:
+        def score(values: Mapping[str, Any], _report: Report) -> float:
+            both.wait()
+            return -abs(log10(values["lr"]) + (2 if candidate.name == "ewc" else 4))
+
+        return score
+
+    def held(folder: Path, effort: Effort, together: Together | None = None) -> list[list[Tried]]:
+        _hold_rounds(entrants(folder), objective, effort, Reporter(), together)
+        return [trials_of(each.study, each.candidate.spaces, 9) for each in entrants(folder)]
+
+    with Together([Slot("cpu", (0,), 1)] * 2) as together:
+        at_once = held(tmp_path / "at once", Effort(trials=4), together)
+    both = threading.Barrier(1)
+    assert [len(trials) for trials in at_once] == [4, 4]
+    assert at_once == held(tmp_path / "in turn", Effort(trials=4))
+
+
+def test_the_budget_of_trials_at_once_is_time_that_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clbench.tuning.rounds.spent_seconds", lambda study: 10.0 * count_trials(study))
+
+    def rounds(folder: Path, together: Together | None) -> int:
+        return _hold_rounds(
+            entrants(folder), lambda _: lambda *_: 0.0, Effort(trials=9, budget=41.0), Reporter(), together
+        )
+
+    with Together([Slot("cpu", (0,), 1)] * 3) as together:  # two strategies: two at once, 10 s a round
+        assert rounds(tmp_path / "at once", together) == 4
+    assert rounds(tmp_path / "in turn", None) == 2

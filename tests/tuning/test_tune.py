@@ -111,6 +111,14 @@ def test_a_poisoned_test_split_changes_nothing(tmp_path: Path, entries: dict[str
     assert read_tuned(tmp_path / "tuned.yaml") == {"naive": entries["naive"]}
 
 
+@pytest.mark.slow
+def test_jobs_find_what_is_found_one_after_another(tmp_path: Path, entries: dict[str, Tuned]) -> None:
+    """Trials pruned in processes of their own among them."""
+    assert tune(tmp_path, *BOTH, "--jobs", "2") == 0
+    assert read_tuned(tmp_path / "tuned.yaml") == entries
+    assert "pruned" in {trial.state for entry in entries.values() for trial in entry.tried}
+
+
 def test_a_killed_tuning_goes_on(tmp_path: Path, entries: dict[str, Tuned], monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed before the second run is told: the same trials, and no run twice."""
     begun, real = [], run_one
@@ -132,6 +140,20 @@ def test_a_killed_tuning_goes_on(tmp_path: Path, entries: dict[str, Tuned], monk
     assert len(begun) == whole + 1  # the second was asked for again, and read
     assert tune(tmp_path, *NAIVE, trials=3) == 0  # finished: nothing is left to do
     assert len(begun) == whole + 1
+
+
+def test_settings_of_a_file_hold_in_every_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("optimizer: sgd\ntask_steps: 3\nmax_grad_norm: .inf\nmin_steps: 0\n")
+    config = ["--config", str(file)]
+    assert tune(tmp_path, *NAIVE, *config, "--search", "momentum=0.5,0.9", trials=1) == 0
+    runs, _ = find_runs([tmp_path / "tuning" / "runs"])
+    kept = ("optimizer", "task_steps", "max_grad_norm")
+    assert {tuple(run.config[key] for key in kept) for run in runs} == {("sgd", 3, "inf")}
+    assert all(run.config["momentum"] in (0.5, 0.9) for run in runs)
+    file.write_text("seed: 3\n")
+    assert tune(tmp_path, *NAIVE, *config, trials=1) == 2
+    assert "setting 'seed'" in capsys.readouterr().err
 
 
 def test_tuned_runs_say_so_and_have_rows_of_their_own(

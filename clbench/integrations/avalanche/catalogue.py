@@ -17,7 +17,7 @@ PACKAGE = "avalanche-lib"
 # What clbench gives to every strategy, and where a person sets it instead.
 SUPPLIED = {
     "model": "--model",
-    "optimizer": "--lr, and AdamW as in every run",
+    "optimizer": "--lr and --optimizer, as in every run",
     "criterion": "cross-entropy among the candidate labels",
     "train_mb_size": "--batch-size",
     "train_epochs": "--epochs",
@@ -27,7 +27,7 @@ SUPPLIED = {
     "evaluator": "clbench's evaluator",
     "eval_every": "clbench's evaluator",
     "peval_mode": "clbench's evaluator",
-    "reset_optimizer": "every task, as in every run",
+    "reset_optimizer": "--optimizer-state, as in every run",
 }
 OWN_MODEL = "it brings a model of its own"
 REFUSED = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,20 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clbench.config import Schedule
 from clbench.errors import RunError
 from clbench.integrations.avalanche.catalogue import import_avalanche
 from clbench.toolkit import learning_rate_factor
 
 
 class Recipe:
-    """A plug-in of Avalanche's: warm-up, linear decay and clipping as in clbench's own loop.
+    """A plug-in of Avalanche's: warm-up, schedule and clipping as in clbench's own loop.
 
     It needs no base class: Avalanche calls the hooks that a plug-in has.
 
     Args:
         optimizer: its groups have their peak learning rates.
         warmup: the share of a task's steps over which the rates rise.
-        max_grad_norm: to which the gradients are clipped.
+        max_grad_norm: to which the gradients are clipped; infinite for no clipping.
+        schedule: of the rates after the warm-up.
 
     Attributes:
         seen: examples of the current task's batches so far.
@@ -33,9 +36,11 @@ class Recipe:
 
     supports_distributed = False
 
-    def __init__(self, optimizer: torch.optim.Optimizer, warmup: float, max_grad_norm: float) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, warmup: float, max_grad_norm: float, schedule: Schedule = "linear"
+    ) -> None:
         self.peak_rates = [group["lr"] for group in optimizer.param_groups]
-        self.warmup, self.max_grad_norm = warmup, max_grad_norm
+        self.warmup, self.max_grad_norm, self.schedule = warmup, max_grad_norm, schedule
         self.step = self.steps = self.seen = 0
         self.losses: list[Tensor] = []
 
@@ -50,10 +55,11 @@ class Recipe:
 
     def before_update(self, strategy: Any, **_: Any) -> None:
         """The gradients are ready, those of penalties and projections too."""
-        factor = learning_rate_factor(self.step, self.steps, self.warmup)
+        factor = learning_rate_factor(self.step, self.steps, self.warmup, self.schedule)
         for group, peak in zip(strategy.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * factor
-        nn.utils.clip_grad_norm_(strategy.model.parameters(), self.max_grad_norm)
+        if self.max_grad_norm < math.inf:
+            nn.utils.clip_grad_norm_(strategy.model.parameters(), self.max_grad_norm)
 
     def after_training_iteration(self, strategy: Any, **_: Any) -> None:
         """The optimizer has stepped."""

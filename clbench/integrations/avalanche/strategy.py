@@ -4,12 +4,13 @@ Avalanche trains (``strategy.train(experience)``, its loop and its plug-ins unto
 model, the optimizer and the measurements. The wrapper around the model is ``model.py``'s ``AvalancheModel``.
 Lomonaco et al. 2021, "Avalanche: an End-to-End Library for Continual Learning".
 
-As in clbench's own loop: AdamW with two learning rates and a fresh state for every task, warm-up and linear decay,
+As in clbench's own loop: the optimizer with two learning rates, its state fresh or carried, warm-up and schedule,
 clipping, batch size, epochs, autocast, the loss among the same candidate labels. What differs:
 
 - the order of examples is Avalanche's, shuffled evenly and without regard to length, so batches hold more padding;
   in the setting ``task`` a batch that mixes tasks holds the same number of each;
-- ``accumulation`` and precision fp16 are refused, ``auto_batch`` does nothing, ``compile`` is for evaluation only;
+- ``accumulation``, ``steps`` and precision fp16 are refused, ``auto_batch`` does nothing, ``compile`` is for
+  evaluation only;
 - ER_ACE and DER score all labels of the scenario where they use a loss of their own; MER steps by itself, so that it
   has neither the schedule nor the clipping;
 - an interrupt is heeded after the task, and an interrupted run starts again: Avalanche's plug-ins cannot be saved
@@ -55,6 +56,7 @@ class AvalancheStrategy(Strategy):
     alone: ClassVar[str] = "Avalanche runs a training loop of its own"
     kinds = ("text", "image")
     accumulates = False
+    counts_steps = False
     resumable = False
 
     def __init__(self, cls: type[Any], arguments: dict[str, Any]) -> None:
@@ -89,7 +91,8 @@ class AvalancheStrategy(Strategy):
 
         if self.inner is None:
             self._start(learner, config)
-        self.inner.optimizer.state.clear()
+        if config.optimizer_state == "fresh":
+            self.inner.optimizer.state.clear()
         self.inner.train_epochs = config.epochs_of(len(task.train))
         experience = make_experience(task.train, task.position, learner.labels, config.max_length)
         seed = stream_seed(config.seed, "avalanche", task.name)
@@ -120,13 +123,13 @@ class AvalancheStrategy(Strategy):
         """Construct Avalanche's strategy around the learner's model."""
         from clbench.integrations.avalanche.model import CandidateCrossEntropy, wrap
         from clbench.integrations.avalanche.recipe import Recipe
-        from clbench.toolkit import parameter_groups
+        from clbench.toolkit import make_optimizer, parameter_groups
 
         model = wrap(learner)
         # Frozen parameters too: Avalanche adds each one that it does not find to a group of its own choice.
         groups = parameter_groups(model.named_parameters(), learner.learning_rates, config.weight_decay, learner.head)
-        optimizer = torch.optim.AdamW(groups, fused=True)
-        self.recipe = Recipe(optimizer, config.warmup, config.max_grad_norm)
+        optimizer = make_optimizer(config, groups)
+        self.recipe = Recipe(optimizer, config.warmup, config.max_grad_norm, config.schedule)
         self.inner = self._construct(
             model=model,
             optimizer=optimizer,

@@ -1,0 +1,75 @@
+"""A run in a process of its own: kept to its cores, from a plan that was made and checked before."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from clbench.config import RunConfig
+from clbench.errors import ClbenchError, RunError
+from clbench.parallel.messages import Sender
+from clbench.parallel.slots import Slot
+
+# Nothing heavy above: torch reads how many threads it may have when it is loaded.
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run to be made.
+
+    Attributes:
+        config: its settings, resolved.
+        tasks: the file with its tasks, which several runs read.
+        notes, sources: of the plan.
+        slot: where it goes on.
+    """
+
+    config: RunConfig
+    tasks: Path
+    notes: tuple[str, ...]
+    sources: tuple[str, ...]
+    slot: Slot
+
+
+def work(order: Order, messages: Connection, answers: Connection) -> None:
+    """Make the run of ``order``, and tell what happens; the process's only function."""
+    keep_to(order.slot)
+    sender = Sender(messages, answers, order.slot.device)
+    try:
+        _run(order, sender)
+    except ClbenchError as error:
+        sender.fail(error)
+    except KeyboardInterrupt:  # a second signal, which means at once
+        sys.exit(130)
+    except Exception as error:  # before the run began, which tells of its own: tasks that cannot be read back
+        sender.fail(RunError(f"its process could not begin: {type(error).__name__}: {error}"))
+
+
+def keep_to(slot: Slot) -> None:
+    """Keep this process to the cores of ``slot``, and out of reach of the terminal's Ctrl-C, which its parent gets."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, slot.cores)
+    os.environ["OMP_NUM_THREADS"] = str(slot.threads)
+
+
+def _run(order: Order, sender: Sender) -> None:
+    import torch
+
+    from clbench.engine import run_one
+    from clbench.plugins import Plan, is_own_data, is_preset, load, rebuild_strategy
+
+    torch.set_num_threads(order.slot.threads)
+    config = order.config
+    scenario = config.plugin_files.get(f"scenario:{config.scenario}")
+    if scenario and not (is_own_data("scenario", scenario) or is_preset("scenario", scenario)):
+        load("scenario", scenario)  # its file may define what its tasks are made of
+    with order.tasks.open("rb") as file:
+        tasks = pickle.load(file)  # written by our parent, for us
+    strategy = rebuild_strategy(config.strategy, config.plugin_files, config.plugin_hashes)
+    sender.finish(run_one(Plan(config, tasks, strategy, order.notes, order.sources), sender))
