@@ -141,6 +141,11 @@ class Strategy:
         return type(self).predict is not Strategy.predict
 
     @property
+    def carries_optimizer(self) -> bool:
+        """Whether ``optimizer_state`` may be "carried": in the engine's steps it is, a loop of its own says so."""
+        return self.counts_steps
+
+    @property
     def changes_examples(self) -> bool:
         """Whether it has an :meth:`examples` of its own."""
         return type(self).examples is not Strategy.examples
@@ -449,6 +454,17 @@ def _decisions(member: Strategy) -> tuple[str, ...]:
     """What it decides; one that is alone because each task has modules of its own says which weights learn, too."""
     own_modules = member.alone and type(member).setup is not Strategy.setup
     return (*member.decides, "which weights learn") if own_modules else member.decides
+
+
+def check_optimizer_state(members: Sequence[tuple[str, Strategy]], optimizer_state: str) -> None:
+    """Refuse to carry an optimizer's state on where a loop of a strategy's own begins anew.
+
+    Raises:
+        InputError: one of them does not carry it.
+    """
+    for name, member in members:
+        if optimizer_state == "carried" and not member.carries_optimizer:
+            raise InputError(f"strategy {name!r} makes its optimizer anew: optimizer_state = 'carried'; allowed: fresh")
 
 
 def check_own_labels(members: Sequence[tuple[str, Strategy]]) -> None:

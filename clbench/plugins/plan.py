@@ -22,7 +22,7 @@ from clbench.plugins.objects import class_hash
 from clbench.presets import available_presets
 from clbench.scenario import Scenario, Task
 from clbench.sources import canonical_model
-from clbench.strategy import Stack, Strategy, check_own_labels, check_stack
+from clbench.strategy import Stack, Strategy, check_optimizer_state, check_own_labels, check_stack
 from clbench.tasks import check_tasks, data_hash, label_space, short_name
 
 # In place of a plug-in's hash: what tells data from others is their contents, whatever file they stand in.
@@ -145,6 +145,7 @@ def make_plan(
     _check_setting(config.setting, scenario_class)
     check_kind(config.model, scenario_class.kind)
     check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation, config.task_steps)
+    check_optimizer_state(members, config.optimizer_state)
     _check_measures(config, find_kind(scenario_class.kind))
     tasks, data, notes, sources = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
     tasks = _first(tasks, config.first_tasks)

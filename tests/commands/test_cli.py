@@ -138,6 +138,7 @@ WRONG = [
     ([*NAIVE, "--epochs", "0"], ["epochs = 0", "1"]),
     ([*NAIVE, "--steps", "9", "--epochs", "2"], ["--steps and --epochs cannot be given together"]),
     (["run", "--scenario", "toy", "--strategy", "gdumb", "--steps", "9"], ["'gdumb' trains by epochs, not by steps"]),
+    ([*TOY, "--strategy", "gdumb", "--optimizer-state", "carried"], ["'carried'; allowed: fresh"]),
     ([*NAIVE, "--max-grad-norm", "-1"], ["max_grad_norm = -1.0 is not allowed"]),
     ([*NAIVE, "--seed", "-1"], ["seed = -1", "0"]),
     ([*NAIVE, "--limit", "-1"], ["limit = -1", "1"]),

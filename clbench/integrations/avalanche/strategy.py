@@ -68,6 +68,11 @@ class AvalancheStrategy(Strategy):
         except (AssertionError, ValueError, TypeError, AttributeError, LookupError) as error:
             raise InputError(f"avalanche.{cls.__name__} refuses {arguments}: {error}") from error
 
+    @property
+    def carries_optimizer(self) -> bool:
+        """One optimizer makes all steps; its state is emptied where it is to be fresh."""
+        return True
+
     def setup(self, learner: Learner) -> None:
         """Refuse what Avalanche's loop cannot do."""
         if learner.precision == "fp16":
