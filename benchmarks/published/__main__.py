@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None, protocols: Path = FOLDER) -> in
         for figure in choose(figures, options.names) if options.seeds else ():
             print(f"{figure.name}: seeds 0 to {options.seeds - 1}", file=sys.stderr)
             runs.run(figure, options.seeds, options.runs)
-            report(figures, options.runs, options.output)
+        # At the end alone: a page that is in git and changes would make the next run one of uncommitted changes.
         print(report(figures, options.runs, options.output), end="")
     except ClbenchError as error:
         print(f"error: {error}", file=sys.stderr)

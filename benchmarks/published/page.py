@@ -17,10 +17,10 @@ NAME = "published-figures"
 HEAD = """# Published figures, met from both sides
 
 Average accuracies of papers' tables beside ours by the same protocol, in percent. The band is the published mean ±
-(3·s·√(1/n + 1/n of ours) + .5), s the standard deviation of the published runs. A mean of ours below it would mean that a
-strategy falls short of its paper, one above it that our protocol is kinder: both are misses.
+(3·s·√(1/n + 1/n of ours) + .5), s the standard deviation of the published runs. A mean of ours below it would mean that
+a strategy falls short of its paper, one above it that our protocol is kinder: both are misses.
 
-Made by `python -m benchmarks.published [NAME ...] [--seeds N]`; the same as data: [published-figures.json](published-figures.json).
+Made by `python -m benchmarks.published [NAME ...] [--seeds N]`; data: [published-figures.json](published-figures.json).
 """
 HEADER = ("figure", "published", "n", "ours", "n", "band", "verdict")
 

@@ -1,4 +1,4 @@
-"""Reads the protocols: ``PAPER/paper.yaml`` is what all rows of a table have in common, ``PAPER/ROW.yaml`` a row of it."""
+"""Reads the protocols: ``PAPER/paper.yaml`` is what all rows of a table have in common, ``PAPER/ROW.yaml`` a row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.config import read_mapping
-from clbench.errors import InputError, unknown
+from clbench.errors import InputError, nearest, unknown
 from clbench.plugins import canonical, parse_expression
 
 FOLDER = Path(__file__).parent
@@ -73,7 +73,12 @@ def choose(figures: Sequence[Figure], names: Sequence[str]) -> list[Figure]:
             groups.setdefault("-".join(parts[:length]), []).append(figure)
     for name in names:
         if name not in groups:
-            raise unknown("published figure", name, groups)
+            close = nearest(name, groups)
+            rows = sorted({figure.name.rpartition("-")[0] for figure in figures})
+            raise InputError(
+                f"unknown published figure {name!r};{f' did you mean {close!r}?' if close else ''} "
+                f"allowed: {', '.join(rows)}, each also with -SETTING, or a paper alone"
+            )
     chosen = [figure for name in names for figure in groups[name]] if names else figures
     return list({figure.name: figure for figure in chosen}.values())
 
