@@ -1,7 +1,8 @@
-"""Strategies inside a transformers.Trainer: whether they learn what they learn in clbench's own loop, what is refused."""
+"""Strategies inside a transformers.Trainer: whether they learn what they learn in clbench's own loop; refusals."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Batches:
         self.lengths, self.task, self.seed, self.epoch = [length(e) for e in examples], task, seed, 0
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // OPTIONS["batch_size"])
+        return math.ceil(len(self.lengths) / OPTIONS["batch_size"])
 
     def __iter__(self) -> Any:
         order = generator(self.seed, "data order", self.task, self.epoch)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import TrainerCallback
 
 from clbench.config import RunConfig
 from clbench.data import Batch, TaskData
@@ -15,7 +14,11 @@ from clbench.errors import InputError, RunError
 from clbench.integrations.trainer.refusals import own_loss
 from clbench.integrations.trainer.rows import examples_of
 from clbench.learner import Learner
+from clbench.models import survive_torchvision
 from clbench.strategy import Strategy
+
+survive_torchvision()  # which transformers imports
+from transformers import TrainerCallback  # noqa: E402
 
 
 class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no types for it
@@ -99,7 +102,9 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
         if self.started:
             raise InputError(f"train() was called twice in task {self.task.name!r}; allowed: once a task")
         if state.global_step:
-            raise InputError("train(resume_from_checkpoint=...) does not work with ContinualLearning yet; leave it away")
+            raise InputError(
+                "train(resume_from_checkpoint=...) does not work with ContinualLearning yet; leave it away"
+            )
         groups = self.trainer.optimizer.param_groups
         stepped = {id(parameter) for group in groups for parameter in group["params"]}
         for name, parameter in self.learner.named_parameters():

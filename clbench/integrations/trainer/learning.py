@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from clbench.clock import Clock
 from clbench.config import make_config
 from clbench.data import Example, LabelSpace, TaskData
 from clbench.errors import InputError, unknown
+from clbench.integrations.trainer.asked import build_strategies, label_names, task_columns
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.outcome import Outcome
-from clbench.integrations.trainer.refusals import check_set_up, check_strategies, check_trainer, own_loss
+from clbench.integrations.trainer.refusals import check_loss, check_set_up, check_strategies, check_trainer, own_loss
 from clbench.integrations.trainer.rows import read_rows
 from clbench.learner import Learner
-from clbench.plugins import Component, available, build, canonical, find, is_foreign, parse_expression, source_hash
-from clbench.strategy import ALL_SETTINGS, Stack, Strategy, check_own_labels, check_stack
+from clbench.strategy import ALL_SETTINGS, Stack, check_own_labels, check_stack
 from clbench.toolkit import evaluate_all
 
 
@@ -48,7 +48,7 @@ class ContinualLearning:
     ) -> None:
         if setting not in ALL_SETTINGS:
             raise unknown("setting", setting, ALL_SETTINGS)
-        self.expression, self.hashes, members = _build(strategy)
+        self.expression, self.hashes, members = build_strategies(strategy)
         check_strategies(members)
         check_stack(members, setting, "text", 1)
         if setting == "domain":
@@ -81,14 +81,13 @@ class ContinualLearning:
         if not task or task in self.outcome.tasks:
             raise InputError(f"attach(task={task!r}): allowed: a name that no other task has")
         check_trainer(trainer)
-        if (loss := own_loss(trainer)) and self.setting != "domain":
-            raise InputError(f"{loss} scores all labels, which setting {self.setting!r} does not; allowed: domain")
+        check_loss(trainer, self.setting, self.strategy.members)
         if self.learner is not None and self.learner.model is not trainer.model:
             raise InputError(f"attach(task={task!r}): the Trainer has another model; allowed: that of the first task")
         position = len(self.outcome.tasks)
         train = read_rows(trainer, trainer.train_dataset, position, f"train_dataset of task {task!r}")
         tested = read_rows(trainer, test, position, f"test of task {task!r}")
-        columns = self._columns(trainer.model.config, task, labels, [*train, *tested])
+        columns = task_columns(trainer.model.config, task, self.setting, labels, [*train, *tested])
         data = TaskData(position, task, columns, train, [])
         learner = self._next_learner(trainer, columns)
         rates = dict(learner.learning_rates)
@@ -114,7 +113,9 @@ class ContinualLearning:
         """
         hooks, learner = self.hooks, self.learner
         if hooks is None or learner is None or hooks.trainer is not trainer:
-            raise InputError("end_task() was given a Trainer that is not attached; allowed: the one of the last attach()")
+            raise InputError(
+                "end_task() was given a Trainer that is not attached; allowed: the one of the last attach()"
+            )
         if not hooks.done:
             raise InputError(f"end_task(): task {hooks.task.name!r} has not been trained; call trainer.train() first")
         hooks.detach()
@@ -142,25 +143,6 @@ class ContinualLearning:
         config = self._config(None)
         return self.outcome.write(config, self.hashes, self.learner, self.strategy)
 
-    def _columns(
-        self, config: Any, task: str, labels: Sequence[str | int] | None, examples: Sequence[Example]
-    ) -> tuple[int, ...]:
-        names = _label_names(config)
-        occurring = {int(example["label"]) for example in examples}
-        if labels is None:
-            columns = set(range(len(names))) if self.setting == "domain" else occurring
-        else:
-            for label in labels:
-                if label not in names and label not in range(len(names)):
-                    raise unknown(f"label of task {task!r}:", str(label), names)
-            columns = {label if isinstance(label, int) else names.index(label) for label in labels}
-        allowed = set(range(len(names))) if self.setting == "domain" else columns
-        if labels is not None and self.setting == "domain" and columns != allowed:
-            raise InputError(f"labels={list(labels)} of task {task!r}: in setting 'domain' every task has all labels")
-        if strange := sorted(occurring - allowed):
-            raise InputError(f"task {task!r} has the label {strange[0]}; allowed: {sorted(allowed)}")
-        return tuple(sorted(columns))
-
     def _next_learner(self, trainer: Any, columns: tuple[int, ...]) -> Learner:
         """The learner with one task more; made around the model at the first."""
         if self.learner is None:
@@ -169,10 +151,11 @@ class ContinualLearning:
             padding = getattr(tokenizer, "pad_token_id", None)
             self.learner = Learner(
                 trainer.model,
-                LabelSpace(self.setting, _label_names(trainer.model.config), (columns,)),
+                LabelSpace(self.setting, label_names(trainer.model.config), (columns,)),
                 tokenizer=tokenizer,
                 seed=self.seed,
                 padding_id=padding if padding is not None else trainer.model.config.pad_token_id or 0,
+                precision="bf16" if args.bf16 else "fp32",
                 lr=args.learning_rate,
                 head_lr=args.learning_rate,
                 padding_side=getattr(tokenizer, "padding_side", "right"),
@@ -192,32 +175,15 @@ class ContinualLearning:
         assert learner is not None
         model = getattr(learner.model.config, "_name_or_path", "") or type(learner.model).__name__
         options: dict[str, Any] = {"scenario": self.name, "strategy": self.expression, "model": str(model)}
-        options |= {"setting": self.setting, "seed": self.seed, "output_dir": self.output_dir, "device": str(learner.device)}
+        options |= {
+            "setting": self.setting,
+            "seed": self.seed,
+            "output_dir": self.output_dir,
+            "device": str(learner.device),
+        }
         if trainer is not None:
             args = trainer.args
             options |= {"batch_size": args.per_device_train_batch_size, "weight_decay": float(args.weight_decay)}
             if args.learning_rate > 0:
                 options |= {"lr": args.learning_rate, "head_lr": args.learning_rate}
         return make_config(options)
-
-
-def _label_names(config: Any) -> tuple[str, ...]:
-    """The label of each column, as the model's config has it."""
-    named: Mapping[int, str] = config.id2label
-    return tuple(str(named.get(column, column)) for column in range(config.num_labels))
-
-
-def _build(expression: str) -> tuple[str, dict[str, str], list[tuple[str, Strategy]]]:
-    """The expression in its one spelling, the hash of each strategy's code, and the strategies."""
-    components, hashes, members = [], {}, []
-    for component in parse_expression(expression):
-        path = find("strategy", component.name)
-        own_name = available("strategy").get(path.stem) in (None, path)
-        short = component.name if is_foreign(component.name) else path.stem if own_name else path.name
-        components.append(Component(short, component.arguments))
-        hashes[f"strategy:{short}"] = source_hash(path)
-        strategy = build("strategy", component.name, component.arguments, label=short)
-        if not isinstance(strategy, Strategy):
-            raise InputError(f"{path.name} defines {type(strategy).__name__}, which is no clbench.strategy.Strategy")
-        members.append((short, strategy))
-    return canonical(tuple(components)), dict(sorted(hashes.items())), members

@@ -40,7 +40,9 @@ class Outcome:
         self.rows: list[list[Evaluation | None]] = []
         self.seen = self.trainable = 0
 
-    def add(self, hooks: TaskHooks, test: Sequence[Example], evaluations: list[Evaluation | None]) -> list[float | None]:
+    def add(
+        self, hooks: TaskHooks, test: Sequence[Example], evaluations: list[Evaluation | None]
+    ) -> list[float | None]:
         """Take in an ended task; the accuracy on each task so far."""
         task, trainer = hooks.task, hooks.trainer
         self.tasks.append(task.name)

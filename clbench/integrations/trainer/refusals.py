@@ -11,7 +11,10 @@ from clbench.plugins import available
 from clbench.strategy import Strategy
 
 # Built-in strategies whose weights in a Trainer are the engine's: tests/integrations/test_trainer.py.
-PROVEN = ("distillation", "er_ace", "ewc", "l2_anchor", "mas", "naive", "replay", "si")
+PROVEN = (
+    *("agem", "der", "distillation", "er_ace", "ewc", "feature_distillation", "gem", "l1", "l2_anchor"),
+    *("label_smoothing", "mas", "naive", "replay", "rwalk", "sam", "si"),
+)
 # Hooks for which a Trainer's loop has no place, and what they do.
 NO_PLACE = {
     "train": "trains in a loop of its own",
@@ -23,6 +26,10 @@ NO_PLACE = {
 }
 # It only reads there how many steps there will be.
 READS_STEPS = ("replay",)
+
+
+# Those that add to whatever the task's loss is; the others take a cross-entropy away from it, or compute it themselves.
+WITH_ANY_LOSS = ("distillation", "ewc", "l1", "l2_anchor", "mas", "naive", "replay", "rwalk", "si")
 
 
 def check_strategies(members: Sequence[tuple[str, Strategy]]) -> None:
@@ -58,7 +65,6 @@ def check_trainer(trainer: Any) -> None:
         "world_size": (args.world_size, 1),
         "gradient_accumulation_steps": (args.gradient_accumulation_steps, 1),
         "fp16": (args.fp16, False),
-        "bf16": (args.bf16, False),
         "torch_compile": (args.torch_compile, False),
         "auto_find_batch_size": (args.auto_find_batch_size, False),
         "resume_from_checkpoint": (args.resume_from_checkpoint, None),
@@ -89,6 +95,22 @@ def own_loss(trainer: Any) -> str:
     if trainer.compute_loss_func is not None:
         return "compute_loss_func"
     return "label_smoothing_factor" if trainer.label_smoother is not None else ""
+
+
+def check_loss(trainer: Any, setting: str, members: Sequence[tuple[str, Strategy]]) -> None:
+    """Refuse a loss of the Trainer's own where the setting or a strategy means the cross-entropy.
+
+    Raises:
+        InputError: names the loss, and what is allowed.
+    """
+    if not (loss := own_loss(trainer)):
+        return
+    if setting != "domain":
+        raise InputError(f"{loss} scores all labels, which setting {setting!r} does not; allowed: domain")
+    for name, _ in members:
+        if name in PROVEN and name not in WITH_ANY_LOSS:
+            allowed = ", ".join(WITH_ANY_LOSS)
+            raise InputError(f"{name!r} means the model's cross-entropy, not {loss}; allowed with it: {allowed}")
 
 
 def check_set_up(learner: Learner, rates: dict[str, float], learning: set[str], trainer: Any) -> None:

@@ -73,7 +73,9 @@ def read_rows(trainer: Any, rows: Any, position: int, where: str) -> list[Exampl
     for start in range(0, len(rows), ROWS_AT_ONCE):
         chunk = [rows[number] for number in range(start, min(start + ROWS_AT_ONCE, len(rows)))]
         if trainer.args.remove_unused_columns:
-            chunk = [{k: v for k, v in row.items() if k in allowed} if isinstance(row, Mapping) else row for row in chunk]
+            chunk = [
+                {k: v for k, v in row.items() if k in allowed} if isinstance(row, Mapping) else row for row in chunk
+            ]
         found += examples_of(trainer.data_collator(chunk), position)
     return found
 
