@@ -31,7 +31,10 @@ def open_door(package: str, file: str) -> tuple[list[str], Callable[[str], Any],
         if module == package:  # one of its own files
             found: Any = importlib.import_module(f"{module}.{original}")
         else:
-            found = getattr(importlib.import_module(module), original)
+            origin = importlib.import_module(module)
+            # A room, such as clbench.sources, is no attribute of its package before somebody has imported it.
+            given = hasattr(origin, original)
+            found = getattr(origin, original) if given else importlib.import_module(f"{module}.{original}")
         setattr(sys.modules[package], name, found)
         return found
 
