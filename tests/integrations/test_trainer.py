@@ -64,7 +64,7 @@ class Batches:
         self.lengths, self.task, self.seed, self.epoch = [length(e) for e in examples], task, seed, 0
 
     def __len__(self) -> int:
-        return math.ceil(len(self.lengths) / OPTIONS["batch_size"])
+        return math.ceil(len(self.lengths) / int(OPTIONS["batch_size"]))
 
     def __iter__(self) -> Any:
         order = generator(self.seed, "data order", self.task, self.epoch)
@@ -169,7 +169,8 @@ def same(found: Tensor, losses: Tensor, found_after: list[Any], after: list[Any]
 
 
 def summed_loss(output: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
-    return torch.nn.functional.cross_entropy(output["logits"], labels, reduction="sum") / num_items_in_batch
+    loss: Tensor = torch.nn.functional.cross_entropy(output["logits"], labels, reduction="sum") / num_items_in_batch
+    return loss
 
 
 def test_a_loss_of_ones_own_counts_the_replayed_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
