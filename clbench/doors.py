@@ -28,13 +28,11 @@ def open_door(package: str, file: str) -> tuple[list[str], Callable[[str], Any],
         if name not in origins:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, original = origins[name]
-        if module == package:  # one of its own files
+        owner = importlib.import_module(module)
+        if module == package or not hasattr(owner, original):  # one of its files, or of another's
             found: Any = importlib.import_module(f"{module}.{original}")
         else:
-            origin = importlib.import_module(module)
-            # A room, such as clbench.sources, is no attribute of its package before somebody has imported it.
-            given = hasattr(origin, original)
-            found = getattr(origin, original) if given else importlib.import_module(f"{module}.{original}")
+            found = getattr(owner, original)
         setattr(sys.modules[package], name, found)
         return found
 

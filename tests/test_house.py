@@ -199,6 +199,12 @@ def test_the_top_is_small_and_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_room_is_given_by_another_before_anything_else_has_imported_it() -> None:
+    program = "from clbench.toolkit import sources; print(sources.__name__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "clbench.sources"
+
+
 @pytest.mark.parametrize("room", ["report", "results"])
 def test_what_reads_results_knows_nothing_of_torch(room: str) -> None:
     for module, path in MODULES.items():

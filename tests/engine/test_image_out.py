@@ -53,7 +53,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, folders: Callable[[str], str]
 
 
 def test_networks_that_no_other_library_has_are_kept_with_what_they_became(kept: Make) -> None:
-    for model, strategy in (("tiny", "naive"), ("tiny", "o_lora"), ("smallconv", "ewc"), ("mlp(8,1)", "slda")):
+    for model, strategy in (("tiny", "naive"), ("tiny", "o_lora"), ("smallconv", "ewc"), ("mlp(8,1,1)", "slda")):
         _, folder = done = kept(model, strategy)
         check_answers(*done, "strategy")
     card = (folder.model / "README.md").read_text()
