@@ -12,7 +12,7 @@ from clbench.errors import InputError, unknown
 from clbench.integrations.trainer.asked import build_strategies, label_names, task_columns
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.outcome import Outcome
-from clbench.integrations.trainer.refusals import check_loss, check_set_up, check_strategies, check_trainer, own_loss
+from clbench.integrations.trainer.refusals import check_loss, check_set_up, check_strategies, check_trainer
 from clbench.integrations.trainer.rows import read_rows
 from clbench.learner import Learner
 from clbench.strategy import ALL_SETTINGS, Stack, check_own_labels, check_stack
@@ -96,10 +96,8 @@ class ContinualLearning:
             self.strategy.setup(learner)
         self.strategy.before_task(learner, data)
         check_set_up(learner, rates, learning, trainer)
-        self.tests.append(tested)
+        self.tests = [*self.tests[:position], tested]
         self.hooks = TaskHooks(trainer, learner, self.strategy, data, self._config(trainer))
-        if own_loss(trainer) and learner.keep_features:
-            raise InputError(f"the strategy reads the model's features, which {own_loss(trainer)} does not give")
         return trainer
 
     def end_task(self, trainer: Any) -> list[float | None]:
@@ -162,10 +160,10 @@ class ContinualLearning:
                 clock=Clock(device=args.device),
             )
         else:
-            learner, labels = self.learner, self.learner.labels
-            learner.labels = LabelSpace(self.setting, labels.names, (*labels.columns, columns))
-            learner.measures = (*learner.measures, learner.measures[0])
-            learner.tasks += 1
+            learner, earlier = self.learner, self.learner.labels.columns[: len(self.outcome.tasks)]
+            learner.labels = LabelSpace(self.setting, learner.labels.names, (*earlier, columns))
+            learner.tasks = len(learner.labels.columns)
+            learner.measures = learner.measures[:1] * learner.tasks
         self.learner.tasks_seen = self.learner.tasks
         return self.learner
 

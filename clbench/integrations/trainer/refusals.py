@@ -12,8 +12,9 @@ from clbench.strategy import Strategy
 
 # Built-in strategies whose weights in a Trainer are the engine's: tests/integrations/test_trainer.py.
 PROVEN = (
-    *("agem", "der", "distillation", "er_ace", "ewc", "feature_distillation", "gem", "l1", "l2_anchor"),
-    *("label_smoothing", "mas", "naive", "replay", "rwalk", "sam", "si"),
+    *("agem", "der", "distillation", "ema", "encoder_only", "er_ace", "ewc", "feature_distillation", "freeze", "gem"),
+    *("gradual_unfreezing", "l1", "l2_anchor", "label_smoothing", "mas", "naive", "replay", "rwalk", "sam", "seq_star"),
+    "si",
 )
 # Hooks for which a Trainer's loop has no place, and what they do.
 NO_PLACE = {
@@ -29,7 +30,10 @@ READS_STEPS = ("replay",)
 
 
 # Those that add to whatever the task's loss is; the others take a cross-entropy away from it, or compute it themselves.
-WITH_ANY_LOSS = ("distillation", "ewc", "l1", "l2_anchor", "mas", "naive", "replay", "rwalk", "si")
+WITH_ANY_LOSS = (
+    *("distillation", "ema", "encoder_only", "ewc", "freeze", "gradual_unfreezing", "l1", "l2_anchor", "mas", "naive"),
+    *("replay", "rwalk", "si"),
+)
 
 
 def check_strategies(members: Sequence[tuple[str, Strategy]]) -> None:
@@ -123,6 +127,8 @@ def check_set_up(learner: Learner, rates: dict[str, float], learning: set[str], 
     """
     if learner.learning_rates != rates:
         raise InputError("the strategy sets learning rates, which are the Trainer's")
+    if own_loss(trainer) and learner.keep_features:
+        raise InputError(f"the strategy reads the model's features, which {own_loss(trainer)} does not give")
     if trainer.optimizer is not None and {name for name, _ in learner.named_parameters()} != learning:
         raise InputError("the strategy changes which weights learn, but the Trainer's optimizer is made already; "
                          "allowed: leave optimizers=... away")  # fmt: skip
