@@ -18,7 +18,8 @@ HEAD = """# Published figures, met from both sides
 
 Average accuracies of papers' tables beside ours by the same protocol, in percent. The band is the published mean ±
 (3·s·√(1/n + 1/n of ours) + .5), s the standard deviation of the published runs. A mean of ours below it would mean that
-a strategy falls short of its paper, one above it that our protocol is kinder: both are misses.
+a strategy falls short of its paper, one above it that our protocol is kinder: both are misses. Of one run
+of ours the band is wide; where it goes beyond 100 nothing can miss it above.
 
 Made by `python -m benchmarks.published [NAME ...] [--seeds N]`; data: [published-figures.json](published-figures.json).
 """
