@@ -109,6 +109,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     plan.strategy.setup(learner)
     if shared is not None and fingerprint(learner) != as_it_came:
         shared = None
+    _check_recipes(plan.strategy, learner)
     if config.compile:
         learner.compiled = torch.compile(learner.model, dynamic=True)
     hashes = {task.name: data_hash(task) for task in tasks}
@@ -121,6 +122,15 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
         config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability,
         pairs=pairs, shared=shared,
     )  # fmt: skip
+
+
+def _check_recipes(strategy: Strategy, learner: Learner) -> None:
+    """Refuse what changes how a model is fine-tuned where nothing of the model learns, so that it would do nothing."""
+    if isinstance(strategy, Stack) and not dict(learner.named_parameters()):
+        for name, member in strategy.members:
+            if member.is_recipe and not member.changes_examples and len(strategy.members) > 1:
+                names = "+".join(name for name, _ in strategy.members)
+                raise InputError(f"{name!r} has no effect in {names!r}: nothing of the model learns; leave it away")
 
 
 def _rows_to_learn(strategy: Strategy, learner: Learner, task: Task) -> datasets.Dataset:

@@ -19,7 +19,7 @@ from clbench.learner import Learner
 from clbench.plugins.plan import Plan, make_plan
 from clbench.strategy import Stack, Strategy
 from tests.conftest import TOY
-from tests.helpers import Examples, MakeLearner, Weights, strategy, task_data
+from tests.helpers import Examples, MakeLearner, RunToy, Weights, strategy, task_data
 
 OPTIONS: dict[str, Any] = {**TOY, "precision": "fp32"}
 TELLING = (
@@ -220,3 +220,11 @@ def test_two_that_decide_the_same_are_refused(expression: str, line: str) -> Non
     with pytest.raises(InputError) as caught:
         make_plan({**OPTIONS, "strategy": expression})
     assert str(caught.value) == line
+
+
+def test_a_recipe_is_refused_where_nothing_of_the_model_learns(run_toy: RunToy) -> None:
+    with pytest.raises(
+        InputError, match=r"'early_stopping' has no effect in 'early_stopping\+ncm': nothing of the mod"
+    ):
+        run_toy("early_stopping+ncm")
+    assert run_toy("balance+ncm")  # changes what ncm reads
