@@ -316,7 +316,7 @@ def tune(
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "limit": limit, "device": device,
     }  # fmt: skip
-    given = tune.read_settings(config) | {key: value for key, value in options.items() if value is not None}
+    given = tune.read_settings(config, {key: value for key, value in options.items() if value is not None})
     return tune.run(
         given, strategy, scenario_arg or [], search or [], output, output_dir, trials=trials, tasks=tasks, seeds=seeds,
         budget=budget, jobs=at_once, quiet=quiet,

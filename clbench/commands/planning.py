@@ -32,6 +32,8 @@ IN_WORDS = {
     "model_sha256": "its model",
 }
 
+LENGTHS = ("epochs", "min_steps")  # what a task's number of steps is worked out from where it is not given
+
 
 def plan_runs(
     options: dict[str, Any],
@@ -54,7 +56,7 @@ def plan_runs(
     """
     if "task_steps" in options and "epochs" in options:
         raise InputError("--steps and --epochs cannot be given together; leave one of them away")
-    base = {**(read_config_file(config_file) if config_file else {}), **options}
+    base = with_options(read_config_file(config_file) if config_file else {}, options)
     arguments = key_values(scenario_arguments)
     in_file = base.get("scenario_args") or {}
     if arguments and isinstance(in_file, dict):  # what else it is, make_plan refuses
@@ -67,6 +69,8 @@ def plan_runs(
         entries = read_tuned(tuned_file)
         one = {**base, "seed": numbers[0]}
         chosen = [_tuned_settings({**one, **each}, entries, tuned_file, made) for each in chosen]
+    for each in chosen:
+        check_length({**base, **each})
     wanted = [{**base, **each, "seed": seed} for each in chosen for seed in _once(numbers)]
     if part is not None and not (own := take_part(wanted, *part)):
         TerminalReporter().say(f"nothing to run in part {part[0]}/{part[1]} of {len(wanted)} runs")
@@ -74,6 +78,20 @@ def plan_runs(
     if plans:
         check_trackers(plans[0].config.track)
     return plans
+
+
+def with_options(in_file: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's settings with the options over them, of which one for a task's length goes before the file's other."""
+    replaced = {"task_steps"} if "epochs" in options else set(LENGTHS) if "task_steps" in options else set()
+    return {**{key: value for key, value in in_file.items() if key not in replaced}, **options}
+
+
+def check_length(settings: Mapping[str, Any]) -> None:
+    """Refuse epochs, or a least number of steps, that would count for nothing beside a number of steps."""
+    for name in LENGTHS:
+        if settings.get("task_steps") is not None and settings.get(name) is not None:
+            both = f"task_steps = {settings['task_steps']} and {name} = {settings[name]}"
+            raise InputError(f"{both} cannot be given together; leave one of them away")
 
 
 def _tuned_settings(options: Mapping[str, Any], entries: Mapping[str, Tuned], path: Path, made: Made) -> dict[str, Any]:

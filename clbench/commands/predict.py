@@ -23,6 +23,7 @@ READERS = {
     ".json": "read_json",
     ".parquet": "read_parquet",
 }
+PAIR = "text_pair"
 
 
 def answer(
@@ -91,9 +92,14 @@ def read_cells(path: Path, kind: Kind) -> list[tuple[Any, str]]:
         elif suffix != ".parquet":
             options = {"dtype": False, "lines": suffix == ".jsonl"}
         table = getattr(pandas, READERS[suffix])(path, **options)
+    except UnicodeDecodeError as error:
+        allowed = f"{kind.noun}s, a line each, or a table; {kind.asked_example} as an argument, without --input"
+        raise InputError(f"--input {str(path)!r} cannot be read as text (UTF-8); allowed: {allowed}") from error
     except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are of these
         raise InputError(f"--input {str(path)!r} cannot be read: {' '.join(str(error).split())[:300]}") from error
     names = [str(name) for name in table.columns]
+    if PAIR in names and kind.asked_beside != PAIR:
+        raise InputError(f"--input {str(path)!r} has a column {PAIR!r}, and this model reads single {kind.noun}s")
     column = _column(path, names, kind.asked_in)
     cells = table[column].tolist()
     if kind.asked_beside in names:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.advice import read_duration
-from clbench.commands.planning import key_values
+from clbench.commands.planning import check_length, key_values, with_options
 from clbench.commands.progress import TerminalReporter
 from clbench.config import read_config_file
 from clbench.errors import InputError, RunError
@@ -22,8 +22,8 @@ from clbench.tuning import Effort, read_search, tune
 DECIDED = ("scenario", "scenario_args", "strategy", "seed", "eval_split", "first_tasks", "tuned", "output_dir")
 
 
-def read_settings(path: Path | None) -> dict[str, Any]:
-    """The training settings in a YAML file; none without a file.
+def read_settings(path: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The training settings in a YAML file; none without a file; with the options over them.
 
     Raises:
         InputError: it cannot be read, or has a setting that is no setting of training, or that tuning decides.
@@ -34,7 +34,9 @@ def read_settings(path: Path | None) -> dict[str, Any]:
             raise InputError(
                 f"setting {name!r} in {str(path)!r} is not allowed in a tuning; allowed: those of training"
             )
-    return settings
+    given = with_options(settings, options)
+    check_length(given)
+    return given
 
 
 def run(

@@ -6,7 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clbench.errors import InputError
+from clbench.errors import InputError, nearest
+
+MOST_JOBS = 4096  # each is a process of its own
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ def read_jobs(text: str | None) -> int | None:
         return None
     if text is None:
         return 1
-    if not (text.isascii() and text.isdecimal()) or int(text[:9]) < 1:
-        raise InputError(f"--jobs {text!r} is not allowed; allowed: auto, or a number from 1")
-    return int(text[:9])
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= MOST_JOBS):
+        hint = " did you mean 'auto'?" if nearest(text, ["auto"]) else ""
+        raise InputError(f"--jobs {text!r} is not allowed;{hint} allowed: auto, or a number from 1 to {MOST_JOBS}")
+    return int(text)
 
 
 def usable_cores() -> tuple[int, ...]:

@@ -70,13 +70,17 @@ def spaces_of(config: RunConfig, expression: str, search: Spaces) -> dict[str, S
         search: what goes before: by a setting, by ARGUMENT of any strategy, or by STRATEGY.ARGUMENT.
 
     Raises:
-        InputError: a strategy's file names an argument that it does not take.
+        InputError: a strategy's file names an argument that it does not take, or epochs that count for nothing.
     """
     found: dict[str, Space] = {
         name: Range(middle / FACTOR, middle * FACTOR, log=True)
         for name, middle in ((name, getattr(config, name)) for name in LEARNING_RATES)
     }
     found |= {name: space for name, space in search.items() if name in SETTINGS}
+    if "epochs" in found and ("task_steps" in found or config.task_steps is not None):
+        raise InputError(
+            "--search epochs has no effect beside task_steps, which say how long a task is; leave one away"
+        )
     for component in parse_expression(expression):
         own = short_name(component)
         arguments = arguments_of(component)

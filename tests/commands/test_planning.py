@@ -97,3 +97,20 @@ def test_a_small_task_gets_enough_steps_unless_the_epochs_are_given() -> None:
     assert (config.epochs_of(600), config.steps(600)) == (2, 38)
     given: dict[str, Any] = {**TOY, "strategy": "naive", "scenario_args": {"train": 12, "dev": 3, "test": 6}}
     assert make_plan({**given, "epochs": 3}).config.min_steps == 0
+
+
+def test_a_number_of_steps_and_what_it_would_leave_without_effect_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    for name in ("epochs", "min_steps"):
+        file.write_text(f"strategy: naive\ntask_steps: 5\n{name}: 3\n")
+        with pytest.raises(InputError, match=f"task_steps = 5 and {name} = 3 cannot be given together"):
+            plan_runs(TOY, [], [], [], file)
+
+
+def test_an_option_for_a_tasks_length_goes_before_the_files_other_one(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("strategy: naive\ntask_steps: 5\n")
+    config = plan_runs({**TOY, "epochs": 3}, [], [], [], file)[0].config
+    assert config.steps(6 * config.batch_size) == 18
+    file.write_text("strategy: naive\nepochs: 3\n")
+    assert plan_runs({**TOY, "task_steps": 5}, [], [], [], file)[0].config.steps(6 * config.batch_size) == 5

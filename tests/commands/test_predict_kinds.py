@@ -129,3 +129,23 @@ def test_images_that_are_none_are_one_line(run: Made, tmp_path: Path, capsys: py
         ("floats.tiff", "floats.tiff' has pixels of mode 'F'; allowed: 8 bits, or 16 bits of grey"),
     ):
         assert line in refused(capsys, folder, tmp_path / file)
+
+
+@pytest.mark.parametrize(("scenario", "column"), [("toy_token", "words"), ("toy_generation", "prompt")])
+def test_a_second_text_is_not_left_away_in_silence(
+    scenario: str, column: str, run: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd.DataFrame({column: ["a b"], "text_pair": ["c d"]}).to_csv(tmp_path / "pairs.csv", index=False)
+    line = refused(capsys, run(scenario), "--input", tmp_path / "pairs.csv")
+    assert "pairs.csv' has a column 'text_pair', and this model reads single" in line
+
+
+def test_an_image_file_as_input_is_told_where_it_belongs(
+    run: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.zeros((8, 8), dtype="uint8")).save(tmp_path / "a.png")
+    line = refused(capsys, run("toy_image"), "--input", tmp_path / "a.png")
+    assert (
+        "a.png' cannot be read as text (UTF-8); allowed: images, a line each, or a table; image.png as an argument"
+        in line
+    )

@@ -59,9 +59,11 @@ def test_what_cannot_be_is_one_line() -> None:
         make_slots(None, 9, ("cpu",), range(8), 2)
     with pytest.raises(InputError, match="--jobs-per-gpu 0 is not allowed"):
         make_slots(None, 9, GPUS, range(8), 0)
-    for text in ("0", "-1", "two", "1.5", "", "²"):
-        with pytest.raises(InputError, match="allowed: auto, or a number from 1"):
+    for text in ("0", "-1", "two", "1.5", "", "²", "4097", "9" * 21):  # each job has a place made for it
+        with pytest.raises(InputError, match="allowed: auto, or a number from 1 to 4096"):
             read_jobs(text)
+    with pytest.raises(InputError, match="--jobs 'Auto' is not allowed; did you mean 'auto'"):
+        read_jobs("Auto")
     assert (read_jobs("auto"), read_jobs("3"), read_jobs(None)) == (None, 3, 1)
 
 

@@ -56,6 +56,14 @@ def test_learning_rates_lie_a_factor_of_ten_around_the_usual_ones() -> None:
         assert [space.low, space.high] == pytest.approx([low, high])
 
 
+def test_epochs_are_not_searched_where_steps_say_how_long_a_task_is() -> None:
+    given = CONFIG.model_copy(update={"task_steps": 9})
+    for config, texts in ((given, ["epochs=1:3"]), (CONFIG, ["epochs=1:3", "task_steps=5,9"])):
+        with pytest.raises(InputError, match="--search epochs has no effect beside task_steps"):
+            spaces_of(config, "naive", read_search(texts))
+    assert set(spaces_of(given, "naive", read_search(["task_steps=5,9"]))) == {"lr", "head_lr", "task_steps"}
+
+
 def test_given_arguments_stay_and_search_goes_before_the_file() -> None:
     assert set(spaces_of(CONFIG, "der(alpha=1.0)+ewc", {})) == {"lr", "head_lr", "der.beta", "ewc.ewc_lambda"}
     search = read_search(["ewc_lambda=1:2", "der.memory_size=0.1,0.2", "lr=0.5", "der.alpha=5,6", "warmup=0.1:0.2"])
