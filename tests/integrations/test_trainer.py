@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from clbench.errors import InputError
 from clbench.integrations.trainer import ContinualLearning
 from clbench.integrations.trainer.refusals import PROVEN, check_strategies
 from clbench.integrations.trainer.rows import examples_of
+from clbench.learner import Learner
 from clbench.plugins.foreign import libraries
 from clbench.plugins.plan import Plan, make_plan
 from clbench.results import RunFolder, find_runs
-from clbench.rng import generator
+from clbench.rng import generator, seeded_torch
 from clbench.strategy import ALL_SETTINGS, Stack
 from clbench.toolkit.training import Training
 from tests.helpers import ROOT, Weights, slow, weights
@@ -116,14 +118,17 @@ def in_engine(expression: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **
     return engine.run(watching, Reporter()), watcher.after, torch.stack(losses)
 
 
-def in_trainer(expression: str, folder: Path, setting: str, max_grad_norm: float = 1.0, **more: Any) -> Any:
+def in_trainer(
+    expression: str, folder: Path, setting: str, wrap: Callable[[Any], Any] = lambda model: model, **more: Any
+) -> Any:
     """The same in a Trainer."""
     plan = make_plan({**OPTIONS, "setting": setting, "strategy": "naive", "output_dir": str(folder / "engine")})
     prepared = prepare(plan, Clock())
+    prepared.learner.model = wrap(prepared.learner.model)
     learning = ContinualLearning(expression, str(folder / "out"), setting=setting, seed=0)
     after, losses = [], []
     for position, task in enumerate(prepared.tasks):
-        trainer = make_trainer(prepared, position, folder, max_grad_norm=max_grad_norm, **more)
+        trainer = make_trainer(prepared, position, folder, **more)
         learning.attach(trainer, task=task.name, test=Rows(prepared.tests[position]))
         hooks = learning.hooks
         assert hooks is not None
@@ -178,6 +183,41 @@ def test_a_loss_of_ones_own_counts_the_replayed_rows(tmp_path: Path, monkeypatch
     _, after, losses = in_engine("replay", tmp_path, monkeypatch, setting="domain")
     _, found_after, found = in_trainer("replay", tmp_path, "domain", compute_loss_func=summed_loss)
     same(found, losses, found_after, after)
+
+
+def with_lora(model: Any) -> Any:
+    import peft
+
+    with seeded_torch(torch.device("cpu"), 0, "modules"):
+        settings = peft.LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"])
+        return peft.get_peft_model(model, settings)
+
+
+def test_a_peft_model_learns_what_it_learns_in_our_loop(tmp_path: Path) -> None:
+    """The reference is clbench's training of the same wrapped model, step by step."""
+    plan = make_plan({**OPTIONS, "setting": "domain", "strategy": STACK, "output_dir": str(tmp_path)})
+    prepared = prepare(plan, Clock())
+    tokenizer, rates = prepared.learner.tokenizer, {"lr": OPTIONS["lr"], "head_lr": OPTIONS["lr"]}
+    model = with_lora(prepared.learner.model)
+    learner = Learner(model, prepared.learner.labels, tokenizer=tokenizer, padding_id=tokenizer.pad_token_id, **rates)
+    plan.strategy.setup(learner)
+    after, losses = [], []
+    for task in prepared.tasks:
+        learner.tasks_seen = task.position + 1
+        plan.strategy.before_task(learner, task)
+        plan.strategy.train(learner, task, plan.config)
+        training = Training(plan.config, plan.strategy, learner, task, task.train)
+        while training.step < training.steps:
+            training.run_step()
+        plan.strategy.after_task(learner, task)
+        after.append(weights(learner))
+        losses += training.losses
+    _, found_after, found = in_trainer(STACK, tmp_path, "domain", with_lora)
+    same(found, torch.stack(losses), found_after, after)
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    moved = {name for name in after[0] if not torch.equal(after[0][name], after[1][name])}
+    assert moved
+    assert not moved & frozen
 
 
 def test_the_trainer_is_what_it_was_before_and_after(prepared: Prepared, tmp_path: Path) -> None:
