@@ -160,3 +160,18 @@ def toy_forgetting(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., fl
         return sum(forgotten) / len(forgotten)
 
     return mean_forgetting
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """``image_folder(name)``: a small model's folder, made once; ``name`` itself where the zoo has none such."""
+    from tests.models import image_zoo
+
+    made = {}
+
+    def make(name: str) -> str:
+        if name in (*image_zoo.SETTINGS, "timm") and name not in made:
+            made[name] = image_zoo.save(name, tmp_path_factory.mktemp(name) / name)
+        return made.get(name, name)
+
+    return make

@@ -108,7 +108,7 @@ def _schedule(runner: Runner, entrants: Field, seeds: int) -> Schedule:
     def seconds(size: Size) -> float:
         return float(fixed + unit * runner.work(size))
 
-    schedule = make_schedule(sizes, seconds, runner.budget - runner.spent, *counts, seeds)
+    schedule = make_schedule(sizes, seconds, runner.budget - runner.spent, *counts, seeds, runner.spent)
     return replace(schedule, racing=schedule.racing + runner.spent)
 
 

@@ -66,6 +66,7 @@ def make_schedule(
     references: int,
     candidates: int,
     seeds: int,
+    spent: float = 0.0,
 ) -> Schedule:
     """Share out ``budget`` seconds, so that every candidate has a turn in the first stage wherever that is possible.
 
@@ -78,14 +79,17 @@ def make_schedule(
         seconds: what naive takes at a size.
         budget: in seconds, without what is spent already.
         references, candidates, seeds: how many there are.
+        spent: seconds that are gone already, for the line that says which budget would do.
 
     Raises:
         InputError: there is no time for one seed of the references and one finalist.
     """
     least = seconds(FINAL) * (references + USUAL_OVERHEAD)
     if least > budget:
+        enough = ceil((spent + least) / 60)
         raise InputError(
-            f"the budget is too small: one seed of the references and a strategy needs about {least:.0f}s more"
+            f"the budget is too small: one seed of the references and a strategy needs about {least:.0f}s more, "
+            f"and {max(budget, 0):.0f}s are left; give --budget {enough}m or more"
         )
 
     finalists = count_finalists(FINAL_SHARE * budget, seconds, references, seeds)

@@ -116,6 +116,8 @@ class Double(torch.Tensor):
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """``func`` on the host tensors behind ``args``; what a GPU refuses is refused, what its host waits for is noted."""
     # Where no gradients are recorded torch hands over what is made of other operations, too.
+    if func is aten.linear.default and _multiplies_all_rows_at_once(*args):
+        return _linear(*args)
     if _composite(func):
         return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
     doubles: list[Double] = []
@@ -150,13 +152,11 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if given is not None:
         named["device"] = torch.device("cpu")
     named.pop("pin_memory", None)
-    # A view of an ordinary tensor is an ordinary tensor, also where others are made for inference, and says there that
-    # it learns where its base does, by which torch chooses between products.
+    # A view of an ordinary tensor is an ordinary tensor, also where others are made for inference.
     view = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
     ordinary = view and torch.is_inference_mode_enabled() and not (doubles and doubles[0].is_inference())
     with torch.inference_mode(False) if ordinary else nullcontext():
-        out = _wrapped(func, doubles, func(*taken, **named), target)
-        return out.requires_grad_() if ordinary and isinstance(out, Double) and doubles[0].requires_grad else out
+        return _wrapped(func, doubles, func(*taken, **named), target)
 
 
 def each(change: Callable[[Tensor], Any], value: Any) -> Any:
@@ -193,6 +193,17 @@ def _check(func: Any, args: Any, doubles: list[Double], hosts: list[Tensor]) -> 
     number = torch.Tag.pointwise in func.tags or func in NUMBERS
     if shapes := [tuple(x.shape) for x in hosts if x.dim() or not number]:
         raise MixedDevices(f"{func}: expected all tensors on the device, found host tensors of {shapes}, at {caller()}")
+
+
+def _multiplies_all_rows_at_once(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Whether torch chooses one product because the weight learns, which in inference mode no view of a double says."""
+    apart = x.ndim > 2 and (bias is None or not x.is_contiguous())
+    return apart and torch.is_inference_mode_enabled() and weight.requires_grad
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    scores = torch.mm(x.reshape(-1, x.shape[-1]), weight.t()).view(*x.shape[:-1], -1)
+    return scores if bias is None else scores + bias
 
 
 @functools.cache

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 
+import torch
 from torch import Tensor, nn
 
 
@@ -27,9 +29,41 @@ class PlainNetwork(nn.Module):
         return SimpleNamespace(logits=self.classifier(self.body(pixel_values)))
 
 
-def make_mlp(shape: Sequence[int], width: int, depth: int, labels: int) -> PlainNetwork:
-    """``depth`` hidden layers of ``width`` rectified units on the pixels of images of ``shape`` (c, h, w)."""
-    layers: list[nn.Module] = [nn.Flatten()]
+class Standardise(nn.Module):
+    """Pixels less ``mean``, divided by ``deviation``: two numbers that are no weights but belong to the model."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("deviation", torch.ones(()))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Of pixels of any shape."""
+        return (pixels - self.mean) / self.deviation
+
+    def fit(self, images: Iterable[Tensor]) -> None:
+        """Take the mean and the standard deviation of all pixels of all ``images``, tensors of any shape."""
+        count, total, squares = 0, 0.0, 0.0
+        for pixels in images:
+            wide = pixels.double()
+            count += wide.numel()
+            total += wide.sum().item()
+            squares += wide.square().sum().item()
+        mean = total / count
+        variance = squares / count - mean**2
+        self.mean.fill_(mean)
+        self.deviation.fill_(math.sqrt(variance) if variance > 0 else 1.0)  # 0 where every pixel is the same
+
+
+def make_mlp(shape: Sequence[int], width: int, depth: int, labels: int, standardise: int = 0) -> PlainNetwork:
+    """``depth`` hidden layers of ``width`` rectified units on the pixels of images of ``shape`` (c, h, w).
+
+    With ``standardise`` 1 they are standardised first, by numbers yet to be fitted: :class:`Standardise`.
+    """
+    layers: list[nn.Module] = [*([Standardise()] if standardise else []), nn.Flatten()]
     inputs = shape[0] * shape[1] * shape[2]
     for _ in range(depth):
         layers += [nn.Linear(inputs, width), nn.ReLU()]

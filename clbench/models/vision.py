@@ -11,12 +11,12 @@ from torch import nn
 
 from clbench.errors import InputError
 from clbench.head import make_head
-from clbench.kinds import common_shape
+from clbench.kinds import common_shape, images_tensor
 from clbench.models.efficientnet import MEAN, STANDARD_DEVIATION, EfficientNetLite0, load_efficientnet_lite0
 from clbench.models.image_model import ImageModel, Preprocessing
 from clbench.models.image_pretrained import load_image_classifier
 from clbench.models.model_kinds import is_made_on_the_spot, is_timm
-from clbench.models.plain_networks import make_mlp, make_smallconv
+from clbench.models.plain_networks import Standardise, make_mlp, make_smallconv
 from clbench.models.pretrained import LoadedModel
 from clbench.models.safe_weights import read_json
 from clbench.models.timm_models import load_timm
@@ -33,7 +33,8 @@ def load_image_model(config: RunConfig, tasks: Sequence[Task], labels: int, devi
     """The model ``config.model`` with a new output layer of ``labels`` columns, on the CPU, and no tokenizer.
 
     Random weights come from torch's global generator. Images are of the scenario's one shape, pixels in 0..1; a
-    pretrained model resizes and normalises them by itself.
+    pretrained model resizes and normalises them by itself; what standardises them does so by the training images of
+    all tasks.
 
     Raises:
         InputError: the model cannot be had or is damaged, or its channels are not the images'.
@@ -43,8 +44,11 @@ def load_image_model(config: RunConfig, tasks: Sequence[Task], labels: int, devi
     shape = common_shape(task.train for task in tasks)
     if is_made_on_the_spot(config.model):
         made = make_network(config.model, shape, labels, config.dropout)
-        layer = "network.classifier" if isinstance(made, ImageModel) else "classifier"
-        return LoadedModel(made, None, make_head(made, layer))
+        for layer in made.modules():
+            if isinstance(layer, Standardise):
+                layer.fit(images_tensor(task.train) for task in tasks)
+        output_layer = "network.classifier" if isinstance(made, ImageModel) else "classifier"
+        return LoadedModel(made, None, make_head(made, output_layer))
     try:
         return _load_pretrained(config, shape, labels, device)
     except InputError:

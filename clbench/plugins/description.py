@@ -13,7 +13,7 @@ from typing import Any
 
 from clbench.errors import InputError, unknown
 from clbench.files import read_file
-from clbench.plugins.finding import KINDS, available, find, is_own_data, is_preset
+from clbench.plugins.finding import KINDS, available, find, is_own_data, is_preset, refuse_missing_file
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import reached_files
 from clbench.presets import available_presets, read_preset
@@ -91,6 +91,7 @@ def kind_of(name: str, others: Collection[str] = ()) -> str:
             return kind
     if is_own_data("scenario", name):
         return "scenario"
+    refuse_missing_file(name)
     what = "scenario, strategy or model" if others else "scenario or strategy"
     raise unknown(what, name, [*names["scenario"], *available_presets(), *names["strategy"], *others])
 

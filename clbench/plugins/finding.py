@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from clbench.errors import InputError, unknown
+from clbench.errors import InputError, nearest, unknown
 from clbench.files import expand
 from clbench.plugins.foreign import foreign_summaries, is_foreign, module_of
 from clbench.presets import available_presets
@@ -78,17 +78,36 @@ def find(kind: str, name: str) -> Path:
         return Path(place_of(name))
     if name.endswith(".py") or "/" in name or "\\" in name:
         path = expand(name, f"{kind} file")
-        allowed = "a name or the path of a .py file" + (DATA_TOO if kind == "scenario" else "")
-        if path.suffix != ".py":
-            raise InputError(f"{kind} file {name!r} is not a .py file; allowed: {allowed}")
+        fault = None
         if not os.path.isfile(path):  # not path.is_file(), which raises for a name too long
             fault = "is no file" if os.path.lexists(path) else "does not exist"
-            raise InputError(f"{kind} file {name!r} {fault}; allowed: {allowed}")
+        elif path.suffix != ".py":
+            fault = "is not a .py file"
+        if fault:
+            raise InputError(f"{kind} file {name!r} {fault}; allowed: {_allowed(kind)}")
         return path.resolve()
     if kind == "strategy" and is_foreign(name):
         return Path(inspect.getfile(module_of(name)[0].build))
     names = available(kind)
     if name not in names:
+        if kind == "scenario":
+            refuse_missing_file(name)
         others = foreign_summaries() if kind == "strategy" else available_presets()
         raise unknown(kind, name, [*names, *others])
     return names[name]
+
+
+def refuse_missing_file(name: str) -> None:
+    """Tell of the nearest file in place of all names where ``name`` ends as a file's does, such as 'tickets.cvs'.
+
+    Raises:
+        InputError: it ends so; it is known that there is no such file.
+    """
+    if Path(name).suffix[1:].isalpha():
+        close = nearest(name, os.listdir())
+        hint = f" did you mean {close!r}?" if close else ""
+        raise InputError(f"there is no file {name!r};{hint} allowed: {_allowed('scenario')}")
+
+
+def _allowed(kind: str) -> str:
+    return "a name or the path of a .py file" + ("" if kind == "strategy" else DATA_TOO)

@@ -7,13 +7,16 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
+from clbench.doors import door_names
+
 INTEGRATIONS = "clbench.integrations"
 
 
 def libraries() -> dict[str, Path]:
-    """Names of the libraries that clbench knows, and the ``__init__.py`` of each."""
+    """Names of the libraries that bring strategies, and the ``__init__.py`` of each; its door gives ``build``."""
     folders = importlib.import_module(INTEGRATIONS).__path__
-    return {path.parent.name: path for folder in folders for path in sorted(Path(folder).glob("*/__init__.py"))}
+    paths = [path for folder in folders for path in sorted(Path(folder).glob("*/__init__.py"))]
+    return {path.parent.name: path for path in paths if "build" in door_names(path.read_text("utf-8"))}
 
 
 def foreign_summaries() -> dict[str, str]:

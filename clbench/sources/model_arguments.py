@@ -7,9 +7,11 @@ import re
 
 from clbench.errors import InputError, unknown
 
+# Arguments that came later than runs that are kept: at their defaults they stand in no name.
+LATER = ("standardise",)
 # Of each model that takes any: its arguments in order, each with its default and the smallest and largest value.
 ARGUMENTS: dict[str, dict[str, tuple[int, int, int]]] = {
-    "mlp": {"width": (400, 1, 100_000), "depth": (2, 1, 1000)},
+    "mlp": {"width": (400, 1, 100_000), "depth": (2, 1, 1000), "standardise": (0, 0, 1)},
     "efficientnet_lite0": {"size": (64, 8, 1024)},
     "smallconv": {},
     "vit": {"width": (64, 4, 4096), "depth": (2, 1, 100)},
@@ -23,7 +25,7 @@ def split_model_name(text: str) -> tuple[str, dict[str, int]]:
     """The model's own name and its arguments, defaults included; ``text`` itself where it is no such model's.
 
     >>> split_model_name("mlp(400, depth=3)")
-    ('mlp', {'width': 400, 'depth': 3})
+    ('mlp', {'width': 400, 'depth': 3, 'standardise': 0})
 
     Args:
         text: ``NAME`` or ``NAME(VALUE, ARGUMENT=VALUE, ...)``, each value a whole number.
@@ -51,13 +53,14 @@ def split_model_name(text: str) -> tuple[str, dict[str, int]]:
 def canonical_model(text: str) -> str:
     """``text`` in one spelling, so that a model has one name: ``mlp(400, depth=2)`` is ``mlp(400,2)``.
 
-    The arguments of a model that is usual without them are left out at their defaults.
+    The arguments of a model that is usual without them are left out at their defaults, and so are later ones.
     """
     name, values = split_model_name(text)
-    defaults = [default for default, _, _ in ARGUMENTS.get(name, {}).values()]
-    if not values or (list(values.values()) == defaults and name != "mlp"):
+    defaults = {argument: default for argument, (default, _, _) in ARGUMENTS.get(name, {}).items()}
+    if not values or (values == defaults and name != "mlp"):
         return name
-    return f"{name}({','.join(map(str, values.values()))})"
+    shown = [str(value) for argument, value in values.items() if argument not in LATER or value != defaults[argument]]
+    return f"{name}({','.join(shown)})"
 
 
 def _given(text: str, name: str) -> dict[str, object]:

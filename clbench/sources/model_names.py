@@ -16,7 +16,8 @@ BUILT_IN = {
     "smollm2": "SmolLM2-135M-Instruct, a pretrained language model: 30 layers, 134.5 M parameters; text (extra gguf)",
     "efficientnet_lite0": "EfficientNet-Lite0, pretrained on ImageNet: 4.65 M parameters; images, resized to [64] "
     "pixels, or as in efficientnet_lite0(SIZE)",
-    "mlp": "hidden layers of rectified units, as in mlp(WIDTH,DEPTH), randomly initialised: [400,2]; images",
+    "mlp": "hidden layers of rectified units, as in mlp(WIDTH,DEPTH), randomly initialised: [400,2]; images, their "
+    "pixels standardised by mlp(WIDTH,DEPTH,1)",
     "smallconv": "four convolutions (32, 32, 64, 64 channels) and 512 hidden units, randomly initialised; images",
     "vit": "a vision transformer of 16 patches, as in vit(WIDTH,DEPTH), randomly initialised: [64,2]; images",
     "tiny": "randomly initialised on the spot: a two-layer BERT with its own tokenizer (text), a small CNN (images)",

@@ -125,8 +125,8 @@ def test_the_budget_is_shared_out() -> None:
     schedule = make_schedule(ladders(600), seconds, 100.0, references=3, candidates=30, seeds=3)
     assert schedule.finalists == 1
     assert schedule.racing == pytest.approx(57)
-    with pytest.raises(InputError, match="needs about 43s more"):
-        make_schedule(ladders(600), seconds, 42.0, references=3, candidates=30, seeds=3)
+    with pytest.raises(InputError, match="needs about 43s more, and 42s are left; give --budget 2m or more"):
+        make_schedule(ladders(600), seconds, 42.0, references=3, candidates=30, seeds=3, spent=18.0)
 
 
 def test_who_takes_part() -> None:

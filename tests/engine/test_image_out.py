@@ -1,4 +1,4 @@
-"""The model of a run on images: transformers' and timm's folders, our own networks, image files."""
+"""The model of a run on images: transformers' and timm's image_folder, our own networks, image files."""
 
 from __future__ import annotations
 
@@ -24,26 +24,13 @@ Make = Callable[..., Kept]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """``folders(name)``: a small model's folder; ``name`` itself where the zoo has none such. Each is made once."""
-    made = {}
-
-    def make(name: str) -> str:
-        if name in (*image_zoo.SETTINGS, "timm") and name not in made:
-            made[name] = image_zoo.save(name, tmp_path_factory.mktemp(name) / name)
-        return made.get(name, name)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory, folders: Callable[[str], str]) -> Make:
+def kept(tmp_path_factory: pytest.TempPathFactory, image_folder: Callable[[str], str]) -> Make:
     """``kept(model, strategy, setting)``: a finished run on toy_image with its model; each is made once."""
     output, done = tmp_path_factory.mktemp("kept"), dict[str, Kept]()
 
     def make(model: str, strategy: str, setting: str = "task") -> Kept:
         if (key := f"{model} {strategy} {setting}") not in done:
-            given = {**TINY, "scenario": "toy_image", "model": folders(model), "setting": setting}
+            given = {**TINY, "scenario": "toy_image", "model": image_folder(model), "setting": setting}
             plan = make_plan({**given, "strategy": strategy, "output_dir": str(output)})
             engine.run(plan, Reporter())
             done[key] = plan, engine.run_folder(plan.config)
@@ -53,7 +40,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, folders: Callable[[str], str]
 
 
 def test_networks_that_no_other_library_has_are_kept_with_what_they_became(kept: Make) -> None:
-    for model, strategy in (("tiny", "naive"), ("tiny", "o_lora"), ("smallconv", "ewc"), ("mlp(8,1)", "slda")):
+    for model, strategy in (("tiny", "naive"), ("tiny", "o_lora"), ("smallconv", "ewc"), ("mlp(8,1,1)", "slda")):
         _, folder = done = kept(model, strategy)
         check_answers(*done, "strategy")
     card = (folder.model / "README.md").read_text()

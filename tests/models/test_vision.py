@@ -20,6 +20,7 @@ from clbench.data import LabelSpace
 from clbench.engine import engine
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
+from clbench.kinds import images_tensor
 from clbench.learner import Learner
 from clbench.models.efficientnet import EfficientNetLite0, SamePadding, load_efficientnet_lite0, own_name
 from clbench.models.hardware import choose_precision
@@ -27,12 +28,13 @@ from clbench.models.identity import model_identity
 from clbench.models.image_model import ImageModel, Preprocessing
 from clbench.models.loading import load_model
 from clbench.models.model_kinds import check_kind
-from clbench.models.plain_networks import make_mlp, make_smallconv
+from clbench.models.plain_networks import Standardise, make_mlp, make_smallconv
 from clbench.models.tiny_vit import make_vit
 from clbench.plugins.plan import make_plan
 from clbench.scenario import Task
 from clbench.sources.model_arguments import canonical_model, split_model_name
 from clbench.toolkit import diagonal_fisher
+from tests.scenarios.packages import need
 
 CPU = torch.device("cpu")
 GREY = Preprocessing((8, 8), (0.5,), (0.25,))
@@ -78,7 +80,9 @@ class SmallNormed(nn.Module):
 def test_a_model_has_one_name_however_its_arguments_are_written() -> None:
     for text in ("mlp", "mlp()", "mlp(400)", "mlp( 400, 2 )", "mlp(depth=2, width=400)", "mlp(400, depth=2)"):
         assert canonical_model(text) == "mlp(400,2)"
-    assert split_model_name("mlp(50,1)") == ("mlp", {"width": 50, "depth": 1})
+    assert canonical_model("mlp(400,2,standardise=0)") == "mlp(400,2)"  # the name of runs that are kept
+    assert canonical_model("mlp(standardise=1)") == "mlp(400,2,1)"
+    assert split_model_name("mlp(50,1)") == ("mlp", {"width": 50, "depth": 1, "standardise": 0})
     assert canonical_model("efficientnet_lite0(64)") == "efficientnet_lite0"
     assert canonical_model("efficientnet_lite0(size=96)") == "efficientnet_lite0(96)"
     for other in ("minilm", "owner/mlp(3)", "./mlp(3)", "timm:resnet18"):
@@ -91,10 +95,11 @@ def test_a_model_has_one_name_however_its_arguments_are_written() -> None:
         ("mlp(0)", "width = 0; allowed: a whole number from 1 to 100000"),
         ("mlp(True)", "width = True; allowed"),
         ("mlp(width=4.5)", "width = 4.5; allowed"),
-        ("mlp(4,", "cannot be read; write mlp(width, depth), such as mlp(400,2)"),
+        ("mlp(4,", "cannot be read; write mlp(width, depth, standardise), such as mlp(400,2,0)"),
         ("mlp(open)", "cannot be read"),
         ("mlp(4)(5)", "cannot be read"),
-        ("mlp(1, 2, 3)", "gives a value too many"),
+        ("mlp(1, 2, 3)", "standardise = 3; allowed: a whole number from 0 to 1"),
+        ("mlp(1, 2, 1, 1)", "gives a value too many"),
         ("mlp(width=1, width=2)", "gives a value too many"),
         ("mlp(1, width=2)", "gives a value too many"),
         ("mlp(**{'width': 2})", "unknown argument"),
@@ -159,6 +164,35 @@ def test_sizes_of_the_plain_networks_by_hand(digits: list[Task]) -> None:
     assert loaded.head.parameters == {"classifier.weight", "classifier.bias"}
     again = load_model(config("mlp(5,1)"), digits, 10, CPU).model
     assert all(torch.equal(a, b) for a, b in zip(loaded.model.parameters(), again.parameters(), strict=True))
+
+
+def test_pixels_are_standardised_by_all_train_pixels_of_all_tasks(digits: list[Task]) -> None:
+    by_hand = Standardise()
+    by_hand.fit([torch.tensor([0.0, 1.0]), torch.tensor([[1.0, 1.0]])])  # 1/4 of 0, 3/4 of 1
+    assert by_hand.mean.item() == 0.75
+    assert by_hand.deviation.item() == pytest.approx((3 / 16) ** 0.5)
+    assert by_hand(torch.tensor([0.75])).item() == 0
+    by_hand.fit([torch.ones(3)])
+    assert (by_hand.mean.item(), by_hand.deviation.item()) == (1.0, 1.0)
+    torch.manual_seed(0)
+    standardised = load_model(config("mlp(5,1,1)"), digits, 10, CPU)
+    torch.manual_seed(0)
+    plain = load_model(config("mlp(5,1)"), digits, 10, CPU).model
+    pixels = np.concatenate([task.train.with_format("numpy")["image"][:].ravel() for task in digits])
+    images = torch.rand(3, 1, 8, 8)
+    # The same weights, which are all that is learned, on other numbers.
+    assert standardised.head.parameters == {"classifier.weight", "classifier.bias"}
+    expected = plain((images - float(pixels.mean())) / float(pixels.std())).logits
+    assert torch.allclose(standardised.model(images).logits, expected, atol=1e-5)
+    assert parameters(standardised.model) == parameters(plain)
+
+
+def test_padded_mnist_is_standardised_as_by_hsu() -> None:
+    need(("mnist",))
+    tasks = plugins.build("scenario", "split_mnist", {"pad": True, "dev": 1}).tasks()
+    layer = Standardise()
+    layer.fit(images_tensor(task.train) for task in tasks)
+    assert (round(layer.mean.item(), 4), round(layer.deviation.item(), 4)) == (0.1000, 0.2752)
 
 
 def test_same_padding_against_a_convolution_worked_by_hand() -> None:

@@ -92,8 +92,8 @@ def test_every_built_in_file_is_found_by_its_stem() -> None:
             "./none.py",
             "strategy file './none.py' does not exist; allowed: a name or the path of a .py file",
         ),
-        ("strategy", "./none.txt", "strategy file './none.txt' is not a .py file"),
-        ("scenario", "folder/", "scenario file 'folder/' is not a .py file"),
+        ("strategy", "./none.txt", "strategy file './none.txt' does not exist"),
+        ("scenario", "folder/", "scenario file 'folder/' does not exist; allowed: a name or the path of a .py"),
     ],
 )
 def test_an_unknown_name_is_named_with_the_nearest(kind: str, name: str, message: str) -> None:

@@ -17,7 +17,6 @@ from clbench.models.loading import load_model
 from clbench.plugins.plan import Plan, make_plan
 from clbench.tasks import label_space
 from clbench.toolkit.written_examples import examples_as_json, examples_from_json
-from tests.models import image_zoo
 
 CPU = torch.device("cpu")
 RUN: dict[str, Any] = {
@@ -41,19 +40,6 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """``folder_of(name)``: a small model's folder; ``name`` itself where the zoo has none such. Each is made once."""
-    made = {}
-
-    def make(name: str) -> str:
-        if name in (*image_zoo.SETTINGS, "timm") and name not in made:
-            made[name] = image_zoo.save(name, tmp_path_factory.mktemp(name) / name)
-        return made.get(name, name)
-
-    return make
-
-
 def set_up(strategy: str, model: str, **options: Any) -> tuple[Plan, Learner]:
     """A strategy set up on a model, nothing trained."""
     plan = make_plan({**RUN, "strategy": strategy, "model": model, **options})
@@ -66,9 +52,9 @@ def set_up(strategy: str, model: str, **options: Any) -> tuple[Plan, Learner]:
 
 
 @pytest.mark.parametrize(("strategy", "name", "expected"), CASES)
-def test_where_modules_go(strategy: str, name: str, expected: set[str], folder_of: Callable[[str], str]) -> None:
+def test_where_modules_go(strategy: str, name: str, expected: set[str], image_folder: Callable[[str], str]) -> None:
     """In every block of the body, and nowhere else; only they and the output layer learn."""
-    _, learner = set_up(strategy, folder_of(name))
+    _, learner = set_up(strategy, image_folder(name))
     if strategy == "adapter":
         places = {n for n, module in learner.model.named_modules() if "own_adapters" in vars(module)}
     else:
@@ -84,9 +70,11 @@ def test_where_modules_go(strategy: str, name: str, expected: set[str], folder_o
 
 
 @pytest.mark.parametrize("strategy", ["lora_sequential", "lora_per_task", "ia3", "adapter"])
-def test_a_network_of_convolutions_is_refused_with_what_it_has(strategy: str, folder_of: Callable[[str], str]) -> None:
+def test_a_network_of_convolutions_is_refused_with_what_it_has(
+    strategy: str, image_folder: Callable[[str], str]
+) -> None:
     with pytest.raises(InputError) as caught:
-        set_up(strategy, folder_of("ResNet"))
+        set_up(strategy, image_folder("ResNet"))
     line = str(caught.value)
     assert line.startswith(f"{strategy}: ")
     assert line.endswith(
@@ -94,17 +82,17 @@ def test_a_network_of_convolutions_is_refused_with_what_it_has(strategy: str, fo
     )
 
 
-def test_names_that_no_layer_has(folder_of: Callable[[str], str]) -> None:
+def test_names_that_no_layer_has(image_folder: Callable[[str], str]) -> None:
     with pytest.raises(InputError, match=r"match no layer; allowed: fc1, fc2, k_proj, o_proj, q_proj, v_proj$"):
-        set_up("lora_sequential(target_modules=('query',))", folder_of("ViT"))
+        set_up("lora_sequential(target_modules=('query',))", image_folder("ViT"))
 
 
 @pytest.mark.parametrize("strategy", ["lora_per_task(learning_rate=0.02)", "ia3", "adapter"])
 def test_nothing_of_a_task_moves_once_it_is_learned(
-    strategy: str, tmp_path: Path, folder_of: Callable[[str], str]
+    strategy: str, tmp_path: Path, image_folder: Callable[[str], str]
 ) -> None:
     """A MobileViT has batch normalisation between its linear layers, whose statistics stay as they came."""
-    model = folder_of("MobileViT")
+    model = image_folder("MobileViT")
     plan = make_plan({**RUN, "strategy": strategy, "model": model, "output_dir": str(tmp_path)})
     engine.run(plan, Reporter())
     columns = engine.run_folder(plan.config).read_predictions()
@@ -115,14 +103,14 @@ def test_nothing_of_a_task_moves_once_it_is_learned(
     assert len({row[-1] for row in after[1]}) > len(after[1]) // 2  # the images differ
 
 
-def test_statistics_that_all_tasks_share_are_refused(folder_of: Callable[[str], str]) -> None:
-    model = folder_of("MobileViT")
+def test_statistics_that_all_tasks_share_are_refused(image_folder: Callable[[str], str]) -> None:
+    model = image_folder("MobileViT")
     for strategy in ("lora_per_task", "ia3", "adapter", "o_lora"):
         with pytest.raises(InputError, match=r"--batch-norm updated moves statistics .* allowed: --batch-norm frozen"):
             set_up(strategy, model, batch_norm="updated")
     for strategy in ("lora_sequential", "adapter(shared=True)"):
         set_up(strategy, model, batch_norm="updated")
-    set_up("lora_per_task", folder_of("ViT"), batch_norm="updated")  # it has none
+    set_up("lora_per_task", image_folder("ViT"), batch_norm="updated")  # it has none
 
 
 def test_examples_are_written_and_read_to_the_last_bit() -> None:

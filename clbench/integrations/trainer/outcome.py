@@ -1,0 +1,130 @@
+"""What came of the tasks in a Trainer, and the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clbench.config import RunConfig, identity
+from clbench.data import Example
+from clbench.engine import tensor_bytes
+from clbench.files import expand
+from clbench.integrations.trainer.hooks import TaskHooks
+from clbench.integrations.trainer.rows import rows_hash
+from clbench.learner import Learner
+from clbench.models import describe_hardware, peak_memory
+from clbench.results import HARDWARE, RunFolder, compute_metrics, describe_environment, forgetting_matrix
+from clbench.strategy import Strategy
+from clbench.toolkit import Evaluation
+
+# The training arguments that can change what is learned; seeds are told apart elsewhere.
+LEARNING = (
+    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "dataloader_drop_last", "learning_rate"),
+    *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
+    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio", "label_smoothing_factor"),
+    *("neftune_noise_alpha", "train_sampling_strategy", "group_by_length", "load_best_model_at_end"),
+)
+SPENT = ("train", "fisher", "eval")
+# What the folder says of a run that `clbench run` says too, beside its training.
+SAID = ("scenario", "strategy", "model", "setting", "seed", "scenario_args", "eval_split", "device", "output_dir")
+
+
+class Outcome:
+    """The rows of the matrix and the predictions, task after task."""
+
+    def __init__(self) -> None:
+        self.tasks: list[str] = []
+        self.arguments: dict[str, dict[str, Any]] = {}
+        self.data: dict[str, str] = {}
+        self.rows: list[list[Evaluation | None]] = []
+        self.seen = self.trainable = 0
+
+    def add(
+        self, hooks: TaskHooks, test: Sequence[Example], evaluations: list[Evaluation | None]
+    ) -> list[float | None]:
+        """Take in an ended task; the accuracy on each task so far."""
+        task, trainer = hooks.task, hooks.trainer
+        self.tasks.append(task.name)
+        own = {} if not hooks.keeps_loss else {"loss": "the Trainer's own"}
+        self.arguments[task.name] = {**_learning_arguments(trainer.args), **own}
+        self.data[task.name] = rows_hash([*task.train, *test])
+        self.seen += hooks.seen
+        learning = sum(parameter.numel() for _, parameter in hooks.learner.named_parameters())
+        self.trainable = max(self.trainable, learning)
+        self.rows.append(evaluations)
+        return [evaluation.score if evaluation else None for evaluation in evaluations]
+
+    def write(
+        self, config: RunConfig, hashes: Mapping[str, str], learner: Learner, strategy: Strategy
+    ) -> dict[str, Any]:
+        """Write config.json, environment.json, predictions.parquet and result.json; the result and "folder"."""
+        hardware = describe_hardware(learner.device, learner.precision)
+        said = {key: getattr(config, key) for key in SAID}
+        settings = {**said, "evaluate": "seen", "plugin_hashes": dict(hashes), "data_sha256": self.data}
+        first, *others = self.arguments.values()
+        same = all(other == first for other in others)
+        settings["trainer"] = first if same else self.arguments
+        sha256 = identity(settings)
+        model = Path(config.model).name
+        place = expand(config.output_dir, "output_dir"), config.scenario, config.strategy, model, config.seed
+        folder = RunFolder.locate(*place, sha256[:8])
+        folder.create()
+        with folder.locked():
+            folder.remove_result()
+            folder.write_config({**settings, "hash8": sha256[:8]})
+            folder.write_environment(describe_environment(self.data, "", hardware))
+            predictions = folder.write_predictions(self._predictions(learner))
+            matrix = self._matrix([[e.score if e else None for e in row] for row in self.rows])
+            f1 = self._matrix([[e.beside if e else None for e in row] for row in self.rows])
+            result = {
+                **{"schema_version": 1, "status": "complete", "tasks": self.tasks, "limited": False},
+                **{key: said[key] for key in ("scenario", "setting", "strategy", "model", "seed")},
+                "hardware": [{key: hardware[key] for key in HARDWARE}],
+                "measure": learner.measures[0],
+                **{"accuracy_matrix": matrix, "forgetting_matrix": forgetting_matrix(matrix)},
+                **{"metrics": compute_metrics(matrix), "macro_f1_matrix": f1, "metrics_f1": compute_metrics(f1)},
+                "cost": self._cost(learner, strategy),
+                **{"config_sha256": sha256, "predictions_sha256": predictions},
+            }
+            folder.write_result(result)
+        return {**result, "folder": str(folder.path)}
+
+    def _matrix(self, rows: list[list[float | None]]) -> list[list[float | None]]:
+        """Rows as wide as there are tasks, the one before training, which was not measured, among them."""
+        return [[*row, *[None] * (len(rows) - len(row))] for row in [[], *rows]]
+
+    def _predictions(self, learner: Learner) -> dict[str, list[Any]]:
+        names = learner.labels.names
+        columns: dict[str, list[Any]] = {
+            name: [] for name in ("after_task", "task", "index", "label", "prediction", "confidence")
+        }
+        for row, evaluations in enumerate(self.rows, 1):
+            for task, evaluation in zip(self.tasks, evaluations, strict=False):
+                if evaluation is not None:
+                    count = len(evaluation.labels)
+                    columns["after_task"] += [row] * count
+                    columns["task"] += [task] * count
+                    columns["index"] += range(count)
+                    columns["label"] += [names[label] for label in evaluation.labels]
+                    columns["prediction"] += [names[label] for label in evaluation.predictions]
+                    columns["confidence"] += evaluation.confidences
+        return columns
+
+    def _cost(self, learner: Learner, strategy: Strategy) -> dict[str, Any]:
+        seconds = learner.clock.read()
+        total = {purpose: sum(v for k, v in seconds.items() if k.split("/")[0] == purpose) for purpose in SPENT}
+        return {
+            **{f"{purpose}_seconds": value for purpose, value in total.items()},
+            "wall_seconds": seconds["wall"],
+            "peak_memory_bytes": peak_memory(learner.device),
+            "stored_bytes": tensor_bytes(strategy.state_dict()),
+            "trainable_parameters": self.trainable,
+            "examples_seen": self.seen,
+        }
+
+
+def _learning_arguments(args: Any) -> dict[str, Any]:
+    """Those of LEARNING that this version of transformers has, as JSON values."""
+    given = args.to_dict()
+    return {name: given[name] for name in LEARNING if name in given}

@@ -1,0 +1,134 @@
+"""What does not work inside a Trainer, told in one line before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from clbench.errors import InputError
+from clbench.learner import Learner
+from clbench.plugins import available
+from clbench.strategy import Strategy
+
+# Built-in strategies whose weights in a Trainer are the engine's: tests/integrations/test_trainer.py.
+PROVEN = (
+    *("agem", "der", "distillation", "ema", "encoder_only", "er_ace", "ewc", "feature_distillation", "freeze", "gem"),
+    *("gradual_unfreezing", "l1", "l2_anchor", "label_smoothing", "mas", "naive", "replay", "rwalk", "sam", "seq_star"),
+    "si",
+)
+# Hooks for which a Trainer's loop has no place, and what they do.
+NO_PLACE = {
+    "train": "trains in a loop of its own",
+    "predict": "answers in the model's place",
+    "examples": "changes the examples before they are encoded",
+    "training_tasks": "learns from other tasks' data",
+    "parameter_groups": "makes the optimizer's groups, which are the Trainer's",
+    "learning_rate_factor": "sets the schedule, which is the Trainer's",
+}
+# It only reads there how many steps there will be.
+READS_STEPS = ("replay",)
+
+
+# Those that add to whatever the task's loss is; the others take a cross-entropy away from it, or compute it themselves.
+WITH_ANY_LOSS = (
+    *("distillation", "ema", "encoder_only", "ewc", "freeze", "gradual_unfreezing", "l1", "l2_anchor", "mas", "naive"),
+    *("replay", "rwalk", "si"),
+)
+
+
+def check_strategies(members: Sequence[tuple[str, Strategy]]) -> None:
+    """Refuse strategies that a Trainer's loop has no place for, and built-in ones that no test has proven there.
+
+    Raises:
+        InputError: names the strategy, and those that are allowed.
+    """
+    for name, strategy in members:
+        allowed = f"allowed: {', '.join(PROVEN)}, or one of your own that fills in none of {', '.join(NO_PLACE)}"
+        for hook, doing in NO_PLACE.items():
+            if getattr(type(strategy), hook) is not getattr(Strategy, hook) and not (
+                hook == "train" and name in READS_STEPS
+            ):
+                raise InputError(f"{name!r} cannot work inside a Trainer, for it {doing}; {allowed}")
+        if name in available("strategy") and name not in PROVEN:
+            raise InputError(f"{name!r} is not proven to work inside a Trainer; {allowed}")
+
+
+def check_trainer(trainer: Any) -> None:
+    """Refuse settings under which the hooks would not do what they do in clbench's own loop.
+
+    Raises:
+        InputError: names the setting, its value and what is allowed.
+    """
+    import transformers
+
+    if not isinstance(trainer, transformers.Trainer):
+        raise InputError(f"attach() was given {type(trainer).__name__}; allowed: a transformers.Trainer")
+    args = trainer.args
+    wanted: dict[str, tuple[Any, Any]] = {
+        "n_gpu": (max(1, args.n_gpu), 1),
+        "world_size": (args.world_size, 1),
+        "gradient_accumulation_steps": (args.gradient_accumulation_steps, 1),
+        "fp16": (args.fp16, False),
+        "torch_compile": (args.torch_compile, False),
+        "auto_find_batch_size": (args.auto_find_batch_size, False),
+        "resume_from_checkpoint": (args.resume_from_checkpoint, None),
+        "deepspeed": (args.deepspeed, None),
+        "fsdp": (bool(args.fsdp), False),
+        "model_init": (trainer.model_init, None),
+    }
+    for name, (found, allowed) in wanted.items():
+        if found != allowed:
+            raise InputError(f"{name} = {found!r} does not work with ContinualLearning yet; allowed: {allowed!r}")
+    config = getattr(trainer.model, "config", None)
+    labels = getattr(config, "num_labels", 0)
+    problem = getattr(config, "problem_type", None)
+    if labels < 2 or problem not in (None, "single_label_classification"):
+        name = type(trainer.model).__name__
+        raise InputError(
+            f"{name} has num_labels = {labels}, problem_type = {problem!r}; allowed: a model for sequence "
+            "classification with 2 labels or more, one of them an example"
+        )
+
+
+def own_loss(trainer: Any) -> str:
+    """What makes the Trainer's loss another one than the model's cross-entropy; empty where nothing does."""
+    import transformers
+
+    if type(trainer).compute_loss is not transformers.Trainer.compute_loss:
+        return f"{type(trainer).__name__}.compute_loss"
+    if trainer.compute_loss_func is not None:
+        return "compute_loss_func"
+    return "label_smoothing_factor" if trainer.label_smoother is not None else ""
+
+
+def check_loss(trainer: Any, setting: str, members: Sequence[tuple[str, Strategy]]) -> None:
+    """Refuse a loss of the Trainer's own where the setting or a strategy means the cross-entropy.
+
+    Raises:
+        InputError: names the loss, and what is allowed.
+    """
+    if not (loss := own_loss(trainer)):
+        return
+    if setting != "domain":
+        raise InputError(f"{loss} scores all labels, which setting {setting!r} does not; allowed: domain")
+    for name, _ in members:
+        if name in PROVEN and name not in WITH_ANY_LOSS:
+            allowed = ", ".join(WITH_ANY_LOSS)
+            raise InputError(f"{name!r} means the model's cross-entropy, not {loss}; allowed with it: {allowed}")
+
+
+def check_set_up(learner: Learner, rates: dict[str, float], learning: set[str], trainer: Any) -> None:
+    """Refuse a strategy that has just set what the Trainer alone sets.
+
+    Args:
+        learner: after the strategy's ``setup`` and ``before_task``.
+        rates, learning: its learning rates and the names of the parameters that learned, before.
+        trainer: whose optimizer may be made already.
+    """
+    if learner.learning_rates != rates:
+        raise InputError("the strategy sets learning rates, which are the Trainer's")
+    if own_loss(trainer) and learner.keep_features:
+        raise InputError(f"the strategy reads the model's features, which {own_loss(trainer)} does not give")
+    if trainer.optimizer is not None and {name for name, _ in learner.named_parameters()} != learning:
+        raise InputError("the strategy changes which weights learn, but the Trainer's optimizer is made already; "
+                         "allowed: leave optimizers=... away")  # fmt: skip

@@ -1,0 +1,91 @@
+"""A Trainer's rows and batches as clbench's examples, and back through ``Learner.collate`` and ``Learner.inputs``."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clbench.data import Example
+from clbench.errors import InputError
+
+READ = ("input_ids", "attention_mask", "token_type_ids", "labels")
+LABELS = ("label", "label_ids", "labels")
+ROWS_AT_ONCE = 64
+
+
+def examples_of(inputs: Mapping[str, Any], position: int) -> list[Example]:
+    """The rows of a collated batch as examples on the host, without their padding.
+
+    Args:
+        inputs: "input_ids" (rows, tokens), "labels" (rows,) whole numbers; "attention_mask" and "token_type_ids" (rows,
+            tokens) where there are any. Without a mask every token counts.
+        position: of the task.
+
+    Raises:
+        InputError: the batch has something else, or lacks one of the first two.
+    """
+    for name in inputs:
+        if name not in READ:
+            raise InputError(f"a batch of the Trainer has {name!r}; allowed: {', '.join(READ)}")
+    for name in ("input_ids", "labels"):
+        if name not in inputs:
+            raise InputError(f"a batch of the Trainer lacks {name!r}; it has: {', '.join(inputs) or 'nothing'}")
+    labels: Tensor = inputs["labels"].cpu()
+    if labels.ndim != 1 or labels.is_floating_point():
+        kind = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise InputError(f"the Trainer's labels are {kind}; allowed: one whole number a row, its column")
+    ids: Tensor = inputs["input_ids"].cpu()
+    mask: Tensor = inputs["attention_mask"].cpu().bool() if "attention_mask" in inputs else torch.ones_like(ids).bool()
+    if ids.ndim != 2 or mask.shape != ids.shape:
+        given = f"input_ids of shape {tuple(ids.shape)}, attention_mask of {tuple(mask.shape)}"
+        raise InputError(f"a batch of the Trainer has {given}; allowed: both (rows, tokens)")
+    types = inputs["token_type_ids"].cpu() if "token_type_ids" in inputs else None
+    examples: list[Example] = []
+    for number, label in enumerate(labels.tolist()):
+        example = {"input_ids": ids[number][mask[number]], "label": label, "task_id": position}
+        examples.append(example if types is None else {**example, "token_type_ids": types[number][mask[number]]})
+    return examples
+
+
+def read_rows(trainer: Any, rows: Any, position: int, where: str) -> list[Example]:
+    """All ``rows`` of a data set as the Trainer's collator and model read them, in their order.
+
+    Args:
+        trainer: transformers'.
+        rows: a data set with a length.
+        position: of the task.
+        where: what error lines call it.
+
+    Raises:
+        InputError: it has no length or no rows, or the model cannot read them; see :func:`examples_of`.
+    """
+    if rows is None or not hasattr(rows, "__len__") or not len(rows):
+        raise InputError(f"{where} has no rows that can be counted; allowed: a data set with a length, 1 or more")
+    allowed = {*inspect.signature(trainer.model.forward).parameters, *LABELS}
+    model = getattr(trainer.model, "get_base_model", lambda: trainer.model)()  # PEFT's forward takes anything
+    allowed |= set(inspect.signature(model.forward).parameters)
+    found: list[Example] = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        chunk = [rows[number] for number in range(start, min(start + ROWS_AT_ONCE, len(rows)))]
+        if trainer.args.remove_unused_columns:
+            chunk = [
+                {k: v for k, v in row.items() if k in allowed} if isinstance(row, Mapping) else row for row in chunk
+            ]
+        found += examples_of(trainer.data_collator(chunk), position)
+    return found
+
+
+def rows_hash(examples: Sequence[Example]) -> str:
+    """SHA-256 of what the model reads and of the labels, in this order."""
+    digest = hashlib.sha256()
+    for example in examples:
+        for name in ("input_ids", "token_type_ids"):
+            if name in example:
+                digest.update(f"{name} {example[name].tolist()}".encode())
+        digest.update(f"label {example['label']}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,166 @@
+"""Published protocols: the band worked by hand, every file read and planned, and a miss shown on either side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.published import __main__ as command, page, runs
+from benchmarks.published.band import compare, half_width, verdict
+from benchmarks.published.protocols import FOLDER, Figure, choose, read_figures
+from clbench.errors import InputError
+from clbench.plugins import Made
+from clbench.results.runs import Run
+from clbench.sources import images
+
+FIGURES = {figure.name: figure for figure in read_figures()}
+SD, SEM = FIGURES["hsu2018-naive-task"], FIGURES["vandeven2018-none-task"]
+
+
+def line_of(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert command.main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    return output.err
+
+
+def few_images(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST's shape, eight images of a digit, no two alike."""
+    pixels = np.random.default_rng(len(split)).integers(0, 256, (80, 1, 28, 28), dtype=np.uint8)
+    return pixels, np.repeat(np.arange(10), 8)
+
+
+# The band
+
+
+def test_the_band_of_a_standard_deviation_by_hand() -> None:
+    assert [SD.published, SD.deviation, SD.n] == pytest.approx([0.9346, 0.0201, 10])
+    # 3 · .0201 · √(1/10 + 1/10) + .005, and √.2 = .4472136
+    assert half_width(SD.deviation, 10, 10) == pytest.approx(0.0603 * 0.4472136 + 0.005)
+    row = compare(SD, [0.93] * 10)
+    assert (row["low"], row["high"]) == (pytest.approx(0.9026330), pytest.approx(0.9665670))
+    assert set(row) >= {"name", "published", "spread", "n", "ours", "ours_spread", "ours_n", "low", "high", "inside"}
+
+
+def test_the_band_of_a_standard_error_by_hand() -> None:
+    assert SEM.kind == "sem"
+    assert [SEM.published, SEM.spread, SEM.n] == pytest.approx([0.8515, 0.01, 20])
+    assert SEM.deviation == pytest.approx(0.01 * 4.4721360)  # the root of 20
+    # 3 · .0447214 · √(1/20 + 1/5) + .005 = .1341641 · .5 + .005
+    row = compare(SEM, [0.85, 0.86, 0.84, 0.83, 0.87])
+    assert row["high"] - row["published"] == pytest.approx(0.0720820)
+    assert (row["ours"], row["ours_spread"]) == (pytest.approx(0.85), pytest.approx(0.00025**0.5))
+
+
+@pytest.mark.parametrize(("ours", "said"), [(0.93, "inside"), (0.80, "**below**"), (0.99, "**above**")])
+def test_a_miss_on_either_side_is_one(ours: float, said: str, tmp_path: Path) -> None:
+    row = compare(SD, [ours] * 10)
+    assert (verdict(row), row["inside"]) == (said, said == "inside")
+    assert compare(SD, [ours])["ours_spread"] is None  # of one run
+    text = page.write([SD, SEM], {SD.name: row}, ["0123456789abcdef"], tmp_path)
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| `{SD.name}`")]
+    assert line.endswith(f"| {100 * ours:.2f} ± 0.00 | 10 | 90.26 to 96.66 | {said} |")
+    assert f"1 of 2 figures were run: {int(said == 'inside')} inside, {int(said != 'inside')} missed." in text
+    assert f"Not yet run: `{SEM.name}`." in text
+    data = json.loads((tmp_path / "published-figures.json").read_text("utf-8"))
+    assert data["figures"] == [row]
+    assert data["not_run"] == [SEM.name]
+
+
+# The protocols
+
+
+def test_every_protocol_makes_a_plan_with_its_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(images, "mnist", few_images)
+    made: Made = {}
+    for name, figure in FIGURES.items():
+        config = runs.plan(figure, 0, tmp_path, made).config
+        assert (config.setting, config.seed, config.strategy) == (figure.setting, 0, figure.options["strategy"])
+        assert (config.optimizer_state, config.schedule, config.weight_decay) == ("carried", "constant", 0.0)
+        assert config.output_dir == str(tmp_path / name)
+    assert len(FIGURES) == 33
+    assert FIGURES["hsu2018-gem-class"].options["lr"] == 0.01  # a row's setting goes before its paper's
+
+
+def test_their_coefficients_without_a_half_are_half_of_ours() -> None:
+    strategies = {name: figure.options["strategy"] for name, figure in FIGURES.items()}
+    for row, coefficients in {"l2": (0.01, 0.5, 100), "ewc": (100, 100, 600), "online_ewc": (400, 700, 100)}.items():
+        for setting, coefficient in zip(("task", "domain", "class"), coefficients, strict=True):
+            argument = f"{'strength' if row == 'l2' else 'ewc_lambda'}={float(2 * coefficient)}"
+            assert argument in strategies[f"hsu2018-{row}-{setting}"]
+
+
+def test_names_stand_for_figures_rows_and_papers(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = list(FIGURES.values())
+    assert choose(figures, []) == figures
+    assert [f.name for f in choose(figures, ["hsu2018-si-task", "hsu2018-si"])] == [
+        f"hsu2018-si-{setting}" for setting in ("task", "domain", "class")
+    ]
+    assert {f.n for f in choose(figures, ["vandeven2018"])} == {20}
+    line = line_of(["hsu2018-ewcc"], capsys)
+    assert line.startswith("error: unknown published figure 'hsu2018-ewcc'; did you mean 'hsu2018-ewc'? allowed: ")
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("naive.yaml", "row: Adam\ndifers: no\nfigures: {}\n", "'difers'; did you mean 'differs'?"),
+        ("naive.yaml", "row: Adam\nfigures: {}\n", "lacks 'differs'"),
+        ("naive.yaml", "row: A\ndiffers: b\nfigures: {task: {published: 1, spread: 1}}\n", "names no strategy"),
+    ],
+)
+def test_a_protocol_that_cannot_be_read_is_one_line(file: str, text: str, said: str, tmp_path: Path) -> None:
+    shutil.copytree(FOLDER / "hsu2018", tmp_path / "hsu2018")
+    (tmp_path / "hsu2018" / file).write_text(text, "utf-8")
+    with pytest.raises(InputError) as caught:
+        read_figures(tmp_path)
+    assert said in str(caught.value)
+
+
+# Runs
+
+
+def test_a_protocol_is_run_read_back_and_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A small one of our own goes through the engine once; the second time it is read."""
+    options = {**SD.options, "scenario": "toy_image", "scenario_args": {}, "model": "mlp(8,1,1)"}
+    figure = Figure("small-naive-task", SD.paper, SD.row, "task", 0.5, 0.5, "sd", 10, options)
+    monkeypatch.setattr(command, "read_figures", lambda _: [figure])
+    arguments = ["--seeds", "2", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]
+    monkeypatch.setattr(runs, "unclean", lambda _: [])  # this checkout may well have changes
+    assert command.main(arguments) == 0
+    (row,) = json.loads((tmp_path / "published-figures.json").read_text("utf-8"))["figures"]
+    found = runs.finished_runs(figure, tmp_path / "runs")
+    assert [run.config["seed"] for run in found] == [0, 1]
+    last = [run.result["accuracy_matrix"][-1] for run in found]
+    assert row["ours"] == pytest.approx(np.mean(last))
+    assert row["ours_n"] == 2
+
+    def not_again(*_: Any) -> None:
+        raise AssertionError("it was finished")
+
+    monkeypatch.setattr(runs, "run_one", not_again)
+    assert command.main(arguments) == 0
+    # Runs of other settings than the protocol's are none of its.
+    other = Figure(**{**vars(figure), "options": {**options, "epochs": 3}})
+    assert runs.finished_runs(other, tmp_path / "runs") == []
+    capsys.readouterr()
+
+
+def test_no_figure_comes_from_code_that_is_in_no_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "environment.json").write_text(json.dumps({"commit": "0" * 40, "dirty": True}), "utf-8")
+    result = {"metrics": {"average_accuracy": 0.9}}
+    monkeypatch.setattr(runs, "finished_runs", lambda *_: [Run(tmp_path, result, {"seed": 0})])
+    assert command.main(["--seeds", "0", "--output", str(tmp_path)]) == 1
+    assert "was made with changes that are in no commit" in capsys.readouterr().err
+    assert not (tmp_path / "published-figures.json").exists()
