@@ -7,7 +7,7 @@ import typing
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from clbench.errors import InputError, unknown
+from clbench.errors import InputError, nearest, unknown
 
 # What fp32, in which weights and penalties are computed, can hold: a larger number is infinity there.
 LARGEST = 3.4e38
@@ -55,4 +55,7 @@ def _check_type(value: Any, hint: Any, where: str) -> None:
     except ValidationError as error:
         spelled = str(hint).replace("typing.", "") if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
         reason = error.errors()[0]["msg"].lower()
-        raise InputError(f"{where} = {value!r} is not allowed ({reason}); allowed: {spelled}") from None
+        names = [name for name in typing.get_args(hint) if isinstance(name, str)]
+        close = nearest(value, names) if isinstance(value, str) else None
+        told = f" did you mean {close!r}?" if close else ""
+        raise InputError(f"{where} = {value!r} is not allowed ({reason});{told} allowed: {spelled}") from None

@@ -185,6 +185,7 @@ def test_builds_a_users_file_with_arguments(tmp_path: Path) -> None:
         ("strategy", "ewc", {"ewc_lambda": True}, "ewc: ewc_lambda = True is not allowed"),
         ("strategy", "ewc", {"ewc_lambda": float("inf")}, "ewc: ewc_lambda = inf is not allowed"),
         ("strategy", "ewc", {"fisher_samples": 2.5}, "fisher_samples = 2.5 is not allowed"),
+        ("strategy", "schedule", {"kind": "cosin"}, "did you mean 'cosine'? allowed: Literal['cosine', "),
         ("strategy", "ewc", {"fisher": "sample"}, "fisher = 'sample' is not allowed (input should be 'sampled', "),
         ("strategy", "lora_per_task", {"target_modules": "query"}, "target_modules = 'query' is not allowed"),
         ("strategy", "lora_per_task", {"target_modules": [1]}, "target_modules = [1] is not allowed"),
