@@ -10,6 +10,8 @@ from clbench.report.plot_series import (
     GREY,
     LONGEST_TASK_NAME,
     Series,
+    cell_name,
+    cell_unit,
     collect,
     figure_names,
     figure_title,
@@ -62,7 +64,7 @@ def curves_figure(runs: Sequence[Run]) -> Figure:
         _draw_rows(figure, lines, tasks, shown)
     some = f"\n{len(shown)} of {len(tasks)} tasks, evenly spaced" if len(shown) < len(tasks) else ""
     figure.suptitle(figure_title(series) + some, fontsize=9)
-    figure.supylabel("accuracy (fraction correct)", fontsize=9)
+    figure.supylabel(f"{cell_name(series)} ({cell_unit(series)})", fontsize=9)
     return figure
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from clbench.report.plot_series import (
     LONGEST_TASK_NAME,
     Series,
+    cell_name,
+    cell_unit,
     collect,
     figure_names,
     figure_title,
@@ -62,10 +64,10 @@ def matrix_figure(runs: Sequence[Run]) -> Figure:
         for i, (axis, each) in enumerate(zip(panels, series, strict=True))
     ]
     bar = figure.colorbar(images[0], ax=panels, shrink=0.8, aspect=30)
-    bar.set_label("accuracy (fraction correct)", fontsize=9)
+    bar.set_label(f"{cell_name(series)} ({cell_unit(series)})", fontsize=9)
     bar.ax.tick_params(labelsize=7.5)
     figure.suptitle(figure_title(series), fontsize=9)
-    figure.supxlabel("accuracy on task (below the white line: already learned)", fontsize=9)
+    figure.supxlabel(f"{cell_name(series)} on task (below the white line: already learned)", fontsize=9)
     return figure
 
 

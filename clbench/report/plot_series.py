@@ -11,7 +11,7 @@ from clbench.errors import InputError
 from clbench.report.columns import mean_and_std
 from clbench.report.comparison import Table, compare
 from clbench.report.rows import TableRow
-from clbench.results import Run
+from clbench.results import ACCURACY, Run
 from clbench.text import clean, shorten
 
 LONGEST_NAME = 34
@@ -82,6 +82,17 @@ def figure_title(series: Sequence[Series]) -> str:
         f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' if counts[0] > 1 else ''}"
     )
     return figure_names([", ".join([*shared, seeds])], 90)[0]
+
+
+def cell_name(series: Sequence[Series]) -> str:
+    """What a cell of the matrices is called: "accuracy", another measure, or "each task's measure"."""
+    measures = {str(run.result.get("measure", ACCURACY)) for each in series for run in each.row.runs}
+    return measures.pop().replace("_", " ") if len(measures) == 1 and "mixed" not in measures else "each task's measure"
+
+
+def cell_unit(series: Sequence[Series]) -> str:
+    """In what a cell is given."""
+    return "fraction correct" if cell_name(series) == ACCURACY else "0 to 1"
 
 
 def _shared(results: Sequence[dict[str, Any]], key: str) -> str:

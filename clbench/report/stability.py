@@ -13,6 +13,8 @@ from clbench.report.plot_series import (
     GREY,
     LONGEST_TASK_NAME,
     Series,
+    cell_name,
+    cell_unit,
     collect,
     figure_names,
     figure_title,
@@ -63,7 +65,7 @@ def stability_figure(runs: Sequence[Run]) -> Figure:
         axis.set_title(name if name == str(number + 1) else f"task {number + 1}: {name}", fontsize=9, loc="left")
     axes[-1].set_xlabel("optimizer steps", fontsize=8)
     figure.suptitle(figure_title(series), fontsize=9)
-    figure.supylabel("accuracy (fraction correct)", fontsize=9)
+    figure.supylabel(f"{cell_name(series)} ({cell_unit(series)})", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, **LEGEND)
     return figure
 

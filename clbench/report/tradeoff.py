@@ -10,6 +10,7 @@ from clbench.report.plot_labels import Box, Placement, place_names
 from clbench.report.plot_series import (
     GREY,
     Series,
+    cell_unit,
     collect,
     figure_title,
     refuse_too_many,
@@ -64,7 +65,7 @@ def tradeoff_figure(runs: Sequence[Run]) -> Figure:
         _draw_point(axis, point, colour)
     axis.margins(0.16, 0.14)
     axis.set_xlabel("forgetting (fraction of accuracy lost; left is better)", fontsize=9)
-    axis.set_ylabel("learning accuracy (fraction correct; up is better)", fontsize=9)
+    axis.set_ylabel(f"learning accuracy ({cell_unit(series)}; up is better)", fontsize=9)
     axis.tick_params(labelsize=8)
     axis.grid(color="#EAEAEA", linewidth=0.6)
     axis.set_axisbelow(True)

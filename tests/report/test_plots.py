@@ -63,6 +63,22 @@ def test_matrix_cells_are_means_over_seeds_and_dashes_where_unmeasured() -> None
     assert figure.get_suptitle() == "toy, task setting, tiny, 2 seeds"
 
 
+@pytest.mark.parametrize(
+    ("measures", "name", "learning"),
+    [
+        (["entity_f1"], "entity f1 (0 to 1)", "learning accuracy (0 to 1; up is better)"),
+        (["mixed"], "each task's measure (0 to 1)", "learning accuracy (0 to 1; up is better)"),
+        (["accuracy", "rouge_l"], "each task's measure (0 to 1)", "learning accuracy (0 to 1; up is better)"),
+        (["accuracy"], "accuracy (fraction correct)", "learning accuracy (fraction correct; up is better)"),
+    ],
+)
+def test_axes_say_what_was_measured(measures: list[str], name: str, learning: str) -> None:
+    runs = [make_run(strategy, measure=each) for strategy, each in zip(("naive", "ewc"), measures, strict=False)]
+    assert curves_figure(runs).get_supylabel() == name
+    assert axes_of(matrix_figure(runs))[-1].get_ylabel() == name
+    assert axes_of(tradeoff_figure(runs))[0].get_ylabel() == learning
+
+
 def test_matrix_text_stands_out_from_its_cell() -> None:
     values = [[0.0, 0.1, 0.2], [0.3, 0.4, 0.5], [0.6, 0.7, 0.8], [0.9, 1.0, 0.45]]
     figure = matrix_figure([make_run(accuracy_matrix=values, tasks=["a", "b", "c"])])
