@@ -73,6 +73,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "forgetting": dict(verdict.forgetting),
         "budget_seconds": verdict.budget,
         "spent_seconds": verdict.spent,
+        "untried": list(verdict.untried),
         "notes": list(verdict.notes),
         "model": verdict.model,
         "commands": list(verdict.commands),
@@ -97,6 +98,7 @@ def page(verdict: Verdict, figures: list[str]) -> str:
         "",
         f"Its {metric} on texts that nothing was chosen by is {spread(best)}, over {plural(seeds, 'seed')}.",
         "",
+        *_untried(verdict),
         *_certainty(verdict),
         "",
         *(f"- {line}" for line in _consequences(verdict)),
@@ -129,6 +131,18 @@ def page(verdict: Verdict, figures: list[str]) -> str:
         f"The runs took {duration_text(verdict.spent)} of a budget of {duration_text(verdict.budget)}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _untried(verdict: Verdict) -> list[str]:
+    """Who reads no further must know how little was compared."""
+    if not verdict.untried:
+        return []
+    allowed = len(verdict.untried) + len([each for each in verdict.scores if each.strategy not in verdict.excluded])
+    return [
+        f"Of {allowed} allowed strategies {len(verdict.untried)} were not tried: {duration_text(verdict.budget)} were "
+        "too short for them. With a larger `--budget` the advice may be another.",
+        "",
+    ]
 
 
 def _certainty(verdict: Verdict) -> list[str]:

@@ -34,6 +34,7 @@ class Verdict:
         runs: of the final.
         commands: what repeats the final, and what shows it.
         model: the folder of the recommended strategy's model, where it was kept.
+        untried: allowed strategies that the budget left no time for.
     """
 
     recommended: Score
@@ -51,6 +52,7 @@ class Verdict:
     spent: float
     notes: tuple[str, ...]
     model: str | None = None
+    untried: tuple[str, ...] = ()
 
 
 def decide(runner: Runner, entrants: Field, race: Race, constraints: Constraints, metric: str) -> Verdict:
@@ -72,10 +74,13 @@ def decide(runner: Runner, entrants: Field, race: Race, constraints: Constraints
         raise RunError(f"no strategy kept to the constraints on all data: {reasons}")
     best = ranked(fit, metric)[0]
     equal = tuple(each.strategy for each in fit if each is not best and not distinguishable(best, each))
-    scores = tuple({**race.scores, **race.finals}.values())
+    scores = {**race.scores, **race.finals}
+    untried = tuple(name for name in entrants.candidates if name not in scores and name not in excluded)
+    forgetting = _forgetting(race.runs[best.strategy])
     return Verdict(
-        best, equal, scores, entrants.references, excluded, race.prices, _forgetting(race.runs[best.strategy]),
+        best, equal, tuple(scores.values()), entrants.references, excluded, race.prices, forgetting,
         race.runs, commands(runner, best), constraints, metric, runner.budget, runner.spent, tuple(race.notes),
+        untried=untried,
     )  # fmt: skip
 
 

@@ -6,15 +6,18 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clbench.advice.candidates import FAMILIES, Field, in_turns
 from clbench.advice.constraints import Constraints
+from clbench.advice.pages import as_json, page
 from clbench.advice.race import Race, hold_race
 from clbench.advice.runner import Size
 from clbench.advice.schedule import FIRST_SHARE
+from clbench.advice.verdict import decide
 from clbench.errors import InputError
 from clbench.plugins import Made, available
 from clbench.results import Run, find_runs
@@ -38,6 +41,7 @@ class Stopwatch:
     made: Made = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    folder: Path = Path("advice")
     template: Run = field(default_factory=lambda: find_runs([PUBLISHED / "naive"])[0][0])
 
     @property
@@ -93,6 +97,12 @@ def test_where_time_is_short_the_families_take_turns() -> None:
     assert 8 <= len(raced) < len(EVERYONE) / 2
     assert all(set(family) & set(raced) for family in FAMILIES)
     assert found.notes[0].startswith(f"race, 24 examples a task: no time for {EVERYONE[len(raced)]}, ")
+    verdict = decide(watch, Field(REFERENCES, tuple(EVERYONE), {}, {}), found, Constraints(), "average_accuracy")  # type: ignore[arg-type]
+    assert verdict.untried == tuple(name for name in EVERYONE if name not in {*raced, *REFERENCES})
+    assert as_json(verdict)["untried"] == list(verdict.untried)
+    untried = len(verdict.untried)
+    told = f"Of {len(verdict.scores) + untried} allowed strategies {untried} were not tried: 6 min"
+    assert told in page(verdict, []).split("## ")[0]
 
 
 def test_every_strategy_is_of_a_family_and_the_cheapest_comes_first() -> None:
