@@ -34,7 +34,7 @@ class BitFit(Strategy):
         learner.learning_rates["body"] = self.learning_rate
         names = [name for name, _ in learner.model.named_parameters()]
         if not any(_is_bias(name) and not learner.is_head(name) for name in names):
-            raise InputError(f"bitfit: {type(learner.model).__name__} has no biases")
+            raise InputError(f"bitfit: {type(learner.model).__name__} has no biases; allowed: models with some")
         self._open(learner)
 
     def before_task(self, learner: Learner, task: TaskData) -> None:

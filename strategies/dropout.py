@@ -40,7 +40,9 @@ class Dropout(Strategy):
         self.learner = learner
         self.modules = [m for m in learner.model.modules() if isinstance(m, nn.Dropout)]
         if not self.modules:
-            raise InputError(f"dropout: {type(learner.model).__name__} has no dropout modules")
+            raise InputError(
+                f"dropout: {type(learner.model).__name__} has no dropout modules; allowed: models with some"
+            )
         self.usual = [module.p for module in self.modules]
 
     def train_batch(self, batch: Batch) -> Batch:

@@ -39,7 +39,9 @@ class RDrop(Strategy):
         """Set the rate, without which both passes would be one."""
         modules: list[Any] = [m for m in learner.model.modules() if isinstance(m, nn.Dropout)]
         if not modules:
-            raise InputError(f"r_drop: {type(learner.model).__name__} has no dropout modules")
+            raise InputError(
+                f"r_drop: {type(learner.model).__name__} has no dropout modules; allowed: models with some"
+            )
         for module in modules:
             module.p = self.dropout
 

@@ -93,7 +93,7 @@ def test_a_part_runs_its_own_runs_only(tmp_path: Path, capsys: pytest.CaptureFix
 def test_what_jobs_cannot_be_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [*SMALL, "--strategy", "naive", "--output-dir", str(tmp_path)]
     assert main([*command, "--jobs", "many"]) == 2
-    assert capsys.readouterr().err == "error: --jobs 'many' is not allowed; allowed: auto, or a number from 1\n"
+    assert capsys.readouterr().err == "error: --jobs 'many' is not allowed; allowed: auto, or a number from 1 to 4096\n"
     assert main([*command, "--jobs-per-gpu", "2", "--dry-run"]) == 2
     assert "--jobs-per-gpu 2: these runs go on the CPU" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
