@@ -199,7 +199,7 @@ def test_a_router_keeps_the_types_of_the_pairs_that_it_is_measured_on() -> None:
     assert torch.equal(again.dev[0]["token_type_ids"], types)
 
 
-@pytest.mark.parametrize("strategy", ["naive", "slda", "prompt_tuning"])
+@pytest.mark.parametrize("strategy", ["naive", slow("slda"), slow("prompt_tuning")])
 def test_the_kept_model_answers_pairs_as_the_run_did(strategy: str, data: Path, tmp_path: Path) -> None:
     model = str(folder("Bert", tmp_path / "model"))
     options = {**OPTIONS, "scenario": str(data), "setting": "task", "strategy": strategy, "model": model}
