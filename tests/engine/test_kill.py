@@ -49,6 +49,7 @@ def test_a_run_killed_three_times_ends_like_an_uninterrupted_one(alone: RunFolde
     assert differences(alone, run_to_end(STACK, tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_so_does_a_run_on_images_killed_between_changes_of_files(tmp_path: Path) -> None:
     proof = prove(DIGITS, tmp_path, [CHANGE] * 2, seed=0)
     assert [kill.too_late for kill in proof.kills] == [False] * 2, proof.kills

@@ -187,6 +187,7 @@ def second_task(options: dict[str, Any], strategy: str, seed: int) -> tuple[floa
     return moved, losses[1] - losses[0], weights[1]
 
 
+@pytest.mark.slow
 def test_the_penalty_of_ewc_shows(toy: dict[str, Any]) -> None:
     options = {**toy, "epochs": 8, "lr": 3e-3, "head_lr": 3e-2, "setting": "domain", "dropout": 0.0}
     options["scenario_args"] = {"train": 60, "dev": 3, "test": 3}
@@ -463,6 +464,7 @@ def test_forgetting_differs_where_a_task_was_best_later() -> None:
     assert ours["forgetting"] == pytest.approx((0.3 + 0.2) / 2)
 
 
+@pytest.mark.slow
 def test_it_survives_a_torchvision_built_for_another_torch() -> None:
     """In a fresh process; with a CPU torch and torchvision's usual build, importing torchvision fails there."""
     code = """

@@ -369,7 +369,7 @@ def test_an_unknown_anchor_is_refused() -> None:
     [
         slow("si(strength=1000.0)", "domain"),
         slow("mas(strength=10.0)", "domain"),
-        ("l2_anchor(strength=10.0)", "task"),
+        slow("l2_anchor(strength=10.0)", "task"),
         slow("rwalk(strength=100.0)", "domain"),
         slow("feature_distillation(alpha=3.0, distance='l2')", "task"),
     ],
