@@ -5,7 +5,7 @@ at once risks that what was pretrained is lost while the new head still errs at 
 the layers thaw evenly over a share of each task's steps, so that a task of few epochs comes to its first layer, too.
 """
 
-from clbench import Learner, Strategy
+from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
 from clbench.toolkit import Range, check_layers, layer_depths
 
@@ -31,15 +31,19 @@ class GradualUnfreezing(Strategy):
         """Look whether the model has layers."""
         check_layers("gradual_unfreezing", learner)
 
+    def before_task(self, learner: Learner, task: TaskData) -> None:
+        """What a stack adds to the model for a task has a depth, too."""
+        self.depth: dict[str, int] = {}
+
     def before_step(self, learner: Learner) -> None:
         """Take the gradients of what is frozen away."""
         thawing = self.until * learner.steps
         if learner.step >= thawing:
             return
-        count = check_layers("gradual_unfreezing", learner)
+        if not self.depth:  # found once a task: it is a walk through the whole model
+            self.layers, self.depth = check_layers("gradual_unfreezing", learner), layer_depths(learner)
         # The head is not counted: it learns from the start.
-        thawed = int(learner.step / thawing * (count + 1))
-        depth = layer_depths(learner)
+        thawed = int(learner.step / thawing * (self.layers + 1))
         for name, parameter in learner.named_parameters():
-            if depth[name] + thawed <= count:
+            if self.depth[name] + thawed <= self.layers:
                 parameter.grad = None
