@@ -1,4 +1,4 @@
-"""What a person asks for: strategies by an expression, a task's labels by their names or columns."""
+"""What a person asks for: a task's labels, by their names or columns."""
 
 from __future__ import annotations
 
@@ -7,34 +7,12 @@ from typing import Any
 
 from clbench.data import Example
 from clbench.errors import InputError, unknown
-from clbench.plugins import Component, available, build, canonical, find, is_foreign, parse_expression, source_hash
-from clbench.strategy import Strategy
 
 
 def label_names(config: Any) -> tuple[str, ...]:
     """The label of each column, as the model's config has it."""
     named: Mapping[int, str] = config.id2label
     return tuple(str(named.get(column, column)) for column in range(config.num_labels))
-
-
-def build_strategies(expression: str) -> tuple[str, dict[str, str], list[tuple[str, Strategy]]]:
-    """The expression in its one spelling, the hash of each strategy's code, and the strategies by name.
-
-    Raises:
-        InputError: a strategy is unknown or cannot be made.
-    """
-    components, hashes, members = [], {}, []
-    for component in parse_expression(expression):
-        path = find("strategy", component.name)
-        own_name = available("strategy").get(path.stem) in (None, path)
-        short = component.name if is_foreign(component.name) else path.stem if own_name else path.name
-        components.append(Component(short, component.arguments))
-        hashes[f"strategy:{short}"] = source_hash(path)
-        strategy = build("strategy", component.name, component.arguments, label=short)
-        if not isinstance(strategy, Strategy):
-            raise InputError(f"{path.name} defines {type(strategy).__name__}, which is no clbench.strategy.Strategy")
-        members.append((short, strategy))
-    return canonical(tuple(components)), dict(sorted(hashes.items())), members
 
 
 def task_columns(

@@ -9,12 +9,13 @@ from clbench.clock import Clock
 from clbench.config import make_config
 from clbench.data import Example, LabelSpace, TaskData
 from clbench.errors import InputError, unknown
-from clbench.integrations.trainer.asked import build_strategies, label_names, task_columns
+from clbench.integrations.trainer.asked import label_names, task_columns
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.outcome import Outcome
 from clbench.integrations.trainer.refusals import check_loss, check_set_up, check_strategies, check_trainer
 from clbench.integrations.trainer.rows import read_rows
 from clbench.learner import Learner
+from clbench.plugins import build_strategies
 from clbench.strategy import ALL_SETTINGS, Stack, check_own_labels, check_stack
 from clbench.toolkit import evaluate_all
 
@@ -48,7 +49,8 @@ class ContinualLearning:
     ) -> None:
         if setting not in ALL_SETTINGS:
             raise unknown("setting", setting, ALL_SETTINGS)
-        self.expression, self.hashes, members = build_strategies(strategy)
+        self.hashes: dict[str, str] = {}
+        self.expression, members = build_strategies(strategy, {}, self.hashes, {})
         check_strategies(members)
         check_stack(members, setting, "text", 1)
         if setting == "domain":
