@@ -25,6 +25,7 @@ from clbench.errors import InputError
 from clbench.integrations.trainer import ContinualLearning
 from clbench.integrations.trainer.refusals import PROVEN, check_strategies
 from clbench.integrations.trainer.rows import examples_of
+from clbench.kinds import find_kind
 from clbench.learner import Learner
 from clbench.plugins.foreign import libraries
 from clbench.plugins.plan import Plan, make_plan
@@ -60,33 +61,38 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 class Batches:
-    """The batches of clbench's own loop, an epoch after the other."""
+    """The batches of clbench's own loop, an epoch after the other, each in ``parts``."""
 
-    def __init__(self, examples: list[Example], task: str, seed: int = 0) -> None:
+    def __init__(self, examples: list[Example], task: str, parts: int = 1, seed: int = 0) -> None:
         self.lengths, self.task, self.seed, self.epoch = [length(e) for e in examples], task, seed, 0
+        self.parts = parts
 
     def __len__(self) -> int:
-        return math.ceil(len(self.lengths) / int(OPTIONS["batch_size"]))
+        return math.ceil(len(self.lengths) / int(OPTIONS["batch_size"])) * self.parts
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
 
     def __iter__(self) -> Any:
         order = generator(self.seed, "data order", self.task, self.epoch)
-        self.epoch += 1
-        return iter(training_batches(self.lengths, OPTIONS["batch_size"], order))
+        size = OPTIONS["batch_size"] // self.parts
+        for batch in training_batches(self.lengths, OPTIONS["batch_size"], order):
+            yield from (batch[start : start + size] for start in range(0, len(batch), size))
 
 
 def make_trainer(prepared: Prepared, position: int, folder: Path, *, ordered: bool = True, **more: Any) -> Any:
     import transformers
 
-    task = prepared.tasks[position]
+    task, parts = prepared.tasks[position], more.get("gradient_accumulation_steps", 1)
 
     class Ordered(transformers.Trainer):  # type: ignore[misc]
         def get_train_dataloader(self) -> Any:
-            batches: Any = Batches(task.train, task.name)
+            batches: Any = Batches(task.train, task.name, parts)
             data = DataLoader(self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator)
             return self.accelerator.prepare(data)
 
     arguments = {
-        **{"num_train_epochs": OPTIONS["epochs"], "per_device_train_batch_size": OPTIONS["batch_size"]},
+        **{"num_train_epochs": OPTIONS["epochs"], "per_device_train_batch_size": OPTIONS["batch_size"] // parts},
         **{"learning_rate": OPTIONS["lr"], "lr_scheduler_type": OPTIONS["schedule"], "max_grad_norm": 1.0},
         **{"use_cpu": True, "save_strategy": "no", "report_to": "none", "disable_tqdm": True, "logging_strategy": "no"},
     }
@@ -166,6 +172,23 @@ def test_a_trainer_learns_what_the_engine_learns(
         assert found["cost"][key] == result["cost"][key]
 
 
+@pytest.mark.parametrize(
+    ("expression", "setting"), [(STACK, "domain"), *(slow(name, "task") for name in (*PROVEN, STACK, "sam+replay"))]
+)
+def test_accumulated_gradients_are_those_of_one_big_batch(expression: str, setting: str, tmp_path: Path) -> None:
+    """Two parts of 4 rows, and of 4 and 2, against 8 and 6: memory, losses and penalties. Adam would magnify noise."""
+    plain = {"optim": "sgd", "learning_rate": 0.3}
+    result, after, losses = in_trainer(expression, tmp_path / "one", setting, **plain)
+    found, found_after, found_losses = in_trainer(
+        expression, tmp_path / "parts", setting, **plain, gradient_accumulation_steps=2
+    )
+    same(found_losses, losses, found_after, after)
+    moved = [(value - after[0][name]).abs().max() for name, value in after[1].items()]
+    assert max(moved) > 1e-3
+    assert found["accuracy_matrix"] == result["accuracy_matrix"]
+    assert found["cost"]["examples_seen"] == result["cost"]["examples_seen"]
+
+
 def same(found: Tensor, losses: Tensor, found_after: list[Any], after: list[Any]) -> None:
     torch.testing.assert_close(found, losses, atol=1e-5, rtol=0)
     for one, other in zip(found_after, after, strict=True):
@@ -179,9 +202,20 @@ def summed_loss(output: Any, labels: Tensor, num_items_in_batch: Any = None) -> 
 
 
 def test_a_loss_of_ones_own_counts_the_replayed_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Trainer counted the rows of the batch before the memory's came to it."""
+    """The Trainer counted the rows of a part of the batch before the memory's came to it."""
     _, after, losses = in_engine("replay", tmp_path, monkeypatch, setting="domain")
     _, found_after, found = in_trainer("replay", tmp_path, "domain", compute_loss_func=summed_loss)
+    same(found, losses, found_after, after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own", [{"compute_loss_func": summed_loss}, {"label_smoothing_factor": 0.1}])
+def test_a_loss_of_ones_own_is_scaled_where_gradients_accumulate(own: dict[str, Any], tmp_path: Path) -> None:
+    plain = {"optim": "sgd", "learning_rate": 0.3, **own}
+    _, after, losses = in_trainer("replay+ewc", tmp_path / "one", "domain", **plain)
+    _, found_after, found = in_trainer(
+        "replay+ewc", tmp_path / "parts", "domain", **plain, gradient_accumulation_steps=2
+    )
     same(found, losses, found_after, after)
 
 
@@ -299,7 +333,7 @@ def test_strategies_are_refused_in_one_line(strategy: str, message: str) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps = 2 does not work"),
+        ({"use_liger_kernel": True}, "use_liger_kernel = True does not work"),
         ({"auto_find_batch_size": True}, "auto_find_batch_size = True does not work"),
         ({"torch_compile": True}, "torch_compile = True does not work"),
     ],
@@ -372,7 +406,7 @@ def test_padding_is_taken_off_on_either_side() -> None:
         "attention_mask": torch.tensor([[1, 1, 0], [0, 1, 1]]),
         "labels": torch.tensor([1, 0]),
     }
-    first, second = examples_of(inputs, 3)
+    first, second = examples_of(inputs, 3, find_kind("text"))
     assert (first["input_ids"].tolist(), second["input_ids"].tolist()) == ([5, 6], [7, 8])
     assert [(e["label"], e["task_id"]) for e in (first, second)] == [(1, 3), (0, 3)]
 
