@@ -23,7 +23,7 @@ from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
 from clbench.integrations.trainer import ContinualLearning
-from clbench.integrations.trainer.refusals import PROVEN, check_strategies
+from clbench.integrations.trainer.refusals import PROVEN, REMEDIES, check_strategies, settings
 from clbench.integrations.trainer.rows import examples_of
 from clbench.kinds import find_kind
 from clbench.learner import Learner
@@ -98,7 +98,7 @@ def make_trainer(prepared: Prepared, position: int, folder: Path, *, ordered: bo
     }
     if more.pop("eval_dataset", False):
         more["eval_dataset"] = Rows(task.dev)
-    keywords = {key: more.pop(key) for key in ("compute_loss_func", "eval_dataset") if key in more}
+    keywords = {key: more.pop(key) for key in ("compute_loss_func", "compute_metrics", "eval_dataset") if key in more}
     return (Ordered if ordered else transformers.Trainer)(
         model=prepared.learner.model,
         args=transformers.TrainingArguments(output_dir=str(folder / "trainer"), **{**arguments, **more}),
@@ -254,13 +254,18 @@ def test_a_peft_model_learns_what_it_learns_in_our_loop(tmp_path: Path) -> None:
     assert not moved & frozen
 
 
+def share_right(answered: Any) -> dict[str, float]:
+    return {"right": float((answered.predictions.argmax(-1) == answered.label_ids).mean())}
+
+
 def test_the_trainer_is_what_it_was_before_and_after(prepared: Prepared, tmp_path: Path) -> None:
     """With the strategy naive it learns to the bit what it learns alone; nothing is left on it."""
     start = weights(prepared.learner)
     ends = []
     for attached in (False, True):
         prepared.learner.model.load_state_dict(start, strict=False)
-        trainer = make_trainer(prepared, 0, tmp_path, ordered=False, eval_strategy="epoch", eval_dataset=True)
+        own = {"eval_strategy": "epoch", "eval_dataset": True, "compute_metrics": share_right}
+        trainer = make_trainer(prepared, 0, tmp_path, ordered=False, **own)
         names, callbacks = set(vars(trainer)), list(trainer.callback_handler.callbacks)
         if attached:
             learning = ContinualLearning("naive", str(tmp_path))
@@ -270,7 +275,7 @@ def test_the_trainer_is_what_it_was_before_and_after(prepared: Prepared, tmp_pat
             learning.end_task(trainer)
             assert trainer.callback_handler.callbacks == callbacks
             assert "clip_grad_norm_" not in vars(trainer.accelerator)
-        losses = [line["eval_loss"] for line in trainer.state.log_history[:-1]]
+        losses = [(line["eval_loss"], line["eval_right"]) for line in trainer.state.log_history[:-1]]
         ends.append((weights(prepared.learner), losses, set(vars(trainer)) - names))
     assert ends[0][1:] == ends[1][1:]
     assert len(losses) == OPTIONS["epochs"]
@@ -345,8 +350,14 @@ def test_training_arguments_are_refused(
     assert message in line(lambda: ContinualLearning("naive").attach(trainer, task="one", test=trainer.train_dataset))
 
 
-def test_several_gpus_and_fp16_are_refused(prepared: Prepared, tmp_path: Path) -> None:
+def test_several_gpus_or_processes_and_fp16_are_refused(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = make_trainer(prepared, 0, tmp_path)
+    with monkeypatch.context() as launched:
+        launched.setattr(type(trainer.args), "world_size", 2)
+        said = line(lambda: ContinualLearning("naive").attach(trainer, task="one", test=trainer.train_dataset))
+        assert "world_size = 2 does not work with ContinualLearning; allowed: 1: start the script with python" in said
     for name, value in (("fp16", True), ("_n_gpu", 2)):
         kept = getattr(trainer.args, name)
         object.__setattr__(trainer.args, name, value)
@@ -420,6 +431,12 @@ def test_the_page_says_which_strategies_work() -> None:
     assert sorted(name for names in named.values() for name in names) == sorted(refused)
     for name in refused:
         assert f"{name!r} " in line(lambda n=name: check_strategies([(n, plugins.build("strategy", n, {}))]))
+
+
+def test_the_page_names_every_setting_that_is_refused(prepared: Prepared, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "trainer.md").read_text(encoding="utf-8")
+    names = [*settings(make_trainer(prepared, 0, tmp_path)), *REMEDIES]
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def split(row: str) -> list[str]:

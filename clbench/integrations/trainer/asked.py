@@ -7,6 +7,7 @@ from typing import Any
 
 from clbench.data import Example
 from clbench.errors import InputError, unknown
+from clbench.kinds import Kind
 
 
 def label_names(config: Any) -> tuple[str, ...]:
@@ -16,12 +17,13 @@ def label_names(config: Any) -> tuple[str, ...]:
 
 
 def task_columns(
-    config: Any, task: str, setting: str, labels: Sequence[str | int] | None, examples: Sequence[Example]
+    config: Any, kind: Kind, task: str, setting: str, labels: Sequence[str | int] | None, examples: Sequence[Example]
 ) -> tuple[int, ...]:
-    """The output layer's columns of a task's labels.
+    """The output layer's columns of a task's labels; none where the model writes.
 
     Args:
         config: the model's.
+        kind: what the model answers.
         task: its name.
         setting: of the sequence.
         labels: the task's, by column or name; None for those that occur, or all in the setting "domain".
@@ -30,6 +32,10 @@ def task_columns(
     Raises:
         InputError: a label is unknown, or occurs and is none of the task's.
     """
+    if kind.writes and labels is not None:
+        raise InputError(f"labels={list(labels)} of task {task!r}: the model writes, and has none; leave them away")
+    if kind.writes:
+        return ()
     names = label_names(config)
     occurring = {int(example["label"]) for example in examples}
     if labels is None:

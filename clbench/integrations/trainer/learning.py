@@ -10,15 +10,15 @@ from clbench.data import Example, TaskData
 from clbench.errors import InputError, unknown
 from clbench.integrations.trainer.asked import task_columns
 from clbench.integrations.trainer.beside import own_checkpoint
-from clbench.integrations.trainer.causal import check_prompts, is_causal, plain_forward
+from clbench.integrations.trainer.causal import plain_forward
 from clbench.integrations.trainer.ended import EndedTask, check_ended
 from clbench.integrations.trainer.ends import load_end, restore_random, save_end
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.making import add_task, first_learner, task_config
 from clbench.integrations.trainer.outcome import Outcome
-from clbench.integrations.trainer.refusals import check_loss, check_set_up, check_strategies, check_trainer
-from clbench.integrations.trainer.rows import read_rows, rows_hash
-from clbench.kinds import Kind, find_kind
+from clbench.integrations.trainer.refusals import check_set_up, check_strategies, checked_kind
+from clbench.integrations.trainer.rows import read_task, rows_hash
+from clbench.kinds import Kind
 from clbench.learner import Learner
 from clbench.plugins import build_strategies
 from clbench.strategy import ALL_SETTINGS, Stack, check_own_labels, check_stack
@@ -94,21 +94,15 @@ class ContinualLearning:
             raise InputError(f"attach(task={task!r}): end task {self.hooks.task.name!r} first, with end_task(trainer)")
         if not task or task in self.outcome.tasks[: self.turn]:
             raise InputError(f"attach(task={task!r}): allowed: a name that no other task has")
-        check_trainer(trainer)
-        check_loss(trainer, self.setting, self.strategy.members)
-        kind = find_kind("generation" if is_causal(trainer.model) else "text")
-        check_stack(self.strategy.members, self.setting, kind.name, trainer.args.gradient_accumulation_steps)
+        kind = checked_kind(trainer, self.setting, self.strategy.members)
         if self.learner is not None and self.learner.model is not trainer.model:
             raise InputError(
                 f"attach(task={task!r}): the Trainer has another model; allowed: that of the first task, with PEFT's "
                 "modules around it from the start"
             )
         position = self.turn
-        train = read_rows(trainer, trainer.train_dataset, position, kind, f"train_dataset of task {task!r}")
-        tested = read_rows(trainer, test, position, kind, f"test of task {task!r}")
-        if kind.writes:
-            check_prompts(tested, f"test of task {task!r}")
-        columns = self._columns(trainer, kind, task, labels, [*train, *tested])
+        train, tested = read_task(trainer, test, position, kind, task)
+        columns = task_columns(trainer.model.config, kind, task, self.setting, labels, [*train, *tested])
         data = TaskData(position, task, columns, train, [])
         self.tests = [*self.tests[:position], tested]
         learner = self._learner_for(trainer, kind, data)
@@ -193,15 +187,6 @@ class ContinualLearning:
         if self.hooks is None or self.hooks.trainer is not trainer:
             raise InputError(f"{call} was given a Trainer that is not attached; allowed: the one of the last attach()")
         return self.hooks
-
-    def _columns(
-        self, trainer: Any, kind: Kind, task: str, labels: Sequence[str | int] | None, examples: Sequence[Example]
-    ) -> tuple[int, ...]:
-        if not kind.writes:
-            return task_columns(trainer.model.config, task, self.setting, labels, examples)
-        if labels is not None:
-            raise InputError(f"labels={list(labels)} of task {task!r}: the model writes, and has none; leave it away")
-        return ()
 
     def _learner_for(self, trainer: Any, kind: Kind, data: TaskData) -> Learner:
         """The learner with the task; made around the model at the first."""

@@ -7,9 +7,10 @@ from typing import Any
 
 from clbench.errors import InputError
 from clbench.integrations.trainer.causal import base_model, is_causal
+from clbench.kinds import Kind, find_kind
 from clbench.learner import Learner
 from clbench.plugins import available
-from clbench.strategy import Strategy
+from clbench.strategy import Strategy, check_stack
 
 # Built-in strategies whose weights in a Trainer are the engine's: tests/integrations/test_trainer.py.
 PROVEN = (
@@ -62,6 +63,19 @@ def check_strategies(members: Sequence[tuple[str, Strategy]]) -> None:
             raise InputError(f"{name!r} is not proven to work inside a Trainer; {allowed}")
 
 
+def checked_kind(trainer: Any, setting: str, members: Sequence[tuple[str, Strategy]]) -> Kind:
+    """What the Trainer's model answers, where the Trainer, its loss and its model are such as strategies work in.
+
+    Raises:
+        InputError: names what is not.
+    """
+    check_trainer(trainer)
+    check_loss(trainer, setting, members)
+    kind = find_kind("generation" if is_causal(trainer.model) else "text")
+    check_stack(members, setting, kind.name, trainer.args.gradient_accumulation_steps)
+    return kind
+
+
 def check_trainer(trainer: Any) -> None:
     """Refuse settings under which the hooks would not do what they do in clbench's own loop.
 
@@ -73,7 +87,7 @@ def check_trainer(trainer: Any) -> None:
     if not isinstance(trainer, transformers.Trainer):
         raise InputError(f"attach() was given {type(trainer).__name__}; allowed: a transformers.Trainer")
     args = trainer.args
-    for name, (found, allowed) in _settings(trainer).items():
+    for name, (found, allowed) in settings(trainer).items():
         if found != allowed:
             remedy = REMEDIES.get(name, "")
             raise InputError(f"{name} = {found!r} does not work with ContinualLearning; allowed: {allowed!r}{remedy}")
@@ -99,7 +113,7 @@ def check_trainer(trainer: Any) -> None:
         )
 
 
-def _settings(trainer: Any) -> dict[str, tuple[Any, Any]]:
+def settings(trainer: Any) -> dict[str, tuple[Any, Any]]:
     """Settings as they are, and as they must be."""
     args = trainer.args
     return {

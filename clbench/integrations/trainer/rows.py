@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clbench.data import Example
 from clbench.errors import InputError
-from clbench.integrations.trainer.causal import base_model, next_tokens, with_answers
+from clbench.integrations.trainer.causal import base_model, check_prompts, next_tokens, with_answers
 from clbench.kinds import Kind
 
 READ = ("input_ids", "attention_mask", "token_type_ids", "labels")
@@ -57,6 +57,15 @@ def examples_of(inputs: Mapping[str, Any], position: int, kind: Kind) -> list[Ex
         example = {"input_ids": ids[number][mask[number]], "label": label, "task_id": position}
         examples.append(example if types is None else {**example, "token_type_ids": types[number][mask[number]]})
     return examples
+
+
+def read_task(trainer: Any, test: Any, position: int, kind: Kind, task: str) -> tuple[list[Example], list[Example]]:
+    """The examples of ``task`` to learn from, and those of ``test``; see :func:`read_rows`."""
+    train = read_rows(trainer, trainer.train_dataset, position, kind, f"train_dataset of task {task!r}")
+    tested = read_rows(trainer, test, position, kind, f"test of task {task!r}")
+    if kind.writes:
+        check_prompts(tested, f"test of task {task!r}")
+    return train, tested
 
 
 def read_rows(trainer: Any, rows: Any, position: int, kind: Kind, where: str) -> list[Example]:
