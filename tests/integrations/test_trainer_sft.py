@@ -141,6 +141,7 @@ def in_our_loop(expression: str, folder: Path) -> tuple[list[Any], Tensor]:
         training = InOrder(plan.config, plan.strategy, learner, data, data.train)
         while training.step < training.steps:
             training.run_step()
+        plan.strategy.after_steps(learner, data)
         plan.strategy.after_task(learner, data)
         after.append(weights(learner))
         losses += training.losses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clbench.engine.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
+from clbench.engine import MANIFEST, load_checkpoint, save_checkpoint
 from clbench.errors import InputError
 
 BESIDE = "clbench"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from clbench.data import LabelSpace
-from clbench.engine.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
+from clbench.engine import MANIFEST, load_checkpoint, save_checkpoint
 from clbench.errors import InputError
 from clbench.files import expand
 from clbench.integrations.trainer.causal import plain_forward
