@@ -23,6 +23,7 @@ from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
 from clbench.integrations.trainer import ContinualLearning
+from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.refusals import PROVEN, REMEDIES, check_strategies, settings
 from clbench.integrations.trainer.rows import examples_of
 from clbench.kinds import find_kind
@@ -132,12 +133,13 @@ def in_trainer(
     prepared = prepare(plan, Clock())
     prepared.learner.model = wrap(prepared.learner.model)
     learning = ContinualLearning(expression, str(folder / "out"), setting=setting, seed=0)
-    after, losses = [], []
+    after: list[dict[str, Tensor]] = []
+    losses: list[Tensor] = []
     for position, task in enumerate(prepared.tasks):
         trainer = make_trainer(prepared, position, folder, **more)
         learning.attach(trainer, task=task.name, test=Rows(prepared.tests[position]))
         hooks = learning.hooks
-        assert hooks is not None
+        assert isinstance(hooks, TaskHooks)
         trainer.train()
         learning.end_task(trainer)
         after.append(weights(prepared.learner))
@@ -177,7 +179,7 @@ def test_a_trainer_learns_what_the_engine_learns(
 )
 def test_accumulated_gradients_are_those_of_one_big_batch(expression: str, setting: str, tmp_path: Path) -> None:
     """Two parts of 4 rows, and of 4 and 2, against 8 and 6: memory, losses and penalties. Adam would magnify noise."""
-    plain = {"optim": "sgd", "learning_rate": 0.3}
+    plain: dict[str, Any] = {"optim": "sgd", "learning_rate": 0.3, "num_train_epochs": 1}
     result, after, losses = in_trainer(expression, tmp_path / "one", setting, **plain)
     found, found_after, found_losses = in_trainer(
         expression, tmp_path / "parts", setting, **plain, gradient_accumulation_steps=2

@@ -40,7 +40,7 @@ TASKS = {
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 STACK = "replay(replay_batch_size=3)+ewc(ewc_lambda=100)"
 SETTINGS: dict[str, Any] = {
-    **{"num_train_epochs": 2, "per_device_train_batch_size": 4, "learning_rate": 5e-3, "bf16": False, "use_cpu": True},
+    **{"num_train_epochs": 1, "per_device_train_batch_size": 4, "learning_rate": 5e-3, "bf16": False, "use_cpu": True},
     **{"lr_scheduler_type": "linear", "report_to": "none", "save_strategy": "no", "logging_strategy": "no"},
     **{"disable_tqdm": True, "max_length": 32, "gradient_checkpointing": False},
 }
@@ -121,7 +121,7 @@ class InOrder(Training):
 
 def in_our_loop(expression: str, folder: Path) -> tuple[list[Any], Tensor]:
     rates = {"lr": SETTINGS["learning_rate"], "head_lr": SETTINGS["learning_rate"]}
-    options = {"epochs": 2, "batch_size": 4, "weight_decay": 0.0, "warmup": 0.0, "schedule": "linear", **rates}
+    options = {"epochs": 1, "batch_size": 4, "weight_decay": 0.0, "warmup": 0.0, "schedule": "linear", **rates}
     plan = make_plan({"scenario": "toy", "strategy": expression, "output_dir": str(folder), "device": "cpu", **options})
     tokenizer = make_tokenizer()
     kind = find_kind("generation")
@@ -208,7 +208,7 @@ def test_a_script_with_lora_goes_on_where_it_was_killed(tmp_path: Path) -> None:
         model = make_model(tokenizer)
         learning = ContinualLearning(STACK, str(folder / "out"), seed=0, state_dir=str(folder / "state"))
         for number, task in enumerate(TASKS):
-            trainer = make_trainer(model, tokenizer, task, folder, save_strategy="epoch")
+            trainer = make_trainer(model, tokenizer, task, folder, save_strategy="epoch", num_train_epochs=2)
             if kill and number == 1:
                 trainer.add_callback(Kill(4))
             learning.attach(trainer, task=task, test=trainer.eval_dataset)

@@ -41,6 +41,7 @@ class StepLosses:
         self.batches: list[Any] = []
         self.parts: list[Batch] = []
         self.waiting: list[Batch] = []
+        self.total = torch.zeros(())
 
     def read(self, *args: Any, **keywords: Any) -> Any:
         """In place of ``get_batch_samples``: the same, noted for the step that begins."""
