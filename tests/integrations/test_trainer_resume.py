@@ -106,6 +106,13 @@ def test_it_ends_as_if_nothing_had_happened(
     assert found["result"]["cost"]["examples_seen"] == expected["result"]["cost"]["examples_seen"]
 
 
+def test_a_strategy_that_cannot_go_on_says_so(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    text = '"""Mine."""\n\nfrom clbench import Strategy\n\n\nclass Mine(Strategy):\n    resumable = False\n'
+    mine.write_text(text, encoding="utf-8")
+    assert "'mine' cannot go on from a state" in line(lambda: ContinualLearning(str(mine), state_dir=str(tmp_path)))
+
+
 def test_states_of_something_else_are_refused(tmp_path: Path) -> None:
     """Another task's checkpoint, another strategy, other data, another task's turn, a folder that is no state."""
     with pytest.raises(Killed):

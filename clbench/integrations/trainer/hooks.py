@@ -127,7 +127,9 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The Trainer has saved a checkpoint: the strategy's state goes beside it."""
+        """The Trainer has saved a checkpoint: the strategy's state goes beside it, if that is all that it needs."""
+        if not self.strategy.resumable:
+            return
         clock = self.learner.clock
         with clock.measure("checkpoint"):
             content = {

@@ -65,6 +65,8 @@ class ContinualLearning:
         if setting == "domain":
             check_own_labels(members)
         self.strategy = Stack(sorted(members, key=lambda member: member[0]))
+        if state_dir is not None and not self.strategy.resumable:
+            raise InputError(f"{self.expression!r} cannot go on from a state: state_dir = {state_dir!r}; allowed: None")
         self.output_dir, self.setting, self.name, self.seed, self.state_dir = output_dir, setting, name, seed, state_dir
         self.learner: Learner | None = None
         self.tests: list[list[Example]] = []

@@ -32,7 +32,7 @@ class StepLosses:
         self.trainer, self.learner, self.strategy, self.position = trainer, learner, strategy, position
         self.own = bool(own_loss(trainer))
         self.trainers_loss, self.trainers_batches = trainer.compute_loss, trainer.get_batch_samples
-        flag = trainer.loss_is_scaled_for_ga
+        flag = getattr(trainer, "loss_is_scaled_for_ga", None)
         # As the Trainer decides it, which is not asked any more: what it gets here is scaled.
         by_itself = trainer.model_accepts_loss_kwargs or trainer.compute_loss_func is not None
         self.scaled = by_itself if flag is None else flag
