@@ -435,7 +435,7 @@ def test_the_page_says_which_strategies_work() -> None:
     refused = [name for name in plugins.available("strategy") if name not in PROVEN]
     assert sorted(name for names in named.values() for name in names) == sorted(refused)
     for name in refused:
-        assert f"{name!r} " in line(lambda n=name: check_strategies([(n, plugins.build("strategy", n, {}))]))
+        assert f"{name!r} " in line(lambda n=name: check_strategies([(n, plugins.build("strategy", n, {}))], "task"))
 
 
 def test_the_page_names_every_setting_that_is_refused(prepared: Prepared, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from clbench.integrations.trainer.rows import read_task, rows_hash
 from clbench.kinds import Kind
 from clbench.learner import Learner
 from clbench.plugins import build_strategies
-from clbench.strategy import ALL_SETTINGS, Stack, check_own_labels, check_stack
+from clbench.strategy import ALL_SETTINGS, Stack
 from clbench.toolkit import evaluate_all
 
 
@@ -59,11 +59,7 @@ class ContinualLearning:
             raise unknown("setting", setting, ALL_SETTINGS)
         self.hashes: dict[str, str] = {}
         self.expression, members = build_strategies(strategy, {}, self.hashes, {})
-        check_strategies(members)
-        writes = any(member.kinds and "text" not in member.kinds for _, member in members)
-        check_stack(members, setting, "generation" if writes else "text", 1)
-        if setting == "domain":
-            check_own_labels(members)
+        check_strategies(members, setting)
         self.strategy = Stack(sorted(members, key=lambda member: member[0]))
         if state_dir is not None and not self.strategy.resumable:
             raise InputError(f"{self.expression!r} cannot go on from a state: state_dir = {state_dir!r}; allowed: None")
@@ -96,12 +92,8 @@ class ContinualLearning:
             raise InputError(f"attach(task={task!r}): end task {self.hooks.task.name!r} first, with end_task(trainer)")
         if not task or task in self.outcome.tasks[: self.turn]:
             raise InputError(f"attach(task={task!r}): allowed: a name that no other task has")
-        kind = checked_kind(trainer, self.setting, self.strategy.members)
-        if self.learner is not None and self.learner.model is not trainer.model:
-            raise InputError(
-                f"attach(task={task!r}): the Trainer has another model; allowed: that of the first task, with PEFT's "
-                "modules around it from the start"
-            )
+        model = None if self.learner is None else self.learner.model
+        kind = checked_kind(trainer, model, self.setting, self.strategy.members)
         position = self.turn
         train, tested = read_task(trainer, test, position, kind, task)
         columns = task_columns(trainer.model.config, kind, task, self.setting, labels, [*train, *tested])

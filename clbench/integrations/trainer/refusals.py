@@ -10,7 +10,7 @@ from clbench.integrations.trainer.causal import base_model, is_causal
 from clbench.kinds import Kind, find_kind
 from clbench.learner import Learner
 from clbench.plugins import available
-from clbench.strategy import Strategy, check_stack
+from clbench.strategy import Strategy, check_own_labels, check_stack
 
 # Built-in strategies whose weights in a Trainer are the engine's: tests/integrations/test_trainer.py.
 PROVEN = (
@@ -46,11 +46,11 @@ WITH_ANY_LOSS = (
 )
 
 
-def check_strategies(members: Sequence[tuple[str, Strategy]]) -> None:
+def check_strategies(members: Sequence[tuple[str, Strategy]], setting: str) -> None:
     """Refuse strategies that a Trainer's loop has no place for, and built-in ones that no test has proven there.
 
     Raises:
-        InputError: names the strategy, and those that are allowed.
+        InputError: names the strategy, and those that are allowed, or why they do not go together in the setting.
     """
     for name, strategy in members:
         allowed = f"allowed: {', '.join(PROVEN)}, or one of your own that fills in none of {', '.join(NO_PLACE)}"
@@ -61,15 +61,30 @@ def check_strategies(members: Sequence[tuple[str, Strategy]]) -> None:
                 raise InputError(f"{name!r} cannot work inside a Trainer, for it {doing}; {allowed}")
         if name in available("strategy") and name not in PROVEN:
             raise InputError(f"{name!r} is not proven to work inside a Trainer; {allowed}")
+    writes = any(member.kinds and "text" not in member.kinds for _, member in members)
+    check_stack(members, setting, "generation" if writes else "text", 1)
+    if setting == "domain":
+        check_own_labels(members)
 
 
-def checked_kind(trainer: Any, setting: str, members: Sequence[tuple[str, Strategy]]) -> Kind:
+def checked_kind(trainer: Any, model: Any, setting: str, members: Sequence[tuple[str, Strategy]]) -> Kind:
     """What the Trainer's model answers, where the Trainer, its loss and its model are such as strategies work in.
+
+    Args:
+        trainer: transformers'.
+        model: the one of the tasks before, None for the first.
+        setting: of the sequence.
+        members: the strategies by name.
 
     Raises:
         InputError: names what is not.
     """
     check_trainer(trainer)
+    if model is not None and model is not trainer.model:
+        raise InputError(
+            "the Trainer has another model than the task before; allowed: the same, with PEFT's modules around it from "
+            "the start"
+        )
     check_loss(trainer, setting, members)
     kind = find_kind("generation" if is_causal(trainer.model) else "text")
     check_stack(members, setting, kind.name, trainer.args.gradient_accumulation_steps)
