@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from torch import Tensor
 
 pytest.importorskip("trl", reason="the extra trl is not installed")
@@ -73,8 +74,6 @@ def make_model(tokenizer: Any) -> Any:
 
 
 def rows(task: str) -> Any:
-    from datasets import Dataset
-
     pairs = [{"prompt": prompt, "completion": f" {answer}"} for prompt, answer in TASKS[task].items()]
     return Dataset.from_list(pairs)
 
@@ -89,7 +88,8 @@ def make_trainer(model: Any, tokenizer: Any, task: str, folder: Path, data: Any 
 
     data = rows(task) if data is None else data
     args = trl.SFTConfig(output_dir=str(folder / task), **{**SETTINGS, **more})
-    return Ordered(model=model, args=args, processing_class=tokenizer, train_dataset=data, eval_dataset=data)
+    both = {"train_dataset": data, "eval_dataset": rows(task)}
+    return Ordered(model=model, args=args, processing_class=tokenizer, **both)
 
 
 def in_trainer(expression: str, folder: Path, **more: Any) -> tuple[Any, list[Any], Tensor]:
@@ -180,13 +180,18 @@ def test_parts_and_checkpointed_activations_change_nothing(more: dict[str, Any],
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, {"bf16": True, "gradient_accumulation_steps": 2}, {"loss_type": "dft"}])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"bf16": True, "gradient_accumulation_steps": 2}, {"loss_type": "dft"}, {"completion_only_loss": True}],
+)
 def test_naive_learns_what_sft_trainer_learns_alone(more: dict[str, Any], tmp_path: Path) -> None:
-    """To the bit, and TRL's own figures are logged."""
+    """To the bit, and TRL's own figures are logged; the last of plain texts, of which every token is learned."""
     tokenizer, ends = make_tokenizer(), []
+    texts = [{"text": f"{prompt} {answer}"} for prompt, answer in TASKS["colour"].items()]
+    data = Dataset.from_list(texts) if "completion_only_loss" in more else None
     for attached in (False, True):
         model = make_model(tokenizer)
-        trainer = make_trainer(model, tokenizer, "colour", tmp_path, logging_strategy="epoch", **more)
+        trainer = make_trainer(model, tokenizer, "colour", tmp_path, data, logging_strategy="epoch", **more)
         if attached:
             ContinualLearning("naive", str(tmp_path)).attach(trainer, task="colour", test=trainer.eval_dataset)
         trainer.train()
