@@ -184,7 +184,7 @@ def run(
 
     A finished configuration prints its result again, an unfinished one resumes.
     """
-    from clbench.commands import planning, side_by_side
+    from clbench.commands import dry_run as checks, planning, side_by_side
     from clbench.parallel import read_jobs, read_part
 
     at_once = read_jobs("auto" if jobs is None and jobs_per_gpu is not None else jobs)
@@ -206,7 +206,7 @@ def run(
     plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
     if dry_run:
         side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
-        return planning.print_plans(plans)
+        return checks.print_plans(plans)
     return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu, sharing)
 
 

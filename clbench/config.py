@@ -124,6 +124,12 @@ class RunConfig(BaseModel):
     def _read_infinite(cls, value: object) -> object:
         return math.inf if value == "inf" else value
 
+    @field_validator("track", mode="before")
+    @classmethod
+    def _read_one(cls, value: object) -> object:
+        """A config file may name one tracker without a list, as it may name one strategy."""
+        return [value] if isinstance(value, str) else value
+
     @field_serializer("max_grad_norm")
     def _write_infinite(self, value: float) -> float | str:
         """JSON has no infinite number."""
@@ -209,7 +215,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         InputError: the file cannot be read, is not YAML, or is not a mapping of known settings.
     """
     values = read_mapping(path, "config file", "settings")
-    allowed = [key for key in RunConfig.model_fields if key not in (*WORKED_OUT, "plugin_files")]
+    allowed = [key for key in RunConfig.model_fields if key not in (*WORKED_OUT, "plugin_files", "tuned")]
     for key in values:
         if key not in allowed:
             raise unknown(f"setting in {str(path)!r}:", key, allowed)

@@ -100,6 +100,10 @@ TOY_RUN = ["run", "--scenario", "toy", "--strategy", "naive", "--device", "cpu",
         ["metrics", NOBODY],
         ["describe", f"{NOBODY}.py"],
         ["check", f"{NOBODY}.py"],
+        ["export", "a-run", "-o", NOBODY],
+        ["tune", "--scenario", "toy", "--strategy", "naive", "-o", f"{NOBODY}.yaml"],
+        ["advise", "toy", "-o", NOBODY],
+        ["report", str(ROOT / "results" / "published" / "precision"), "-o", f"{NOBODY}.html"],
     ],
     ids=lambda command: " ".join(command)[:60],
 )
@@ -127,11 +131,13 @@ def test_so_is_a_cache_that_has_no_place(value: str | None, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("thing", ["pipe", "folder", "20 GB", "link to nothing"])
-@pytest.mark.parametrize("option", ["--config", "--scenario", "--strategy", "--metric", "metrics", "path"])
+@pytest.mark.parametrize(
+    "option", ["--config", "--scenario", "--strategy", "--metric", "metrics", "path", "data", "--tuned"]
+)
 def test_whatever_lies_where_a_file_is_given_is_one_line(
     thing: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = tmp_path / "given.py"
+    place = tmp_path / ("given.csv" if option == "data" else "given.py")
     if thing == "pipe":
         os.mkfifo(place)
     elif thing == "folder":
@@ -148,6 +154,7 @@ def test_whatever_lies_where_a_file_is_given_is_one_line(
         "metrics": ["metrics", str(place)],
         "--metric": ["compare", published, "--metric", str(place)],
         "path": [*TOY_RUN, "--scenario", str(csv_scenario), "--scenario-arg", f"path={place}"],
+        "data": [*TOY_RUN, "--scenario", str(place)],
     }
     assert main(commands.get(option) or [*TOY_RUN, option, str(place)]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 from clbench.commands.export import model_folder
 from clbench.engine import KeptModel
 from clbench.errors import InputError, nearest
-from clbench.files import write_atomic
+from clbench.files import LARGEST_TABLE, read_file, write_atomic
 from clbench.kinds import Kind
 from clbench.models import choose_device, read_deployment
 
@@ -81,8 +82,9 @@ def read_cells(path: Path, kind: Kind) -> list[tuple[Any, str]]:
             f"--input {str(path)!r} is no file; allowed: {kind.noun}s, a line each, or {', '.join(READERS)}"
         )
     try:
+        content = read_file(path, LARGEST_TABLE)
         if suffix not in READERS:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = content.decode("utf-8-sig").splitlines()
             return [(line, f"--input {str(path)!r}: line {number}") for number, line in enumerate(lines, 1)]
         import pandas
 
@@ -91,7 +93,7 @@ def read_cells(path: Path, kind: Kind) -> list[tuple[Any, str]]:
             options = {"dtype": str, "keep_default_na": False, "sep": "\t" if suffix == ".tsv" else ","}
         elif suffix != ".parquet":
             options = {"dtype": False, "lines": suffix == ".jsonl"}
-        table = getattr(pandas, READERS[suffix])(path, **options)
+        table = getattr(pandas, READERS[suffix])(io.BytesIO(content), **options)
     except UnicodeDecodeError as error:
         allowed = f"{kind.noun}s, a line each, or a table; {kind.asked_example} as an argument, without --input"
         raise InputError(f"--input {str(path)!r} cannot be read as text (UTF-8); allowed: {allowed}") from error

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clbench.errors import InputError, unknown
-from clbench.files import write_atomic
+from clbench.files import read_file, write_atomic
 from clbench.kinds import Kind, Limits, find_kind
 
 FILE = "clbench.json"
@@ -140,7 +140,7 @@ def read_deployment(folder: Path) -> Deployment:
     if not os.path.isfile(path):  # not path.is_file(), which raises for a name too long
         raise InputError(f"{str(folder)!r} holds no model ({FILE} is missing); {ALLOWED}")
     try:
-        return Deployment.model_validate_json(path.read_bytes())
+        return Deployment.model_validate_json(read_file(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -40,6 +40,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl", "clbench.json"])
+def test_a_file_as_large_as_a_disk_is_not_read(
+    name: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / name
+    with place.open("wb") as file:
+        file.truncate(20 * 10**9)
+    command = (
+        ["predict", str(tmp_path), "text"] if name == "clbench.json" else ["predict", str(run), "--input", str(place)]
+    )
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(place) in line
+    assert "it is larger than" in line
+
+
 def answers(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
