@@ -16,6 +16,7 @@ import clbench
 from clbench.errors import InputError, unknown
 from clbench.files import read_yaml
 
+LONGEST_TEXT = 2**20  # tokens; no model reads more
 Setting = Literal["task", "domain", "class"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Schedule = Literal["linear", "constant", "cosine"]
@@ -79,7 +80,7 @@ class RunConfig(BaseModel):
     batch_size: int = Field(32, ge=1)
     accumulation: int = Field(1, ge=1)
     auto_batch: bool = False
-    max_length: int = Field(64, ge=4)
+    max_length: int = Field(64, ge=4, le=LONGEST_TEXT)
     warmup: float = Field(0.1, ge=0, le=1)
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0, allow_inf_nan=True)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from clbench.config import LONGEST_TEXT
 from clbench.errors import InputError, unknown
 from clbench.files import read_file, write_atomic
 from clbench.kinds import Kind, Limits, find_kind
@@ -89,7 +90,7 @@ class Deployment(BaseModel):
     candidates: list[int]
     routing: str = ""
     pairs: bool = False
-    max_length: int = Field(ge=1)
+    max_length: int = Field(ge=1, le=LONGEST_TEXT)
     longest_answer: int = 0
     shape: list[int] = Field(default_factory=list)
     padding_side: Literal["left", "right"] = "right"
