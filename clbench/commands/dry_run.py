@@ -45,7 +45,7 @@ def _prepared(plan: Plan) -> engine.Prepared:
         return engine.prepare(plan, Clock())
     except ClbenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         where = "a run keeps the traceback in its log.jsonl"
         raise RunError(f"{plan.config.strategy}, seed {plan.config.seed}: {reason}; {where}") from error

@@ -87,7 +87,7 @@ def construct(cls: type[Any], label: str, arguments: dict[str, Any], **context: 
         return cls(**{**context, **arguments})
     except ClbenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{label} cannot be made: {type(error).__name__}: {error}") from error
 
 
@@ -106,7 +106,7 @@ def ask(plugin: Any, label: str, method: str) -> Any:
         return getattr(plugin, method)()
     except ClbenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         file = inspect.getsourcefile(type(plugin))
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         where = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
@@ -143,7 +143,7 @@ def _import_module(name: str, path: Path) -> ModuleType:
         sys.path.append(str(path.parent))  # for the modules beside it; last, so that they hide no library
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a program that ends itself, given by mistake
         del sys.modules[name]
         raise InputError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module

@@ -45,7 +45,7 @@ def short_name(source: str) -> str:
     if source.startswith(HUB):
         return hub_id(source)[0].rpartition("/")[2]
     path = Path(place_of(source))
-    return path.name if path.is_dir() else path.stem
+    return path.name if os.path.isdir(path) else path.stem  # not is_dir(), which raises for a name too long
 
 
 def told_name(source: str) -> str:

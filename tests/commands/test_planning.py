@@ -89,6 +89,7 @@ def test_what_a_plug_in_raises_is_one_line_in_a_dry_run(tmp_path: Path, capsys: 
     ("kind", "body", "told"),
     [
         ("'text'", "raise KeyError('two\\nlines')", r"s: tasks() raised KeyError: 'two\nlines' (s.py, line 6)"),
+        ("'text'", "raise SystemExit(5)", "s: tasks() raised SystemExit: 5 (s.py, line 6)"),
         ("'text'", "return self.tasks()", "s: tasks() raised RecursionError: "),
         ("'text'", "return None", "tasks() gives a NoneType; allowed: a list of tasks"),
         ("'text'", "return [Task('a', 'text', ('x',), [], [], [])] * 2", "task names must be unique"),
