@@ -123,11 +123,12 @@ def plan_again(folder: Path, save_model: str | None = None) -> Plan:
     Raises:
         InputError: the folder holds no run, or its plug-ins, its data, its model or clbench changed since it was begun.
     """
+    allowed = "allowed: a run's folder (`clbench list runs`)"
     if not os.path.isfile(folder / "config.json"):  # not is_file(), which raises for a name too long
-        raise InputError(
-            f"{str(folder)!r} holds no run (no config.json); allowed: a run's folder (`clbench list runs`)"
-        )
+        raise InputError(f"{str(folder)!r} holds no run (no config.json); {allowed}")
     stored = RunFolder(folder).read_config()
+    if "hash8" not in stored:  # models and other tools have files of this name, too
+        raise InputError(f"{str(folder)!r} holds no run (its config.json is another's); {allowed}")
     config = {key: value for key, value in stored.items() if key not in ("hash8", "clbench", *WORKED_OUT)}
     if save_model is not None:
         config["save_model"] = save_model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from clbench.errors import InputError
 from clbench.tasks.tables import SEPARATORS, any_length
@@ -36,7 +37,7 @@ def read_columns(content: bytes, separator: str, wanted: Collection[str]) -> dic
 def _header(text: str, separator: str) -> list[str]:
     try:
         with any_length():
-            cells = next((row for row in _reader(text, separator) if row), [])
+            cells: list[str] = next((row for row in _reader(text, separator) if row), [])
     except csv.Error:
         return []  # with this separator a quote is out of place
     return [cell.strip() or f"column {number}" for number, cell in enumerate(cells, 1)]
@@ -64,5 +65,5 @@ def _rows(text: str, separator: str, header: Sequence[str]) -> list[list[str]]:
     return rows[1:]
 
 
-def _reader(text: str, separator: str) -> csv._reader:
+def _reader(text: str, separator: str) -> Any:  # csv does not name its reader's type
     return csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)

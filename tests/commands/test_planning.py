@@ -108,6 +108,13 @@ def test_what_a_scenario_raises_or_gives_is_one_line(
     assert told in line
 
 
+def test_a_models_folder_is_no_run_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert main(["resume", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds no run (its config.json is another's)" in line
+
+
 def test_one_tracker_needs_no_list(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("strategy: naive\ntrack: tensorboard\n")

@@ -34,5 +34,6 @@ def test_its_tokenizer_is_trained_without_a_bar(monkeypatch: pytest.MonkeyPatch)
 def test_texts_are_cut_where_its_positions_end(scenario: str) -> None:
     options = {"scenario": scenario, "strategy": "naive", "model": "tiny", "device": "cpu", "max_length": 10**6}
     prepared = prepare(make_plan({**options, "scenario_args": {"train": 12, "dev": 3, "test": 6}}), Clock())
-    assert prepared.learner.model.config.max_position_embeddings == MOST_POSITIONS
+    settings: Any = prepared.learner.model.config
+    assert settings.max_position_embeddings == MOST_POSITIONS
     assert any(f"has {MOST_POSITIONS} positions: texts are cut there" in line for line in prepared.warnings)
