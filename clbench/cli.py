@@ -133,7 +133,14 @@ def run(
     output_dir: Annotated[str | None, typer.Option(help="where run folders go [results]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="run a finished configuration anew")] = False,
     checkpoint_every: Annotated[int | None, typer.Option(help="also save the state every so many steps")] = None,
-    keep_checkpoints: Annotated[bool, typer.Option("--keep-checkpoints", help="keep the last checkpoint")] = False,
+    keep_checkpoints: Annotated[
+        bool,
+        typer.Option(
+            "--keep-checkpoints",
+            help="keep the last checkpoint, the whole state at the end, for a look at it; the model to use: "
+            "--save-model",
+        ),
+    ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="print where the time went, and store it")] = False,
     auto_batch: Annotated[
         bool, typer.Option("--auto-batch", help="when memory runs out, halve the micro-batch, same effective batch")

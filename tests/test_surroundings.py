@@ -8,6 +8,7 @@ import sys
 import threading
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -226,6 +227,15 @@ def test_one_of_several_processes_is_refused_in_one_line(
     assert f"{name}={value}" in line
     monkeypatch.setenv(name, "1" if "SIZE" in name else "false")
     assert main(command) == 0
+
+
+def test_python_without_docstrings_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(optimize=2))
+    assert main(["run", "--scenario", "toy", "--strategy", "naive", "--device", "cpu", "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "PYTHONOPTIMIZE=2" in line
 
 
 def test_the_users_settings_of_matplotlib_do_not_matter(tmp_path: Path) -> None:
