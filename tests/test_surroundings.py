@@ -232,7 +232,7 @@ def test_one_of_several_processes_is_refused_in_one_line(
 def test_python_without_docstrings_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "flags", SimpleNamespace(optimize=2))
+    monkeypatch.setattr("clbench.models.libraries.sys", SimpleNamespace(flags=SimpleNamespace(optimize=2)))
     assert main(["run", "--scenario", "toy", "--strategy", "naive", "--device", "cpu", "--dry-run"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "PYTHONOPTIMIZE=2" in line

@@ -335,9 +335,7 @@ def test_help_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in captured.out
     for option in ("--max-length", "--scenario-arg", "--limit", "--device", "--precision", "--config", "--output-dir"):
         assert option in captured.out
-    assert "the whole state at the end, for a look at it; the model to use: --save-model" in " ".join(
-        captured.out.split()
-    )
+    assert "keep the last checkpoint, the whole state at the end, for a look at it" in " ".join(captured.out.split())
     for option in ("--overwrite", "--checkpoint-every", "--keep-checkpoints", "--dry-run", "-q", "-v"):
         assert option in captured.out
 
