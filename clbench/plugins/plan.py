@@ -13,7 +13,7 @@ from clbench.errors import InputError, unknown
 from clbench.files import expand
 from clbench.kinds import ABILITIES, Kind, available_kinds, find_kind, kind_name
 from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
-from clbench.plugins.building import construct, load
+from clbench.plugins.building import ask, construct, load
 from clbench.plugins.members import build_strategies, locate
 from clbench.scenario import Scenario, Task
 from clbench.sources import canonical_model
@@ -142,9 +142,9 @@ def _make_tasks(name: str, scenario: type[Scenario], config: RunConfig, seed: in
     found = made.get(key)
     if not isinstance(found, MadeTasks):
         built = construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
-        tasks = check_tasks(built.tasks(), config.setting)
+        tasks = check_tasks(ask(built, name, "tasks"), config.setting)
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
-        found = made[key] = MadeTasks(tasks, digest.hexdigest(), built.notes(), tuple(built.sources))
+        found = made[key] = MadeTasks(tasks, digest.hexdigest(), ask(built, name, "notes"), tuple(built.sources))
     return found
 
 
