@@ -24,6 +24,7 @@ of a spread, the band is that tolerance + .5.
 
 Made by `python -m benchmarks.published [NAME ...] [--seeds N]`; data: [published-figures.json](published-figures.json).
 """
+LEFT_OUT = Path(__file__).with_name("left_out.md")  # figures without a protocol, and why
 SPREADS = {"sd": "standard deviation", "sem": "standard error of the mean", "tolerance": "tolerance"}
 HEADER = ("figure", "published", "n", "ours", "n", "band", "verdict")
 
@@ -41,7 +42,7 @@ def write(figures: Sequence[Figure], rows: Mapping[str, dict[str, Any]], commits
     data = {"commits": list(commits), "figures": [*rows.values()], "not_run": waiting}
     output.mkdir(parents=True, exist_ok=True)
     write_atomic(output / f"{NAME}.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
-    text = "\n".join([*_head(figures, rows, commits), *_papers(figures, rows)]).rstrip() + "\n"
+    text = "\n".join([*_head(figures, rows, commits), *_papers(figures, rows), LEFT_OUT.read_text("utf-8")])
     write_atomic(output / f"{NAME}.md", text)
     return text
 
