@@ -174,7 +174,7 @@ def run(
     ] = None,
     sharing: Annotated[
         bool,
-        typer.Option("--sharing/--no-sharing", help="of several runs measure once what is the same before training"),
+        typer.Option("--sharing/--no-sharing", help="of several runs do once what is the same for all"),
     ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,

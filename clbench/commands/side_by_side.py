@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from clbench.commands.board import Board
 from clbench.commands.run import run_plans, tell_comparison, tell_run
 from clbench.engine import Interrupted
 from clbench.errors import InputError, RunError
+from clbench.files import expand
 from clbench.parallel import Slot, Together, describe_slots, devices_of, make_slots, usable_cores
 from clbench.plugins import Plan
-from clbench.results import Run
+from clbench.results import Run, shared_folder
 
 
 def run_with_jobs(
@@ -29,7 +28,7 @@ def run_with_jobs(
         verbosity: -1 to 1.
         jobs: how many at once; None for as many as cores and memory, or GPUs, allow.
         jobs_per_gpu: how many share a GPU; None for one.
-        sharing: measure what is the same before any training once for all runs.
+        sharing: measure what is the same before any training, and learn a first task that is the same, once for all.
 
     Raises:
         InputError: more jobs than there are places on GPUs, or a tracker, which one process tells of one run.
@@ -38,9 +37,9 @@ def run_with_jobs(
     slots = find_slots(plans, jobs, jobs_per_gpu)
     with ExitStack() as entered:
         if sharing and len(plans) > 1:
-            with suppress(OSError):  # there is no place for it: each run does all
-                folder = Path(entered.enter_context(TemporaryDirectory(prefix="clbench-")))
-                plans[:] = [replace(plan, shared=folder) for plan in plans]
+            place = expand(plans[0].config.output_dir, "output_dir")
+            shared = entered.enter_context(shared_folder(place.absolute()))
+            plans[:] = [replace(plan, shared=shared) for plan in plans]
         if len(slots) < 2:
             return run_plans(plans, verbosity)
         return run_side_by_side(plans, slots, jobs is None or jobs_per_gpu is not None, verbosity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.curve import MOST_EXAMPLES, measure_end, measure_inside
 from clbench.engine.finished import begin_again_for_model, read_finished, run_folder as run_folder
+from clbench.engine.first_task import Losses, shared_first_task
 from clbench.engine.forecast import forecast
 from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.model_out import keep_models
@@ -169,7 +171,7 @@ def _train(job: Job, position: int) -> bool:
     if learning:
         with learner.clock.measure("train"):
             seen = strategy.train(learner, task, job.prepared.config)
-            state.examples_seen += _take_steps(job, task, examples) if seen is None else seen
+            state.examples_seen += _take_steps(job, task, sources, examples) if seen is None else seen
         _tell_skipped_steps(job, task)
     else:  # nothing to step: the strategy takes what it needs from the examples in after_task
         state.examples_seen += len(examples)
@@ -179,17 +181,40 @@ def _train(job: Job, position: int) -> bool:
     return True
 
 
-def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
-    """The steps on one task; the examples learned from."""
-    config, state, signals, report = job.prepared.config, job.state, job.signals, job.report
-    every = config.evaluate_every or 0
+def _take_steps(job: Job, task: TaskData, sources: Sequence[int], examples: list[Example]) -> int:
+    """The steps on one task, or where another run was after the same steps; the examples learned from."""
+    config, state, report = job.prepared.config, job.state, job.report
+    shared = shared_first_task(job.prepared, state, sources)
     training = Training(config, job.prepared.strategy, job.prepared.learner, task, examples)
     training.micro_batch_size = state.micro_batch_size or training.micro_batch_size
     if state.training is not None:
         training.load_state_dict(state.training)
     elif state.optimizer:
         training.carry_on(state.optimizer)
+    losses = shared.take(training) if shared is not None else None
+    if losses is not None:
+        report.say(f"{task.name}: learned before by another run, with the same steps")
     report.start_task(f"{task.name} {task.position + 1}/{len(job.prepared.tasks)}", training.steps, training.step)
+    if losses is not None:
+        for step, _, loss in losses:
+            report.step(step, 0, loss)
+    else:
+        losses = _step_to_the_end(job, task, training)
+        if shared is not None:
+            shared.give(training, losses)
+    report.end_task()
+    state.training, state.micro_batch_size = None, training.micro_batch_size
+    if config.optimizer_state == "carried":
+        state.optimizer |= training.optimizer_state()
+    state.steps += training.step
+    return training.seen
+
+
+def _step_to_the_end(job: Job, task: TaskData, training: Training) -> Losses:
+    """Step after step, from wherever ``training`` is; what was told of the losses."""
+    config, state, signals, report = job.prepared.config, job.state, job.signals, job.report
+    every = config.evaluate_every or 0
+    losses: Losses = []
     reported = training.seen
     last = training.step == training.steps
     while not last:
@@ -200,9 +225,9 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
         if every and training.step % every == 0 and not last:
             measure_inside(job.prepared, state, task.position, training.step)
         if len(training.losses) == REPORT_EVERY or due or last or signals.received:
-            loss = training.take_loss()
+            losses.append((training.step, training.seen - reported, training.take_loss()))
             with job.prepared.learner.clock.left_out():
-                report.step(training.step, training.seen - reported, loss)
+                report.step(*losses[-1])
             reported = training.seen
             job.writer.check()
         if due or last or signals.received:
@@ -210,12 +235,7 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
         if (due or signals.received) and not last:
             state.training = training.state_dict()
             _save_and_stop_if_asked(job)
-    report.end_task()
-    state.training, state.micro_batch_size = None, training.micro_batch_size
-    if config.optimizer_state == "carried":
-        state.optimizer |= training.optimizer_state()
-    state.steps += training.step
-    return training.seen
+    return losses
 
 
 def _tell_skipped_steps(job: Job, task: TaskData) -> None:

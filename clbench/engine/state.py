@@ -144,15 +144,19 @@ def prediction_columns(prepared: Prepared, state: State) -> dict[str, list[Any]]
 
 def learned_state(prepared: Prepared, state: State) -> dict[str, Any]:
     """All that the run has made of the model and the strategy that it began with."""
-    model = prepared.learner.model
-    # Frozen weights come back from the pretrained model; what learned and the buffers are saved.
-    frozen = {name for name, _ in model.named_parameters()} - set(state.learned)
     return {
         "tasks_seen": prepared.learner.tasks_seen,
         "skipped_steps": prepared.learner.skipped_steps,
-        "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
+        "model": learned_weights(prepared, state),
         "strategy": prepared.strategy.state_dict(),
     }
+
+
+def learned_weights(prepared: Prepared, state: State) -> dict[str, Tensor]:
+    """The weights that learned, and the buffers; frozen ones come back from the pretrained model."""
+    model = prepared.learner.model
+    frozen = {name for name, _ in model.named_parameters()} - set(state.learned)
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
 
 
 def save(prepared: Prepared, state: State, writer: CheckpointWriter) -> None:
