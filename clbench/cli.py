@@ -172,6 +172,17 @@ def run(
     part: Annotated[
         str | None, typer.Option(metavar="K/N", help="only every N-th run from the K-th on, as for one of N machines")
     ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="ray", help="run on a cluster of Ray's, as many at once as there is room for")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT|auto", help="of --on ray: the cluster [RAY_ADDRESS, or this machine]"),
+    ] = None,
+    resources: Annotated[
+        list[str] | None,
+        typer.Option(metavar="K=V", help="of --on ray: what each run has, such as CPU=4 or GPU=0.5; may be repeated"),
+    ] = None,
     sharing: Annotated[
         bool,
         typer.Option("--sharing/--no-sharing", help="of several runs do once what is the same for all"),
@@ -204,10 +215,15 @@ def run(
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
     plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
+    demand = side_by_side.find_demand(plans, on, address, resources or [], jobs, jobs_per_gpu)
+    verbosity = -1 if quiet else int(verbose)
     if dry_run:
-        side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
+        if demand is None:
+            side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
         return planning.print_plans(plans)
-    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu, sharing)
+    if demand is not None:
+        return side_by_side.run_on_ray(plans, verbosity, address, demand, sharing)
+    return side_by_side.run_with_jobs(plans, verbosity, at_once, jobs_per_gpu, sharing)
 
 
 @app.command(cls=_SavingCommand)
