@@ -36,12 +36,14 @@ def unpack(content: bytes, folder: Path) -> None:
     """Put what :func:`pack` took into ``folder``, and nothing outside of it.
 
     Raises:
-        RunError: the disk is full, or the folder cannot be written.
+        RunError: the disk is full, the folder cannot be written, or not all of it arrived.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             tar.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise RunError(f"what was sent for {folder} did not arrive whole: {error}") from error
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror}") from error
 
