@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,7 +28,7 @@ class CheckpointWriter:
     def __init__(self, folder: Path, run_hash: str) -> None:
         self.folder, self.run_hash = folder, run_hash
         self._thread = ThreadPoolExecutor(1, "checkpoint", _give_way)
-        self._writing: Future[None] | None = None
+        self._writing: tuple[Future[None], Callable[[], None]] | None = None  # and what is written, which may be large
 
     def __enter__(self) -> CheckpointWriter:
         return self
@@ -49,22 +51,26 @@ class CheckpointWriter:
             RunError: the one before could not be written.
         """
         self.wait()
-        self._writing = self._thread.submit(write_snapshot, self.folder, take_snapshot(state), self.run_hash)
+        write = partial(write_snapshot, self.folder, take_snapshot(state), self.run_hash)
+        self._writing = self._thread.submit(write), write
 
     def check(self) -> None:
         """Raise the error of a writing that has ended; does not wait."""
-        if self._writing is not None and self._writing.done():
+        if self._writing is not None and self._writing[0].done():
             self.wait()
 
     def wait(self) -> None:
-        """Until the last saved state is whole on the disk.
+        """Until the last saved state is whole on the disk; who waits for what has not begun writes it.
 
         Raises:
             RunError: it could not be written; the checkpoint before is whole.
         """
         if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
+            (writing, write), self._writing = self._writing, None
+            if writing.cancel():  # not begun: where processors are short, a thread that gives way may never be
+                write()
+            else:
+                writing.result()
 
 
 def _give_way() -> None:
