@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.parallel.cluster import living_nodes as living_nodes, ray_cluster as ray_cluster
     from clbench.parallel.demands import Demand as Demand, check_demand as check_demand, read_demand as read_demand
-    from clbench.parallel.on_ray import OnRay as OnRay, living_nodes as living_nodes, ray_cluster as ray_cluster
+    from clbench.parallel.on_ray import OnRay as OnRay
     from clbench.parallel.parts import read_part as read_part, take_part as take_part
     from clbench.parallel.slots import (
         Slot as Slot,

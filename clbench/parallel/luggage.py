@@ -14,7 +14,9 @@ import datasets
 import clbench
 from clbench.config import RunConfig
 from clbench.errors import RunError
+from clbench.files import remove_path, replace_folder
 from clbench.plugins import is_own_data, is_preset, reached_files
+from clbench.results import RunFolder
 from clbench.scenario import Task
 
 PLUGINS = ("scenarios", "strategies")
@@ -116,3 +118,23 @@ def _kept(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path
+
+
+def bring_home(content: bytes, folder: RunFolder, output_dir: Path) -> None:
+    """Put a run's files that were made elsewhere in the place of ``folder``, all or none.
+
+    Raises:
+        RunError: they cannot be written; what was there stays.
+    """
+    new = folder.path.with_name(f"{folder.path.name}.new")
+    remove_path(new)
+    try:
+        unpack(content, new)
+        arrived = RunFolder(new)
+        if (new / "config.json").exists():
+            arrived.write_config({**arrived.read_config(), "output_dir": str(output_dir)})
+        replace_folder(new, folder.path)
+    except OSError as error:
+        raise RunError(f"{folder.path}: cannot be written: {error.strerror}") from error
+    finally:
+        remove_path(new)

@@ -1,6 +1,6 @@
 """Runs on a cluster of Ray's: each a task that has its cores, and its GPU or a part of one, wherever there is room.
 
-Only public functions of Ray are used (https://docs.ray.io); it is an extra, imported when it is asked for.
+Only public functions of Ray are used: https://docs.ray.io
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clbench.engine import Interrupted, Reporter, run_folder, run_one
 from clbench.errors import ClbenchError, InputError, RunError
-from clbench.files import cache_folder, expand, remove_path, replace_folder
+from clbench.files import cache_folder, expand
 from clbench.parallel import stub
 from clbench.parallel.demands import Demand
 from clbench.parallel.errand import FILES, HERE, Errand
-from clbench.parallel.luggage import pack, pack_code, pack_folder, plugin_files, portable, unpack
+from clbench.parallel.luggage import bring_home, pack, pack_code, pack_folder, plugin_files, portable
 from clbench.parallel.messages import ERRORS, FAILED, FINISHED
 from clbench.results import Run, RunFolder
 
@@ -35,45 +35,6 @@ MOST_AT_ONCE = 1024  # each has a thread here that waits for it
 Message = tuple[str, tuple[Any, ...]]
 
 
-@contextmanager
-def ray_cluster(address: str | None) -> Iterator[Any]:
-    """Ray, connected to the cluster at ``address``; to one of this machine alone where it is None and none is known.
-
-    Raises:
-        InputError: Ray is not installed, or there is no cluster at the address.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError(f"--on ray needs Ray ({error}): pip install 'clbench[ray]'") from error
-    if address is not None and "://" in address:
-        raise InputError(
-            f"--address {address!r} is not allowed; allowed: auto or HOST:PORT, from a machine of the cluster"
-        )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    begun = not ray.is_initialized()
-    if begun:
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            ray.init(address, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(f"there is no cluster of Ray's at {address or 'this machine'!r}: {reason}") from error
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-    try:
-        yield ray
-    finally:
-        if begun:
-            ray.shutdown()
-
-
-def living_nodes(ray: Any) -> list[dict[str, float]]:
-    """What each node of the cluster has."""
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
-
-
 class Lost(Exception):
     """A node is gone, with the run that went on on it; the message says when."""
 
@@ -82,7 +43,7 @@ class OnRay:
     """Makes runs on a cluster; :meth:`run` is called from as many threads as there are runs, and Ray finds the places.
 
     Args:
-        ray: as of :func:`ray_cluster`.
+        ray: connected to the cluster.
         demand: what each run has for itself.
         plans: all that will be run; their results folder is one.
     """
@@ -147,7 +108,8 @@ class OnRay:
             try:
                 return self._send(plan, folder, reporter, attempt > 0)
             except Lost as lost:
-                reporter.warn(str(lost))
+                if attempt + 1 < ATTEMPTS:
+                    reporter.warn(str(lost))
         raise RunError(f"its nodes were lost {ATTEMPTS} times; run the same command again to go on")
 
     def _send(self, plan: Plan, folder: RunFolder, reporter: Reporter, again: bool) -> Run:
@@ -285,25 +247,7 @@ def _tell_loss(node: str, visible: bool) -> str:
     if not node:
         return "its node was lost before it began; it begins on another"
     if visible:
-        return f"its node {node} was lost; it goes on elsewhere from its last checkpoint, for the storage is shared"
-    return f"its node {node} was lost; it starts again elsewhere, for that node did not see this results folder"
-
-
-def bring_home(content: bytes, folder: RunFolder, output_dir: Path) -> None:
-    """Put a run's files that were made elsewhere in the place of ``folder``, all or none.
-
-    Raises:
-        RunError: they cannot be written; what was there stays.
-    """
-    new = folder.path.with_name(f"{folder.path.name}.new")
-    remove_path(new)
-    try:
-        unpack(content, new)
-        arrived = RunFolder(new)
-        if (new / "config.json").exists():
-            arrived.write_config({**arrived.read_config(), "output_dir": str(output_dir)})
-        replace_folder(new, folder.path)
-    except OSError as error:
-        raise RunError(f"{folder.path}: cannot be written: {error.strerror}") from error
-    finally:
-        remove_path(new)
+        way = "goes on elsewhere from its last checkpoint, for the storage is shared"
+    else:
+        way = "starts again elsewhere, for that node did not see this results folder"
+    return f"its node {node}, or Ray's process there, was lost; it {way}"

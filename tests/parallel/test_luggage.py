@@ -17,9 +17,17 @@ from clbench.cli import main
 from clbench.errors import InputError, RunError
 from clbench.parallel.demands import Demand, check_demand, read_demand
 from clbench.parallel.errand import FILES, HERE, Errand, is_visible, run_errand
-from clbench.parallel.luggage import pack, pack_code, pack_folder, plugin_files, portable, unpack, unpacked_plugins
+from clbench.parallel.luggage import (
+    bring_home,
+    pack,
+    pack_code,
+    pack_folder,
+    plugin_files,
+    portable,
+    unpack,
+    unpacked_plugins,
+)
 from clbench.parallel.messages import FAILED, FINISHED
-from clbench.parallel.on_ray import bring_home
 from clbench.plugins import Plan, make_plan
 from clbench.presets import available_presets
 from clbench.results import RunFolder

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from clbench.cli import main
 from clbench.parallel import on_ray
 from clbench.plugins import make_plan
 from tests.commands.test_side_by_side import SMALL, TOY, predictions
+from tests.helpers import ROOT
 
 pytestmark = pytest.mark.slow
 PLODS = '''"""Takes its time over a step."""
@@ -122,6 +126,28 @@ def test_without_shared_storage_it_starts_again_and_all_files_come_back(
     assert f'"output_dir": "{tmp_path / "ray"}"' in config.read_text()
     assert plods in config.read_text()
     assert not list((tmp_path / "ray").glob("**/*.new"))
+
+
+def test_ctrl_c_saves_all_states_and_the_same_command_goes_on(
+    cluster: Any, plods: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the two runs one has begun and the other one waits for a place."""
+    given = command(cluster, plods, tmp_path / "ray")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    first = [sys.executable, "-m", "clbench", *given]
+    process = subprocess.Popen(first, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "ray").rglob("checkpoint/manifest.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 130, err
+    assert "error: stopped; 0 of 2 runs are finished; give the same command again to go on" in err
+    assert "Traceback" not in err
+    assert not list((tmp_path / "ray").glob(".clbench-*"))
+    assert main(given) == 0
+    assert capsys.readouterr().err.count(": resuming ") == 1
+    assert predictions(tmp_path / "ray") == alone(plods, tmp_path / "alone")
 
 
 def test_what_no_node_has_is_refused(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
