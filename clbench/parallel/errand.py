@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import platform
 import queue
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ from clbench.parallel.workers import Workers
 from clbench.results import Run
 
 HERE, FILES = "here", "files"
-ASKED_EVERY = 1.0  # seconds between two looks whether the run is to end
+ASKED_EVERY = 1.0  # seconds between two questions whether the run is to end
+ANSWERED_WITHIN = 15.0  # seconds after which it is asked once more
 LOCKED_FOR = 120.0  # seconds that a lost node's lock may outlive it
 
 Message = tuple[str, tuple[Any, ...]]
@@ -70,13 +72,33 @@ class Errand:
     command: tuple[str, ...]
 
 
-def run_errand(errand: Errand, tasks: bytes, stopped: Callable[[], int | None]) -> Iterator[Message]:
+class Asked:
+    """Asks again and again whether a signal came, and never waits for the answer: a run goes on meanwhile.
+
+    Args:
+        ask: asks once; None is the answer where none came.
+    """
+
+    def __init__(self, ask: Callable[[], Future[int | None]]) -> None:
+        self._ask, self._answer, self._since = ask, ask(), time.monotonic()
+
+    def signal(self) -> int | None:
+        """The signal, if one is known to have come; SIGTERM where there is nobody to ask any more."""
+        passed, number = time.monotonic() - self._since, None
+        if self._answer.done():
+            number = signal.SIGTERM if self._answer.exception() is not None else self._answer.result()
+        if passed > (ASKED_EVERY if self._answer.done() else ANSWERED_WITHIN):
+            self._answer, self._since = self._ask(), time.monotonic()
+        return number
+
+
+def run_errand(errand: Errand, tasks: bytes, ask: Callable[[], Future[int | None]]) -> Iterator[Message]:
     """Make the run; what it tells, the files where they are not in place, and at last what it came to.
 
     Args:
         errand: the run.
         tasks: its tasks, pickled.
-        stopped: the signal that came where the run was asked for, if one did.
+        ask: asks for the signal that came where the run was asked for, if one did.
     """
     home = run_folder(errand.config).path
     with tempfile.TemporaryDirectory(prefix="clbench-run-", ignore_cleanup_errors=True) as name:
@@ -92,7 +114,7 @@ def run_errand(errand: Errand, tasks: bytes, stopped: Callable[[], int | None]) 
             if visible and errand.again:
                 _wait_for_lock(folder)
             order = _order(errand, config, tasks, place)
-            run = yield from _told(order, stopped, folder, home)
+            run = yield from _told(order, Asked(ask), folder, home)
             own = {**run.config, "output_dir": errand.config.output_dir}
             last: Message = FINISHED, (Run(home, run.result, own),)
         except ClbenchError as error:
@@ -152,20 +174,17 @@ class _Passing(Reporter):
             setattr(self, name, lambda *values, name=name: told.put((name, values)))
 
 
-def _told(order: Order, stopped: Callable[[], int | None], folder: Path, home: Path) -> Generator[Message, None, Run]:
+def _told(order: Order, asked: Asked, folder: Path, home: Path) -> Generator[Message, None, Run]:
     """What the run tells until it ends; returns what it came to."""
     told: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    told_to_stop, asked = False, time.monotonic()
+    told_to_stop = False
     with ThreadPoolExecutor(1) as thread, Workers([order.slot]) as workers:  # which ends the run where nobody listens
         run = thread.submit(workers.make, order, _Passing(told))
         while not run.done() or not told.empty():
             with suppress(queue.Empty):
                 name, values = told.get(timeout=ASKED_EVERY)
                 yield name, tuple(_at_home(value, folder, home) for value in values)
-            if told_to_stop or time.monotonic() < asked + ASKED_EVERY:
-                continue
-            asked = time.monotonic()
-            if (number := stopped()) is not None:
+            if not told_to_stop and (number := asked.signal()) is not None:
                 workers.stop(number)
                 told_to_stop = True
         return run.result()

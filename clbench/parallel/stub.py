@@ -42,12 +42,11 @@ def make_run(code: bytes, errand: bytes, tasks: bytes, switch: Any) -> Iterator[
         tasks: the pickled tasks.
         switch: the actor of a :class:`Switch`.
     """
-    import ray
-
     _put_on_path(code)
     from clbench.parallel.errand import run_errand  # the one that has just been put there
 
-    yield from run_errand(pickle.loads(errand), tasks, lambda: ray.get(switch.stopped.remote()))
+    # Not ray.get: while a task waits in it, Ray gives its cores to others.
+    yield from run_errand(pickle.loads(errand), tasks, lambda: switch.stopped.remote().future())
 
 
 def _put_on_path(code: bytes) -> None:

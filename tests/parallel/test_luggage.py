@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from clbench import engine, plugins
 from clbench.cli import main
 from clbench.errors import InputError, RunError
 from clbench.parallel.demands import Demand, check_demand, read_demand
-from clbench.parallel.errand import FILES, HERE, Errand, is_visible, run_errand
+from clbench.parallel.errand import FILES, HERE, Asked, Errand, is_visible, run_errand
 from clbench.parallel.luggage import (
     bring_home,
     pack,
@@ -204,6 +206,42 @@ def test_without_ray_one_line_says_what_to_install(
     assert err.count("\n") == 1
 
 
+def answered(number: int | None) -> Future[int | None]:
+    answer: Future[int | None] = Future()
+    answer.set_result(number)
+    return answer
+
+
+def test_the_signal_is_asked_for_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("clbench.parallel.errand.time.monotonic", lambda: clock[0])
+    asked: list[Future[int | None]] = []
+
+    def ask() -> Future[int | None]:
+        asked.append(Future())
+        return asked[-1]
+
+    found = Asked(ask)
+    for clock[0] in (1.5, 14.0):
+        assert found.signal() is None
+        assert len(asked) == 1
+    clock[0] = 16.0  # the answer was lost on its way
+    assert found.signal() is None
+    assert len(asked) == 2
+    asked[1].set_result(None)
+    clock[0] = 16.5
+    assert found.signal() is None
+    assert len(asked) == 2
+    clock[0] = 17.5
+    assert found.signal() is None
+    assert len(asked) == 3
+    asked[2].set_result(signal.SIGINT)
+    assert found.signal() == signal.SIGINT
+    lost = Asked(ask)
+    asked[-1].set_exception(RuntimeError("the actor died"))
+    assert lost.signal() == signal.SIGTERM
+
+
 def errand(made: Plan, home: Path, probe: tuple[Path, bytes], **more: Any) -> Errand:
     fields: dict[str, Any] = {
         "config": made.config.model_copy(update={"output_dir": str(home)}), "notes": made.notes, "sources": (),
@@ -227,7 +265,7 @@ def test_an_errand_gives_what_the_run_gives_here(
     home.mkdir()
     (home / "probe").write_bytes(b"ours")
     sent = errand(made, home, (home / "probe", b"ours" if visible else b"theirs"))
-    told = list(run_errand(sent, pickle.dumps(tuple(made.tasks)), lambda: None))
+    told = list(run_errand(sent, pickle.dumps(tuple(made.tasks)), lambda: answered(None)))
     assert told[0][0] == HERE
     assert told[0][1][1] == visible
     assert "row" in [name for name, _ in told]
@@ -251,11 +289,11 @@ def test_an_errand_that_is_stopped_saves_its_state_and_another_one_goes_on(
     engine.run(made, engine.Reporter())
     unseen = (tmp_path / "probe", b"")
     tasks = pickle.dumps(tuple(made.tasks))
-    told = list(run_errand(errand(made, home, unseen), tasks, lambda: 15))
+    told = list(run_errand(errand(made, home, unseen), tasks, lambda: answered(15)))
     (files,) = (values[0] for name, values in told if name == FILES)
     assert told[-1][0] == FAILED
     assert told[-1][1][0] in ("Interrupted", "RunError")
-    again = list(run_errand(errand(made, home, unseen, begun=files), tasks, lambda: None))
+    again = list(run_errand(errand(made, home, unseen, begun=files), tasks, lambda: answered(None)))
     assert again[-1][0] == FINISHED
     folder = engine.run_folder(made.config.model_copy(update={"output_dir": str(home)}))
     bring_home(next(values[0] for name, values in again if name == FILES), folder, home)
