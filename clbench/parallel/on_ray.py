@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clbench.plugins import Plan
 
 ATTEMPTS = 4  # of a run whose nodes are lost
+LOOKED_EVERY = 1.0  # seconds
 SETTLED_WITHIN = 300.0  # seconds
 MOST_AT_ONCE = 1024  # each has a thread here that waits for it
 Message = tuple[str, tuple[Any, ...]]
@@ -174,9 +175,21 @@ class OnRay:
         raise Lost(_tell_loss(node, visible))
 
     def _messages(self, sent: Any) -> Iterator[Message]:
-        """What a task tells; what Ray raises where it was cancelled, or its node is gone."""
-        for reference in sent:
-            yield self._ray.get(reference)
+        """What a task tells; what Ray raises where it was cancelled, or its node is gone.
+
+        Raises:
+            Interrupted: after :meth:`stop`, where it has not begun; Ray need not say so of what it cancelled in time.
+        """
+        while True:
+            ready, _ = self._ray.wait([sent], timeout=LOOKED_EVERY)
+            if ready:
+                try:
+                    reference = next(sent)
+                except StopIteration:
+                    return
+                yield self._ray.get(reference)
+            elif self._stopped is not None and not self._sent[sent]:
+                raise Interrupted("stopped before it began", self._stopped)
 
     def _note_begin(self, sent: Any) -> None:
         with self._lock:
