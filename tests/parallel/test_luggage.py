@@ -289,10 +289,15 @@ def test_an_errand_that_is_stopped_saves_its_state_and_another_one_goes_on(
     engine.run(made, engine.Reporter())
     unseen = (tmp_path / "probe", b"")
     tasks = pickle.dumps(tuple(made.tasks))
-    told = list(run_errand(errand(made, home, unseen), tasks, lambda: answered(15)))
+    monkeypatch.setattr("clbench.parallel.errand.ASKED_EVERY", 0.01)
+    told: list[Any] = []
+    for message in run_errand(
+        errand(made, home, unseen), tasks, lambda: answered(15 if any(name == "row" for name, _ in told) else None)
+    ):
+        told.append(message)
     (files,) = (values[0] for name, values in told if name == FILES)
     assert told[-1][0] == FAILED
-    assert told[-1][1][0] in ("Interrupted", "RunError")
+    assert told[-1][1][0] == "Interrupted"
     again = list(run_errand(errand(made, home, unseen, begun=files), tasks, lambda: answered(None)))
     assert again[-1][0] == FINISHED
     folder = engine.run_folder(made.config.model_copy(update={"output_dir": str(home)}))
