@@ -36,7 +36,7 @@ class FewShot(Strategy):
 
     is_recipe = True
     kinds = ("text", "image")
-    decides = ("which weights learn", "what the output layer is", "which tasks' data a step learns from")
+    decides = ("which weights learn", "which tasks' data a step learns from")
     hook_phases = {"before_task": "close"}
     keeps_examples = True
     search_spaces = {"shots": Range(1, 20)}

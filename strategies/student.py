@@ -50,6 +50,8 @@ class Student(Strategy):
 
     is_recipe = True
     kinds = ("text",)
+    # Another's last step would leave it that step's texts alone.
+    decides = ("which tasks' data a step learns from",)
     keeps_examples = True
     search_spaces = {"temperature": Range(1.0, 8.0, log=True), "alpha": Range(0.0, 1.0)}
 
@@ -74,9 +76,7 @@ class Student(Strategy):
         """Load the student; its weights are made again from its name and the seed, and not stored before they learn."""
         if learner.padding_side != "right":
             name = type(learner.model).__name__
-            raise InputError(
-                f"student: {name} reads padding before a text; allowed: an encoder that reads it after one"
-            )
+            raise InputError(f"student: {name} reads padding before a text; allowed: an encoder, which does not")
         longest = max(learner.longest_text or 16, 16)
         loaded = load_student(
             self.model, learner.tokenizer, len(learner.labels.names), longest, learner.seed, learner.device
