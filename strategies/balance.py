@@ -32,46 +32,54 @@ class Balance(Strategy):
 
     def __init__(self, mode: Literal["over", "under", "class_weights"] = "over") -> None:
         self.mode = mode
+        self.counts: list[Counter[int]] = []
         if mode == "class_weights":
             self.decides = ("how much each row of a batch counts",)
 
     def examples(self, learner: Learner, task: Task, rows: datasets.Dataset) -> datasets.Dataset:
         """The rows of each label as often as they are wanted."""
-        if self.mode == "class_weights":
-            return rows
         labels = learner.kind.strata(rows)
         counts = Counter(labels)
-        wanted = max(counts.values()) if self.mode == "over" else min(counts.values())
+        told = {task.labels[label]: counts[label] for label in sorted(counts)}
+        had = ", ".join(f"{count} {label}" for label, count in told.items())
+        if self.mode == "class_weights":
+            self.counts.append(counts)
         if len(set(counts.values())) == 1:
             return rows
+        if self.mode == "class_weights":
+            weights = {task.labels[label]: round(weight, 3) for label, weight in _weights(counts).items()}
+            text = f"balance: {task.name} has {had}; they weigh {', '.join(map(str, weights.values()))}"
+            learner.note("balance", task=task.name, rows=told, weights=weights, text=text)
+            return rows
+        wanted = max(counts.values()) if self.mode == "over" else min(counts.values())
         taken: list[int] = []
         for label in sorted(counts):
             own = [number for number, its in enumerate(labels) if its == label]
             order = torch.randperm(len(own), generator=generator(learner.seed, "balance", task.name, label)).tolist()
             taken += own * (wanted // len(own)) + [own[place] for place in order[: wanted % len(own)]]
-        told = {task.labels[label]: counts[label] for label in sorted(counts)}
-        had = ", ".join(f"{count} {label}" for label, count in told.items())
         text = f"balance: {task.name} had {had}; now {wanted} each"
         learner.note("balance", task=task.name, rows_before=told, rows_each=wanted, text=text)
         return rows.select(sorted(taken))
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
-        """What a row of each label weighs."""
-        counts = Counter(example["label"] for example in task.train) if self.mode == "class_weights" else Counter()
-        weights = torch.ones(len(learner.labels.names))
-        for label, count in counts.items():
-            weights[label] = len(task.train) / (len(counts) * count)
-        self.weights = upload(weights, learner.device)
-        if len(set(counts.values())) > 1:
-            told = {learner.labels.names[label]: round(float(weights[label]), 3) for label in sorted(counts)}
-            had = ", ".join(f"{weight} {label}" for label, weight in told.items())
-            learner.note("balance", task=task.name, weights=told, text=f"balance: rows of {task.name} weigh {had}")
+        """What a row of each task's labels weighs, also of tasks that are learned together with this one."""
+        table = torch.ones(learner.tasks, len(learner.labels.names))
+        for position, counts in enumerate(self.counts):
+            for label, weight in _weights(counts).items():
+                table[position, learner.labels.columns[position][label]] = weight
+        self.weights = upload(table, learner.device)
 
     def loss(self, learner: Learner, batch: Batch, logits: Tensor) -> Tensor | None:
         """What turns the engine's mean into the weighted one."""
         if self.mode != "class_weights":
             return None
-        excess = self.weights[batch["labels"]] - 1
+        excess = self.weights[batch["task_ids"], batch["labels"]] - 1
         if "remembered" in batch:
             excess = excess.masked_fill(batch["remembered"], 0.0)
         return (excess * learner.example_losses(logits, batch)).mean()
+
+
+def _weights(counts: Counter[int]) -> dict[int, float]:
+    """R / (K n) for each of a task's labels."""
+    rows = sum(counts.values())
+    return {label: rows / (len(counts) * counts[label]) for label in sorted(counts)}

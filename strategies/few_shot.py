@@ -127,17 +127,18 @@ class FewShot(Strategy):
 
     def deployable(self, learner: Learner, task_id: int | None) -> Deployable:
         """The model with the prototypes as the rows and biases of its output layer."""
-        return Deployable(learner.model, (self.layer.rows, self.layer.biases), "output_layer")
+        return Deployable(learner.model, self.layer.kept, "output_layer")
 
     def state_dict(self) -> dict[str, Any]:
         """The examples kept, and the rows and biases that the prototypes have come to."""
-        return {"shots": self.buffer.state_dict(), "rows": self.layer.rows, "biases": self.layer.biases}
+        rows, biases = self.layer.kept
+        return {"shots": self.buffer.state_dict(), "rows": rows, "biases": biases}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore both."""
         self.buffer.load_state_dict(state["shots"])
-        self.layer.rows = state["rows"].to(self.layer.rows, copy=True)
-        self.layer.biases = state["biases"].to(self.layer.biases, copy=True)
+        rows, biases = (state[name].to(self.learner.device, copy=True) for name in ("rows", "biases"))
+        self.layer.kept = rows, biases
 
 
 class _Prototypes(nn.Linear):
@@ -151,24 +152,30 @@ class _Prototypes(nn.Linear):
         super().__init__(layer.in_features, layer.out_features, device="meta")
         zeros = torch.zeros(layer.out_features, device=layer.weight.device)
         self.weight, self.bias = layer.weight, nn.Parameter(zeros) if layer.bias is None else layer.bias
-        self.rows, self.biases = self.weight.detach().float().clone(), self.bias.detach().float().clone()
+        self.kept = self.weight.detach().float().clone(), self.bias.detach().float().clone()
         self.support_means, self.in_episode, self.inside = support_means, False, False
         self.requires_grad_(False)
 
     def forward(self, input: Tensor) -> Tensor:
-        rows, biases = self.rows, self.biases
-        if self.training and self.in_episode and not self.inside:
-            self.inside = True
-            try:
-                labels, means = self.support_means()
-            finally:
-                self.inside = False
-            self.put(labels, means.detach())
-            rows, biases = rows.index_copy(0, labels, 2 * means), biases.index_copy(0, labels, -means.square().sum(1))
         with torch.autocast(input.device.type, enabled=False):
+            rows, biases = self._episode() if self.training and self.in_episode and not self.inside else self.kept
             return nn.functional.linear(input.float(), rows, biases)
+
+    def _episode(self) -> tuple[Tensor, Tensor]:
+        self.inside = True  # the support passes through the model, and so through this layer
+        try:
+            labels, means = self.support_means()
+        finally:
+            self.inside = False
+        rows, biases = _placed(*self.kept, labels, means)
+        self.kept = rows.detach(), biases.detach()
+        return rows, biases
 
     def put(self, labels: Tensor, means: Tensor) -> None:
         """Let ``means`` (some labels, features) be the prototypes of ``labels``."""
-        self.rows = self.rows.index_copy(0, labels, 2 * means)
-        self.biases = self.biases.index_copy(0, labels, -means.square().sum(1))
+        self.kept = _placed(*self.kept, labels, means)
+
+
+def _placed(rows: Tensor, biases: Tensor, labels: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+    """``rows`` and ``biases`` with those of the prototypes ``means`` in the places of ``labels``."""
+    return rows.index_copy(0, labels, 2 * means), biases.index_copy(0, labels, -means.square().sum(1))

@@ -32,8 +32,8 @@ class LoraSequential(Strategy):
         target_modules: names of the linear layers that get one, as PEFT matches them; empty for all in the body.
         learning_rate: peak learning rate of the module, above 0; the default is the best of 0.0003, 0.001 and 0.003 on
             text_seq's dev texts.
-        init: how the module begins, by PEFT: "lora" as in its paper, "gaussian" (A normal), "orthogonal" (A, B not 0, but
-            B A; an even rank), "pissa" or "olora". The rate was chosen with "lora".
+        init: how the module begins, by PEFT: "lora" as in its paper, "gaussian" (A normal), "orthogonal" (A and B are
+            not 0, B A is; an even rank), "pissa" or "olora". The rate was chosen with "lora".
     """
 
     kinds = ("text", "token", "generation", "image")
