@@ -64,7 +64,7 @@ class MultiTask(Strategy):
         """The variances learn beside the model."""
         if self.weights != "uncertainty":
             return groups
-        self.log_variances.data = self.log_variances.data.to(learner.device)
+        self.log_variances = nn.Parameter(self.log_variances.detach().to(learner.device))
         own = {"params": [self.log_variances], "lr": learner.learning_rates["head"], "weight_decay": 0.0}
         return [*groups, own]
 
