@@ -15,7 +15,7 @@ from clbench.advice.verdict import Verdict
 from clbench.errors import InputError
 from clbench.files import read_file, write_atomic
 from clbench.report import plot_curves, plot_tradeoff
-from clbench.text import DASH, PLUS_MINUS, TIMES, byte_unit, escape_markdown
+from clbench.text import DASH, PLUS_MINUS, TIMES, escape_markdown, size_text
 
 WITHOUT = {
     KEEP_DATA: "Without keeping data",
@@ -211,12 +211,6 @@ def spread(each: Score) -> str:
     """The mean, with half of its interval where there is one."""
     bounds = each.interval()
     return f"{each.mean:.3f}" + (f" {PLUS_MINUS} {(bounds[1] - bounds[0]) / 2:.3f}" if bounds else "")
-
-
-def size_text(size: float) -> str:
-    """``56.7 KiB``."""
-    divisor, unit = byte_unit(size)
-    return f"{size / divisor:.{0 if unit == 'B' else 1}f} {unit}"
 
 
 def plural(count: int, noun: str) -> str:
