@@ -156,7 +156,7 @@ class SpecialTokens:
 def test_the_student_answers_as_its_teacher_on_what_is_kept(make_learner: MakeLearner, make_examples: Examples) -> None:
     learner = make_learner()
     learner.tokenizer, learner.longest_text = SpecialTokens(), 16
-    settings = {"memory_size": 0.75, "epochs": 60, "alpha": 1.0, "temperature": 1.0, "learning_rate": 5e-3}
+    settings = {"memory_size": 0.75, "epochs": 40, "alpha": 1.0, "temperature": 1.0, "learning_rate": 5e-3}
     student = strategy("student", learner, **settings)
     task = task_data(learner, 0, make_examples(learner.labels, 8), make_examples(learner.labels, 4, seed=1))
     before = weights(learner)
@@ -173,6 +173,19 @@ def test_the_student_answers_as_its_teacher_on_what_is_kept(make_learner: MakeLe
     assert event["event"] == "student"
     assert len(event["model"]) == len(event["student"]) == 1
     assert student.deployable(learner, 0).model is student.student
+
+
+def test_the_student_begins_anew_each_time(make_learner: MakeLearner, make_examples: Examples) -> None:
+    learner = make_learner()
+    learner.tokenizer, learner.longest_text = SpecialTokens(), 16
+    student = strategy("student", learner, memory_size=8, epochs=1)
+    task = task_data(learner, 0, make_examples(learner.labels, 8))
+    student.train(learner, task, config())
+    student.after_task(learner, task)
+    first = {name: value.clone() for name, value in student.student.state_dict().items()}
+    student._distil(learner, task)
+    assert all(torch.equal(value, first[name]) for name, value in student.student.state_dict().items())
+    assert not all(torch.equal(value, first[name]) for name, value in student.start.items())
 
 
 def test_a_student_of_other_tokens_is_refused(make_learner: MakeLearner, tmp_path: Path) -> None:
