@@ -648,9 +648,6 @@ def test_the_model_begins_as_it_was(init: str, make_learner: MakeLearner, make_e
     batch = learner.collate(make_examples(learner.labels, 5))
     assert torch.allclose(learner.logits(batch), learner.logits(batch, plain), atol=1e-5)
     found = deltas(learner.model, "shared", 3.0)
-    for layer in learner.model.modules():
-        if init in ("pissa", "olora") and hasattr(layer, "lora_A"):
-            assert layer.lora_A["shared"].weight.abs().max() > 1e-3
     name = "bert.pooler.dense"
     weight, delta = plain.get_parameter(f"{name}.weight"), found[name]
     if init == "pissa":
