@@ -456,7 +456,12 @@ def _takes_recipes(member: Strategy) -> bool:
 def _decisions(member: Strategy) -> tuple[str, ...]:
     """What it decides; one that is alone because each task has modules of its own says which weights learn, too."""
     own_modules = member.alone and type(member).setup is not Strategy.setup
-    return (*member.decides, "which weights learn") if own_modules else member.decides
+    found = [*member.decides, *(["which weights learn"] if own_modules else [])]
+    if member.answers:
+        found.append("what answers")
+    if type(member).training_tasks is not Strategy.training_tasks:
+        found.append("which tasks' data a step learns from")
+    return tuple(found)
 
 
 def check_optimizer_state(members: Sequence[tuple[str, Strategy]], optimizer_state: str) -> None:

@@ -69,5 +69,6 @@ if TYPE_CHECKING:
         save_encoder as save_encoder,
         save_tokenizer as save_tokenizer,
     )
+    from clbench.models.students import load_student as load_student
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)
