@@ -184,7 +184,7 @@ def run(
 
     A finished configuration prints its result again, an unfinished one resumes.
     """
-    from clbench.commands import planning, side_by_side
+    from clbench.commands import launched, planning, side_by_side
     from clbench.parallel import read_jobs, read_part
 
     at_once = read_jobs("auto" if jobs is None and jobs_per_gpu is not None else jobs)
@@ -203,11 +203,12 @@ def run(
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
-    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
-    if dry_run:
-        side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
-        return planning.print_plans(plans)
-    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu, sharing)
+    with launched.met(jobs, jobs_per_gpu):
+        plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
+        if dry_run:
+            side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
+            return planning.print_plans(plans)
+        return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu, sharing)
 
 
 @app.command(cls=_SavingCommand)
@@ -220,9 +221,10 @@ def resume(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
     """Go on with an unfinished run."""
-    from clbench.commands import planning, run as runner
+    from clbench.commands import launched, planning, run as runner
 
-    return runner.run_plans([planning.plan_again(run, save_model)], verbosity=-1 if quiet else 0)
+    with launched.met():
+        return runner.run_plans([planning.plan_again(run, save_model)], verbosity=-1 if quiet else 0)
 
 
 @app.command()

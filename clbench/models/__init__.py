@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.models import ranks as ranks
     from clbench.models.at_hand import tokenizer_at_hand as tokenizer_at_hand
     from clbench.models.card import write_card as write_card
     from clbench.models.deployment import (

@@ -12,13 +12,20 @@ from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.files import expand
 from clbench.kinds import ABILITIES, Kind, available_kinds, find_kind, kind_name
-from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
+from clbench.models import (
+    check_kind,
+    choose_device,
+    choose_precision,
+    model_identity,
+    refuse_several_processes,
+)
 from clbench.plugins.building import build, construct, load
 from clbench.plugins.expression import Component, canonical, parse_expression
 from clbench.plugins.finding import available, find, is_own_data, is_preset
 from clbench.plugins.foreign import is_foreign, module_of
 from clbench.plugins.hashing import source_hash
 from clbench.plugins.objects import class_hash
+from clbench.plugins.processes import check_processes
 from clbench.presets import available_presets
 from clbench.scenario import Scenario, Task
 from clbench.sources import canonical_model
@@ -146,6 +153,7 @@ def make_plan(
     check_kind(config.model, scenario_class.kind)
     check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation, config.task_steps)
     check_optimizer_state(members, config.optimizer_state)
+    check_processes(members, config)
     _check_measures(config, find_kind(scenario_class.kind))
     tasks, data, notes, sources = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
     tasks = _first(tasks, config.first_tasks)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clbench.data import Example
 from clbench.learner import Learner
+from clbench.models import ranks
 from clbench.toolkit.importance import Weights
 from clbench.toolkit.passes import in_passes
 
@@ -32,7 +33,10 @@ def mean_loss(learner: Learner, examples: Sequence[Example]) -> float:
 
     try:
         with torch.no_grad():
-            return float(torch.cat(in_passes(learner, examples, losses)).mean())
+            found = in_passes(learner, ranks.my_share(examples), losses)
+            share = sum(map(len, found)) / len(examples)
+            own = torch.cat(found).mean() * share if found else torch.zeros((), dtype=torch.double)
+            return float(ranks.sum_over_processes(own.to(learner.device)))
     finally:
         learner.model.train(was_training)
 

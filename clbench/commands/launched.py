@@ -1,0 +1,76 @@
+"""A command as one of several processes that torchrun or accelerate launch started: they meet, and one speaks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from clbench.errors import ClbenchError, InputError
+from clbench.models import ranks
+
+
+@contextmanager
+def met(jobs: str | None = None, jobs_per_gpu: int | None = None) -> Iterator[None]:
+    """Inside, the processes of a launcher train together, and all but the first are silent; alone, nothing is done.
+
+    An error is told once: by the first process where all have it, else by the one that has it.
+
+    Raises:
+        InputError: they do not find each other, or several runs at once are asked for as well.
+        SystemExit: what went wrong has been told.
+    """
+    if not ranks.launched():
+        yield
+        return
+    ranks.join()
+    speaks = True
+    try:
+        with ExitStack() as entered:
+            if not ranks.is_first():
+                nowhere = entered.enter_context(Path(os.devnull).open("w"))
+                entered.enter_context(redirect_stdout(nowhere))
+                entered.enter_context(redirect_stderr(nowhere))
+            _refuse_jobs(jobs, jobs_per_gpu)
+            yield
+    except ClbenchError as error:
+        speaks, told = _to_tell(error)
+        if speaks:
+            print(f"error: {told}", file=sys.stderr, flush=True)
+        raise SystemExit(error.exit_code) from None
+    finally:
+        ranks.leave()
+
+
+def stay_together(failure: int, error: ClbenchError) -> None:
+    """Go on where all processes failed alike in one of several runs.
+
+    Args:
+        failure: how many failures went before.
+        error: this process's.
+
+    Raises:
+        ClbenchError: the given one, where others did not fail, or because a process was lost.
+    """
+    if ranks.count() > 1:
+        words = ranks.words_of(f"failure {failure}", error)
+        if [*words.values()] != ["failed"] * ranks.count():
+            raise error
+
+
+def _refuse_jobs(jobs: str | None, jobs_per_gpu: int | None) -> None:
+    for option, given in (("--jobs", jobs), ("--jobs-per-gpu", jobs_per_gpu)):
+        if given not in (None, "1"):
+            raise InputError(f"{option} {given} is for runs of one process each; leave it away under a launcher")
+
+
+def _to_tell(error: ClbenchError) -> tuple[bool, str]:
+    """Whether this process tells what happened, and the words."""
+    words = ranks.words_of("end", error)
+    failed = [process for process, word in words.items() if word == "failed"]
+    if len(failed) == ranks.count():
+        return ranks.is_first(), str(error)
+    teller = min(failed or words, default=ranks.number())
+    return teller == ranks.number(), f"process {teller} of {ranks.count()} (from 0): {error}" if failed else str(error)
