@@ -25,7 +25,9 @@ def check_processes(members: Sequence[tuple[str, Strategy]], config: RunConfig) 
                 "start it without a launcher"
             )
     if config.auto_batch:
-        raise InputError("--auto-batch halves a step that others may have taken: give --config accumulation instead")
+        raise InputError(
+            "--auto-batch would halve a step that others have taken; give accumulation in --config instead"
+        )
     if config.batch_norm == "updated":
         raise InputError("batch_norm = 'updated': each process would have statistics of its own part; allowed: frozen")
     if ":" in config.device and not config.device.endswith(f":{ranks.on_this_machine()}"):
