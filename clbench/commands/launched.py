@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from clbench.errors import ClbenchError, InputError
 from clbench.models import ranks
+
+
+class Parted(ClbenchError):
+    """An error of some of the processes, of which each has said its word; nothing more is done together."""
+
+    def __init__(self, error: ClbenchError, words: Mapping[int, str]) -> None:
+        super().__init__(str(error))
+        self.exit_code, self.words = error.exit_code, words
 
 
 @contextmanager
@@ -26,7 +35,6 @@ def met(jobs: str | None = None, jobs_per_gpu: int | None = None) -> Iterator[No
         yield
         return
     ranks.join()
-    speaks = True
     try:
         with ExitStack() as entered:
             if not ranks.is_first():
@@ -52,12 +60,12 @@ def stay_together(failure: int, error: ClbenchError) -> None:
         error: this process's.
 
     Raises:
-        ClbenchError: the given one, where others did not fail, or because a process was lost.
+        Parted: others did not fail, or did because a process was lost.
     """
     if ranks.count() > 1:
-        words = ranks.words_of(f"failure {failure}", error)
+        words = _words_of(f"failure {failure}", error)
         if [*words.values()] != ["failed"] * ranks.count():
-            raise error
+            raise Parted(error, words) from error
 
 
 def _refuse_jobs(jobs: str | None, jobs_per_gpu: int | None) -> None:
@@ -66,9 +74,18 @@ def _refuse_jobs(jobs: str | None, jobs_per_gpu: int | None) -> None:
             raise InputError(f"{option} {given} is for runs of one process each; leave it away under a launcher")
 
 
+def _words_of(occasion: str, error: ClbenchError) -> Mapping[int, str]:
+    """As :func:`ranks.words_of`; the launcher, which ends all when one has ended, waits so long."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        return ranks.words_of(occasion, error)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _to_tell(error: ClbenchError) -> tuple[bool, str]:
     """Whether this process tells what happened, and the words."""
-    words = ranks.words_of("end", error)
+    words = error.words if isinstance(error, Parted) else _words_of("end", error)
     failed = [process for process, word in words.items() if word == "failed"]
     if len(failed) == ranks.count():
         return ranks.is_first(), str(error)

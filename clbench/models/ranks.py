@@ -7,6 +7,7 @@ the gradients are summed. In one process every function here gives back at once 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -24,8 +25,8 @@ Result = TypeVar("Result")
 
 # A process that waits so long for another gives up: the longest wait is for the first one, which saves a model.
 TIMEOUT = timedelta(minutes=30)
-# How long a process that failed waits to hear whether the others did.
-HEARING = timedelta(seconds=5)
+# Seconds that a process that failed waits to hear whether the others did.
+HEARING = 5.0
 # Elements that are summed at once: few calls, and little memory beside the gradients.
 BUCKET = 2**23
 
@@ -189,15 +190,14 @@ def words_of(occasion: str, error: Exception) -> dict[int, str]:
     """
     store: Any = dist.group.WORLD.get_group_store()  # type: ignore[union-attr]
     keys = [f"{occasion}, process {each}" for each in range(count())]
-    with suppress(RuntimeError):  # one says nothing, or the one that had the store is gone
+    words: dict[int, str] = {}
+    last = time.monotonic() + HEARING
+    with suppress(RuntimeError):  # the process that had the store is gone
         store.set(keys[number()], "lost" if isinstance(error, Lost) else "failed")
-        store.wait(keys, HEARING)
-    words = {}
-    for each, key in enumerate(keys):
-        with suppress(RuntimeError):
-            if store.check([key]):
-                words[each] = store.get(key).decode()
-    return words
+        while len(words) < count() and time.monotonic() < last:
+            words |= {each: store.get(key).decode() for each, key in enumerate(keys) if store.check([key])}
+            time.sleep(0.02)
+    return dict(sorted(words.items()))
 
 
 @contextmanager

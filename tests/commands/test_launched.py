@@ -152,8 +152,6 @@ def failing(tmp_path: Path) -> Path:
         ("process=1", "error: process 1 of 2 (from 0): out of luck"),
         ("process=0", "error: process 0 of 2 (from 0): out of luck"),
         ("process=-1", "error: fails.*, seed 0: out of luck"),
-        ("process=1,how='killed'", "error: a process of this run ended or does not answer: .*"),
-        ("process=0,how='killed'", "error: a process of this run ended or does not answer: .*"),
     ],
 )
 def test_an_error_ends_all_with_one_line(how: str, line: str, failing: Path) -> None:
@@ -164,6 +162,18 @@ def test_an_error_ends_all_with_one_line(how: str, line: str, failing: Path) -> 
     assert re.fullmatch(line, told(err)[0])
     assert 'File "/' not in err.split("torch/distributed")[0]
     assert list(failing.rglob("result.json")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_killed_process_ends_the_others(number: int, failing: Path) -> None:
+    """The launcher tells of it and ends them, mostly before they can."""
+    process = launch(failing, ["run", *SMALL, "--strategy", f"./fails.py(process={number},how='killed')", "-q"])
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "Signal 9 (SIGKILL)" in err
+    assert [line for line in told(err) if "ended or does not answer" not in line] == []
+    assert len(told(err)) < 2
 
 
 @pytest.mark.slow
