@@ -74,7 +74,7 @@ def forked(folder: Path, arguments: list[str]) -> tuple[int, str, str]:
             _become(folder, {**given, "RANK": str(number), "LOCAL_RANK": str(number)}, arguments)
         processes.append(process)
     codes = []
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     for process in processes:
         while not (ended := os.waitpid(process, os.WNOHANG))[0] and time.monotonic() < until:
             time.sleep(0.01)
