@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ SIZES = {
     "toy": ("--scenario-arg", "train=48", "--scenario-arg", "dev=12", "--scenario-arg", "test=24"),
     "digits_seq": ("--limit", "48"),
 }
+# For strategies that add modules to a transformer's layers: the default network for images has none.
+IMAGE_TRANSFORMER = ("--model", "vit(16,1)")
 # Costs that are measured, not computed: they differ between any two runs.
 MEASURED = {"train_seconds", "fisher_seconds", "eval_seconds", "wall_seconds", "peak_memory_bytes"}
 
@@ -30,7 +33,8 @@ class Case:
     def arguments(self, output: Path) -> list[str]:
         """Those of ``clbench run``; small sizes, a checkpoint every two steps."""
         named = ("--scenario", self.scenario, "--strategy", self.strategy, "--output-dir", str(output))
-        return ["run", *named, *EVERY_RUN, *SIZES[self.scenario]]
+        transformer = IMAGE_TRANSFORMER if self.scenario == "digits_seq" and _adds_modules(self.strategy) else ()
+        return ["run", *named, *EVERY_RUN, *SIZES[self.scenario], *transformer]
 
 
 def cases() -> list[Case]:
@@ -48,6 +52,12 @@ def _takes(expression: str, kind: str) -> bool:
     """Whether every strategy of the expression supports tasks of that kind."""
     kinds = [load("strategy", part.name).kinds for part in parse_expression(expression)]
     return all(not known or kind in known for known in kinds)
+
+
+def _adds_modules(expression: str) -> bool:
+    """Whether a strategy of the expression lets a person name the layers that it adds modules to."""
+    classes = [load("strategy", part.name) for part in parse_expression(expression)]
+    return any(name.endswith("_modules") for each in classes for name in signature(each).parameters)
 
 
 def differences(one: RunFolder, other: RunFolder) -> list[str]:

@@ -25,12 +25,13 @@ from clbench.conformance import DeviceChecks, Trials, explain, undisturbed
 MORE = ("der(beta=0.5)", "lora_per_task(adaptive_rank=True)", "rwalk(interval=2)", "replay+ewc")
 OPTIONS: dict[str, Any] = {"tasks": 2, "epochs": 2}
 NOTES = """
-`toy` in every setting that a strategy supports, and `digits_seq` where it takes images; two tasks of four steps in
-fp32. Equal: the weights after every step, the predictions and the metrics are the CPU's to the last bit. Waits and
-uploads: of the host for the device in a step of training, the mean over all settings and all steps but each task's
-first; an upload counts where the host waits for it. Both tasks count, also where the first has no memory yet: `gem`'s
-0.5 is one wait in each step of the second. 0 steps: the strategy trains without steps. The model is `tiny`, a BERT;
-Bart and T5 look for each text's end in code of their own and wait three times a step for it, in any strategy.
+`toy` in every setting that a strategy supports, and `digits_seq`, `toy_token` and `toy_generation` where it takes
+images, tags and written answers; two tasks of four steps in fp32. Equal: the weights after every step, the
+predictions and the metrics are the CPU's to the last bit. Waits and uploads: of the host for the device in a step of
+training, the mean over all settings and all steps but each task's first; an upload counts where the host waits for
+it. Both tasks count, also where the first has no memory yet: `gem`'s 0.5 is one wait in each step of the second. 0
+steps: the strategy trains without steps. The model is `tiny`, a BERT; Bart and T5 look for each text's end in code of
+their own and wait three times a step for it, in any strategy.
 
 The stand-in computes with the CPU's kernels on a pretended device. It shows mixed devices, waits and uploads. It does
 not show the order of streams, whether a GPU's kernels are deterministic, how much memory a run needs or what happens

@@ -87,6 +87,12 @@ def byte_unit(size: float) -> tuple[float, str]:
     return divisor, names[0]
 
 
+def size_text(size: float) -> str:
+    """``56.7 KiB``; bytes whole."""
+    divisor, unit = byte_unit(size)
+    return f"{size / divisor:.{0 if unit == 'B' else 1}f} {unit}"
+
+
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A plain table as wide as its content: words to the left, columns of numbers to the right; header lines stack."""
     from rich.cells import cell_len

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from clbench.errors import InputError
+from clbench.text import size_text
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -34,7 +35,10 @@ class Constraints:
         """The measured constraints that these costs break, each with the reason."""
         broken = {}
         if self.max_stored is not None and stored_bytes is not None and stored_bytes > self.max_stored:
-            broken[MAX_STORED] = f"stores {stored_bytes:,.0f} bytes; allowed: {self.max_stored:,}"
+            stored, most = size_text(stored_bytes), size_text(self.max_stored)
+            if stored == most:
+                stored, most = f"{stored_bytes:,.0f} bytes", f"{self.max_stored:,}"
+            broken[MAX_STORED] = f"stores {stored}; allowed: {most}"
         if self.max_overhead is not None and overhead is not None and overhead > self.max_overhead:
             broken[MAX_OVERHEAD] = f"takes {overhead:.2f} times the time of naive; allowed: {self.max_overhead:g}"
         return broken

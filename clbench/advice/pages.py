@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from clbench.advice.verdict import Verdict
 from clbench.errors import InputError
 from clbench.files import read_file, write_atomic
 from clbench.report import plot_curves, plot_tradeoff
-from clbench.text import DASH, PLUS_MINUS, TIMES, byte_unit, escape_markdown
+from clbench.text import DASH, PLUS_MINUS, TIMES, escape_markdown, size_text
 
 WITHOUT = {
     KEEP_DATA: "Without keeping data",
@@ -73,6 +73,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "forgetting": dict(verdict.forgetting),
         "budget_seconds": verdict.budget,
         "spent_seconds": verdict.spent,
+        "alike": None if verdict.alike is None else list(verdict.alike),
         "untried": list(verdict.untried),
         "notes": list(verdict.notes),
         "model": verdict.model,
@@ -152,11 +153,18 @@ def _certainty(verdict: Verdict) -> list[str]:
         return ["No other strategy that is allowed came to the end."]
     if not verdict.indistinguishable:
         return [f"Every other one below that is allowed was worse, by more than chance, with {plural(seeds, 'seed')}."]
-    names = ", ".join(f"`{name}`" for name in verdict.indistinguishable)
+    if verdict.alike is not None:
+        others = "every other one below that is allowed was worse by more than chance"
+        told = f"{_listed(verdict.alike)} cannot be told from it" if verdict.alike else others
+        return [f"On the test texts of this seed {told}.", "What other seeds would say is not known: they had no time."]
     return [
-        f"With {plural(seeds, 'seed')} these cannot be told from it: {names}.",
+        f"With {plural(seeds, 'seed')} these cannot be told from it: {_listed(verdict.indistinguishable)}.",
         "Choose among them by what they store and cost.",
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _consequences(verdict: Verdict) -> list[str]:
@@ -211,12 +219,6 @@ def spread(each: Score) -> str:
     """The mean, with half of its interval where there is one."""
     bounds = each.interval()
     return f"{each.mean:.3f}" + (f" {PLUS_MINUS} {(bounds[1] - bounds[0]) / 2:.3f}" if bounds else "")
-
-
-def size_text(size: float) -> str:
-    """``56.7 KiB``."""
-    divisor, unit = byte_unit(size)
-    return f"{size / divisor:.{0 if unit == 'B' else 1}f} {unit}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
@@ -69,7 +69,7 @@ def hold_race(runner: Runner, entrants: Field, constraints: Constraints, metric:
         if number and runner.spent + schedule.seconds(size) * (1 + 2 * USUAL_OVERHEAD) > schedule.racing:
             race.notes.append(f"{size.stage}: no time for naive and two others")
             break  # what the stage before said stands
-        scores = _run_stage(runner, race, [*allowed, *shadows], size, metric, schedule.racing)
+        scores = _run_stage(runner, race, allowed, shadows, size, metric, schedule.racing)
         for each in scores:
             broken = constraints.violated(each.stored_bytes, each.overhead)
             if broken and each.strategy not in shadows:
@@ -117,13 +117,15 @@ def _expected(naive: Run, known: Score | None) -> float:
     return float(naive.result["cost"]["wall_seconds"]) * ((known and known.overhead) or USUAL_OVERHEAD)
 
 
-def _run_stage(runner: Runner, race: Race, names: Sequence[str], size: Size, metric: str, racing: float) -> list[Score]:
-    """Scores of all for which there is time at this size, naive first."""
+def _run_stage(
+    runner: Runner, race: Race, allowed: Sequence[str], forbidden: Iterable[str], size: Size, metric: str, racing: float
+) -> list[Score]:
+    """Scores of all for which there is time at this size, naive first, the ``forbidden`` last."""
     naive = runner.run(FLOOR, 0, size)
     if naive is None:
         raise InputError(f"naive fine-tuning {runner.failed[FLOOR]}")
     scores, late = [], []
-    for name in dict.fromkeys((FLOOR, *names)):
+    for name in dict.fromkeys((FLOOR, *allowed, *forbidden)):
         if name != FLOOR and runner.spent + _expected(naive, race.scores.get(name)) > racing:
             late.append(name)
             continue
@@ -134,8 +136,8 @@ def _run_stage(runner: Runner, race: Race, names: Sequence[str], size: Size, met
         else:
             scores.append(found)
             race.scores[name] = found
-    if late:
-        race.notes.append(f"{size.stage}: no time for {', '.join(late)}")
+    if untried := [name for name in late if name in allowed]:
+        race.notes.append(f"{size.stage}: no time for {', '.join(untried)}")
     return scores
 
 

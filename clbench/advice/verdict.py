@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 
@@ -13,6 +13,7 @@ from clbench.advice.race import Price, Race
 from clbench.advice.runner import Runner
 from clbench.advice.scores import Score, distinguishable, ranked
 from clbench.errors import RunError
+from clbench.report import EXAMPLE_METRIC, compare
 from clbench.results import Run
 
 # Options of `run` by the setting they give.
@@ -35,6 +36,8 @@ class Verdict:
         commands: what repeats the final, and what shows it.
         model: the folder of the recommended strategy's model, where it was kept.
         untried: allowed strategies that the budget left no time for.
+        alike: of the indistinguishable, those that the test examples of a single seed cannot tell from it either; None
+            with several seeds, and where the metric or the stored answers do not say.
     """
 
     recommended: Score
@@ -53,6 +56,7 @@ class Verdict:
     notes: tuple[str, ...]
     model: str | None = None
     untried: tuple[str, ...] = ()
+    alike: tuple[str, ...] | None = None
 
 
 def decide(runner: Runner, entrants: Field, race: Race, constraints: Constraints, metric: str) -> Verdict:
@@ -80,8 +84,26 @@ def decide(runner: Runner, entrants: Field, race: Race, constraints: Constraints
     return Verdict(
         best, equal, tuple(scores.values()), entrants.references, excluded, race.prices, forgetting,
         race.runs, commands(runner, best), constraints, metric, runner.budget, runner.spent, tuple(race.notes),
-        untried=untried,
+        untried=untried, alike=alike_on_examples(race, best, equal, metric),
     )  # fmt: skip
+
+
+def alike_on_examples(race: Race, best: Score, others: Sequence[str], metric: str) -> tuple[str, ...] | None:
+    """Those of ``others`` whose 95 % interval over the test examples of the only seed has 0 in it."""
+    if len(best.values) > 1 or metric != EXAMPLE_METRIC:
+        return None
+    runs = {name: race.runs[name][0] for name in (best.strategy, *others)}
+    baseline = runs[best.strategy].result["strategy"]
+    tables = compare(list(runs.values()), [metric], baseline=baseline).tables
+    known = {row.strategy: row.cells[metric].difference for table in tables for row in table.rows}
+    alike = []
+    for name in others:
+        difference = known[runs[name].result["strategy"]]
+        if difference is None or difference.example_low is None or difference.example_high is None:
+            return None
+        if difference.example_low <= 0 <= difference.example_high:
+            alike.append(name)
+    return tuple(alike)
 
 
 def commands(runner: Runner, best: Score) -> tuple[str, ...]:

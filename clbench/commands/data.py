@@ -11,7 +11,7 @@ from clbench.errors import unknown
 from clbench.presets import available_presets, read_preset
 from clbench.sources import SOURCES
 from clbench.tasks import hub_splits, read_source
-from clbench.text import byte_unit, text_table
+from clbench.text import size_text, text_table
 
 
 def pull(names: Sequence[str]) -> None:
@@ -31,7 +31,7 @@ def table(names: Sequence[str]) -> str:
             raise unknown("source", name, known)
     rows = [known[name] for name in dict.fromkeys(names or known)]
     header = ["name", "kind", "size", "source", "cached"]
-    cells = [[r["name"], r["kind"], _size(r["size"]), r["origin"], "yes" if r["cached"] else "no"] for r in rows]
+    cells = [[r["name"], r["kind"], size_text(r["size"]), r["origin"], "yes" if r["cached"] else "no"] for r in rows]
     rights = [f"\n{row['name']}: {row['about']}\n  rights: {row['rights']}" for row in rows]
     return "\n".join([text_table(header, cells), *rights])
 
@@ -62,8 +62,3 @@ def _needed(names: Iterable[str]) -> list[str]:
                 "scenario, source or model", name, [*plugins.available("scenario"), *available_presets(), *SOURCES]
             )
     return list(wanted)
-
-
-def _size(size: int) -> str:
-    scale, unit = byte_unit(size)
-    return f"{size / scale:.1f} {unit}"

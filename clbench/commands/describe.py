@@ -17,7 +17,7 @@ from clbench.plugins import Component, Description
 from clbench.report import figures_table
 from clbench.results import Run, find_runs
 from clbench.sources import ARGUMENTS, BUILT_IN, OTHER_MODELS, SOURCES
-from clbench.text import byte_unit, clean, text_table
+from clbench.text import clean, size_text, text_table
 
 PUBLISHED = Path(clbench.__file__).parents[1] / "results" / "published"
 """The published runs of a checkout; a wheel brings none."""
@@ -126,7 +126,7 @@ def _scenario_facts(description: Description) -> list[str]:
     facts.append(_training_fact(dict(defaults)))
     fetched = [name for name in told.get("sources") or () if name in SOURCES]
     if fetched:
-        facts.append(f"fetched once: {', '.join(f'{name} ({_size(SOURCES[name].size)})' for name in fetched)}")
+        facts.append(f"fetched once: {', '.join(f'{name} ({size_text(SOURCES[name].size)})' for name in fetched)}")
     return facts
 
 
@@ -150,16 +150,11 @@ def _pairs(value: object) -> list[tuple[str, object]]:
     return list(value.items()) if isinstance(value, dict) else []
 
 
-def _size(size: float) -> str:
-    divisor, unit = byte_unit(size)
-    return f"{size / divisor:.0f} {unit}"
-
-
 def _model_page(name: str) -> list[str]:
     lines = [f"{name} (model)", "", f"{BUILT_IN[name]}."]
     if name in SOURCES:
         source = SOURCES[name]
-        lines += ["", f"{source.about}, fetched once from {source.origin} ({_size(source.size)})", source.rights]
+        lines += ["", f"{source.about}, fetched once from {source.origin} ({size_text(source.size)})", source.rights]
     if arguments := ARGUMENTS[name]:
         told = [f"{argument} [{default}]" for argument, (default, _, _) in arguments.items()]
         values = ",".join(str(default) for default, _, _ in arguments.values())

@@ -15,11 +15,7 @@ from clbench.engine.kept_strategy import load_strategy
 from clbench.errors import InputError
 from clbench.kinds import Kind
 from clbench.learner import Learner
-from clbench.models import (
-    PlainModel,
-    read_deployment,
-    use_onednn,
-)
+from clbench.models import PlainModel, read_deployment, use_onednn
 from clbench.strategy import Stack
 
 

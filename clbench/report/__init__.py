@@ -6,6 +6,7 @@ from clbench.doors import open_door
 
 if TYPE_CHECKING:
     from clbench.report.comparison import Comparison as Comparison, compare as compare
+    from clbench.report.differences import EXAMPLE_METRIC as EXAMPLE_METRIC
     from clbench.report.figures import figures_table as figures_table
     from clbench.report.frames import Runs as Runs, load_runs as load_runs
     from clbench.report.mistakes import find_errors as find_errors, with_texts as with_texts

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from importlib import util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clbench.advice.race import Race
+from clbench.advice.scores import score
+from clbench.advice.verdict import alike_on_examples
 from clbench.cli import main
 from clbench.results import find_runs
 
@@ -49,7 +53,7 @@ def advice_in(folder: Path) -> dict[str, Any]:
 def test_what_is_forbidden_is_excluded_with_the_reason(folder: Path) -> None:
     excluded = advice_in(folder)["excluded"]
     assert excluded["replay"] == "keeps examples of past tasks, which --keep-data no forbids"
-    assert "allowed: 300,000" in excluded["ewc"], "a Fisher and an anchor for each weight"
+    assert "allowed: 293.0 KiB" in excluded["ewc"], "a Fisher and an anchor for each weight"
     assert set(excluded) == {"replay", "ewc", "joint"}
 
 
@@ -116,6 +120,19 @@ def test_the_page_says_it_in_words(folder: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert f"<h1>clbench advises {advice['recommended']}</h1>" in page
     assert 0 < advice["spent_seconds"] < advice["budget_seconds"] == 7200
+
+
+def test_a_single_seed_is_judged_by_its_test_examples(folder: Path) -> None:
+    """A strategy with the very same answers cannot be told from the best, naive in the class setting can."""
+    final = {run.result["strategy"]: run for run in find_runs([folder / "runs"])[0]
+             if run.config["eval_split"] == "test" and run.result["seed"] == 0}  # fmt: skip
+    name = advice_in(folder)["recommended"]
+    twin = replace(final[name], result={**final[name].result, "strategy": "twin"})
+    race = Race(runs={name: [final[name]], "twin": [twin], "naive": [final["naive"]]})
+    best = score(name, race.runs[name], race.runs["naive"], "average_accuracy", "final")
+    assert best is not None
+    assert alike_on_examples(race, best, ["twin", "naive"], "average_accuracy") == ("twin",)
+    assert alike_on_examples(race, best, ["twin"], "forgetting") is None
 
 
 def test_the_recommended_model_is_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

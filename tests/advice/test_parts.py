@@ -64,7 +64,8 @@ def test_measured_constraints() -> None:
     assert constraints.violated(1000, 1.5) == {}
     assert constraints.violated(None, None) == {}
     assert list(constraints.violated(1001, 1.6)) == ["max_stored", "max_overhead"]
-    assert constraints.violated(2000, 1)["max_stored"] == "stores 2,000 bytes; allowed: 1,000"
+    assert constraints.violated(2000, 1)["max_stored"] == "stores 2.0 KiB; allowed: 1000 B"
+    assert constraints.violated(1000.4, 1)["max_stored"] == "stores 1,000 bytes; allowed: 1,000"
 
 
 def test_students_interval_by_the_table() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clbench.advice.candidates import FAMILIES, Field, in_turns
-from clbench.advice.constraints import Constraints
+from clbench.advice.constraints import KEEP_DATA, Constraints
 from clbench.advice.pages import as_json, page
 from clbench.advice.race import Race, hold_race
 from clbench.advice.runner import Size
@@ -65,8 +65,10 @@ class Stopwatch:
         return {name.split()[0]: seconds for (where, name, _), seconds in self.seconds.items() if where == stage}
 
 
-def race(watch: Any, candidates: Sequence[str], constraints: Constraints | None = None) -> Race:
-    entrants = Field(REFERENCES, tuple(candidates), {}, {})
+def race(
+    watch: Any, candidates: Sequence[str], constraints: Constraints | None = None, forbidden: Sequence[str] = ()
+) -> Race:
+    entrants = Field(REFERENCES, tuple(candidates), {KEEP_DATA: tuple(forbidden)} if forbidden else {}, {})
     return hold_race(watch, entrants, constraints or Constraints(), "average_accuracy", 3)
 
 
@@ -103,6 +105,14 @@ def test_where_time_is_short_the_families_take_turns() -> None:
     untried = len(verdict.untried)
     told = f"Of {len(verdict.scores) + untried} allowed strategies {untried} were not tried: 6 min"
     assert told in page(verdict, []).split("## ")[0]
+
+
+def test_that_there_was_no_time_is_told_of_those_that_are_allowed() -> None:
+    """Forbidden strategies run only to tell what the constraint costs: nobody waits for them."""
+    forbidden = [name for name in EVERYONE if name not in ("naive", "ewc")]
+    found = race(Stopwatch(350.0), ["naive", "ewc"], forbidden=forbidden)
+    unnamed = "race, 300 examples a task: no time for naive and two others"
+    assert found.notes == [unnamed, "final: 1 of 3 seeds; another takes about 231 s"]
 
 
 def test_every_strategy_is_of_a_family_and_the_cheapest_comes_first() -> None:

