@@ -268,7 +268,7 @@ def test_a_signal_saves_the_state_and_the_run_goes_on(number: signal.Signals, to
         (["--jobs", "2"], "--jobs 2 is for runs of one process each"),
         (["--auto-batch"], "--auto-batch would halve a step"),
         (["--batch-norm", "updated"], "batch_norm = 'updated'"),
-        (["--strategy", "avalanche:Naive"], "cannot learn a batch in parts"),
+        (["--strategy", "avalanche.Naive"], "cannot learn a batch in parts"),
         (["--lr", "-1"], "lr = -1.0 is not allowed"),
     ],
 )
