@@ -133,7 +133,14 @@ def run(
     output_dir: Annotated[str | None, typer.Option(help="where run folders go [results]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="run a finished configuration anew")] = False,
     checkpoint_every: Annotated[int | None, typer.Option(help="also save the state every so many steps")] = None,
-    keep_checkpoints: Annotated[bool, typer.Option("--keep-checkpoints", help="keep the last checkpoint")] = False,
+    keep_checkpoints: Annotated[
+        bool,
+        typer.Option(
+            "--keep-checkpoints",
+            help="keep the last checkpoint, the whole state at the end, for a look at it; the model to use: "
+            "--save-model",
+        ),
+    ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="print where the time went, and store it")] = False,
     auto_batch: Annotated[
         bool, typer.Option("--auto-batch", help="when memory runs out, halve the micro-batch, same effective batch")
@@ -184,7 +191,7 @@ def run(
 
     A finished configuration prints its result again, an unfinished one resumes.
     """
-    from clbench.commands import launched, planning, side_by_side
+    from clbench.commands import dry_run as checks, launched, planning, side_by_side
     from clbench.parallel import read_jobs, read_part
 
     at_once = read_jobs("auto" if jobs is None and jobs_per_gpu is not None else jobs)
@@ -207,7 +214,7 @@ def run(
         plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
         if dry_run:
             side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
-            return planning.print_plans(plans)
+            return checks.print_plans(plans)
         return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu, sharing)
 
 

@@ -16,6 +16,7 @@ import clbench
 from clbench.errors import InputError, unknown
 from clbench.files import read_yaml
 
+LONGEST_TEXT = 2**20  # tokens; no model reads more
 Setting = Literal["task", "domain", "class"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Schedule = Literal["linear", "constant", "cosine"]
@@ -79,7 +80,7 @@ class RunConfig(BaseModel):
     batch_size: int = Field(32, ge=1)
     accumulation: int = Field(1, ge=1)
     auto_batch: bool = False
-    max_length: int = Field(64, ge=4)
+    max_length: int = Field(64, ge=4, le=LONGEST_TEXT)
     warmup: float = Field(0.1, ge=0, le=1)
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0, allow_inf_nan=True)
@@ -123,6 +124,12 @@ class RunConfig(BaseModel):
     @classmethod
     def _read_infinite(cls, value: object) -> object:
         return math.inf if value == "inf" else value
+
+    @field_validator("track", mode="before")
+    @classmethod
+    def _read_one(cls, value: object) -> object:
+        """A config file may name one tracker without a list, as it may name one strategy."""
+        return [value] if isinstance(value, str) else value
 
     @field_serializer("max_grad_norm")
     def _write_infinite(self, value: float) -> float | str:
@@ -209,7 +216,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         InputError: the file cannot be read, is not YAML, or is not a mapping of known settings.
     """
     values = read_mapping(path, "config file", "settings")
-    allowed = [key for key in RunConfig.model_fields if key not in (*WORKED_OUT, "plugin_files")]
+    allowed = [key for key in RunConfig.model_fields if key not in (*WORKED_OUT, "plugin_files", "tuned")]
     for key in values:
         if key not in allowed:
             raise unknown(f"setting in {str(path)!r}:", key, allowed)

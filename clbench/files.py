@@ -18,6 +18,7 @@ from clbench.errors import InputError
 
 MEBIBYTE = 2**20
 LARGEST = 64 * MEBIBYTE  # of a file that is read as a whole and is no table; more is another file given by mistake
+LARGEST_TABLE = 1024 * MEBIBYTE  # it is held in memory several times
 LONGEST_NAME = 120  # of the 255 bytes that file systems allow, so that seed, hashes and temporary names still fit
 DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file can be called so on Windows
 

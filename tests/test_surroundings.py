@@ -8,6 +8,7 @@ import sys
 import threading
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,6 +101,10 @@ TOY_RUN = ["run", "--scenario", "toy", "--strategy", "naive", "--device", "cpu",
         ["metrics", NOBODY],
         ["describe", f"{NOBODY}.py"],
         ["check", f"{NOBODY}.py"],
+        ["export", "a-run", "-o", NOBODY],
+        ["tune", "--scenario", "toy", "--strategy", "naive", "-o", f"{NOBODY}.yaml"],
+        ["advise", "toy", "-o", NOBODY],
+        ["report", str(ROOT / "results" / "published" / "precision"), "-o", f"{NOBODY}.html"],
     ],
     ids=lambda command: " ".join(command)[:60],
 )
@@ -127,11 +132,13 @@ def test_so_is_a_cache_that_has_no_place(value: str | None, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("thing", ["pipe", "folder", "20 GB", "link to nothing"])
-@pytest.mark.parametrize("option", ["--config", "--scenario", "--strategy", "--metric", "metrics", "path"])
+@pytest.mark.parametrize(
+    "option", ["--config", "--scenario", "--strategy", "--metric", "metrics", "path", "data", "--tuned"]
+)
 def test_whatever_lies_where_a_file_is_given_is_one_line(
     thing: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = tmp_path / "given.py"
+    place = tmp_path / ("given.csv" if option == "data" else "given.py")
     if thing == "pipe":
         os.mkfifo(place)
     elif thing == "folder":
@@ -148,6 +155,7 @@ def test_whatever_lies_where_a_file_is_given_is_one_line(
         "metrics": ["metrics", str(place)],
         "--metric": ["compare", published, "--metric", str(place)],
         "path": [*TOY_RUN, "--scenario", str(csv_scenario), "--scenario-arg", f"path={place}"],
+        "data": [*TOY_RUN, "--scenario", str(place)],
     }
     assert main(commands.get(option) or [*TOY_RUN, option, str(place)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -219,6 +227,15 @@ def test_one_of_several_processes_is_refused_in_one_line(
     assert f"{name}={value}" in line
     monkeypatch.setenv(name, "1" if "SIZE" in name else "false")
     assert main(command) == 0
+
+
+def test_python_without_docstrings_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("clbench.models.libraries.sys", SimpleNamespace(flags=SimpleNamespace(optimize=2)))
+    assert main(["run", "--scenario", "toy", "--strategy", "naive", "--device", "cpu", "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "PYTHONOPTIMIZE=2" in line
 
 
 def test_the_users_settings_of_matplotlib_do_not_matter(tmp_path: Path) -> None:

@@ -13,9 +13,14 @@ WIDTH = 3.0  # standard errors of the difference of the two means
 ALLOWANCE = 0.005  # accuracy; rounding, and data that differ by a few images
 
 
-def half_width(deviation: float, n_published: int, n_ours: int) -> float:
-    """3·s·√(1/n_published + 1/n_ours) + 0.005, s the ``deviation`` of the published runs."""
-    return WIDTH * deviation * math.sqrt(1 / n_published + 1 / n_ours) + ALLOWANCE
+def half_width(figure: Figure, n_ours: int) -> float:
+    """3·s·√(1/n_published + 1/n_ours) + 0.005, s the standard deviation of the published runs.
+
+    Of a tolerance, which the source gives in place of a spread, the tolerance + 0.005, however many runs ours are.
+    """
+    if figure.kind == "tolerance":
+        return figure.spread + ALLOWANCE
+    return WIDTH * figure.deviation * math.sqrt(1 / figure.n + 1 / n_ours) + ALLOWANCE
 
 
 def compare(figure: Figure, accuracies: Sequence[float]) -> dict[str, Any]:
@@ -23,7 +28,7 @@ def compare(figure: Figure, accuracies: Sequence[float]) -> dict[str, Any]:
 
     ``ours_spread`` is their standard deviation, None of one run.
     """
-    half = half_width(figure.deviation, figure.n, len(accuracies))
+    half = half_width(figure, len(accuracies))
     low, high, ours = figure.published - half, figure.published + half, statistics.fmean(accuracies)
     return {
         "name": figure.name,

@@ -19,10 +19,13 @@ HEAD = """# Published figures, met from both sides
 Average accuracies of papers' tables beside ours by the same protocol, in percent. The band is the published mean ±
 (3·s·√(1/n + 1/n of ours) + .5), s the standard deviation of the published runs. A mean of ours below it would mean that
 a strategy falls short of its paper, one above it that our protocol is kinder: both are misses. Of one run
-of ours the band is wide; where it goes beyond 100 nothing can miss it above.
+of ours the band is wide; where it goes beyond 100 nothing can miss it above. Where a source states a tolerance in place
+of a spread, the band is that tolerance + .5.
 
 Made by `python -m benchmarks.published [NAME ...] [--seeds N]`; data: [published-figures.json](published-figures.json).
 """
+LEFT_OUT = Path(__file__).with_name("left_out.md")  # figures without a protocol, and why
+SPREADS = {"sd": "standard deviation", "sem": "standard error of the mean", "tolerance": "tolerance"}
 HEADER = ("figure", "published", "n", "ours", "n", "band", "verdict")
 
 
@@ -39,7 +42,7 @@ def write(figures: Sequence[Figure], rows: Mapping[str, dict[str, Any]], commits
     data = {"commits": list(commits), "figures": [*rows.values()], "not_run": waiting}
     output.mkdir(parents=True, exist_ok=True)
     write_atomic(output / f"{NAME}.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
-    text = "\n".join([*_head(figures, rows, commits), *_papers(figures, rows)]).rstrip() + "\n"
+    text = "\n".join([*_head(figures, rows, commits), *_papers(figures, rows), LEFT_OUT.read_text("utf-8")])
     write_atomic(output / f"{NAME}.md", text)
     return text
 
@@ -56,20 +59,26 @@ def _papers(figures: Sequence[Figure], rows: Mapping[str, dict[str, Any]]) -> li
     for _, group in groupby(figures, key=lambda figure: figure.paper["title"]):
         ours = list(group)
         paper = ours[0].paper
-        kind = {"sd": "standard deviation", "sem": "standard error of the mean"}[paper["kind"]]
         done = [figure for figure in ours if figure.name in rows]
         waiting = [figure.name for figure in ours if figure.name not in rows]
         lines += [f"## {paper['title']}", "", f"{paper['source']}; code: {paper['code']}.", ""]
         lines += [f"{paper['protocol']} {paper['differs']}", "", paper["checked"], ""]
         if done:
-            lines += [f"Published ± {kind}; ours ± standard deviation.", ""]
+            lines += [f"Published ± {SPREADS[paper['kind']]}; ours ± standard deviation.", ""]
             lines += [*table(HEADER, [_cells(rows[figure.name]) for figure in done]), ""]
+        lines += _misses(done, rows)
         if waiting:
             lines += [f"Not yet run: {', '.join(f'`{name}`' for name in waiting)}.", ""]
         lines += ["What differs beside that, by row:", ""]
         lines += [f"- {line}" for line in dict.fromkeys(_difference(figure) for figure in ours)]
         lines += [""]
     return lines
+
+
+def _misses(figures: Sequence[Figure], rows: Mapping[str, dict[str, Any]]) -> list[str]:
+    missed = [figure for figure in figures if not rows[figure.name]["inside"]]
+    told = [f"- `{figure.name}`: {figure.miss or 'not yet explained.'}" for figure in missed]
+    return ["Missed:", "", *told, ""] if told else []
 
 
 def _difference(figure: Figure) -> str:

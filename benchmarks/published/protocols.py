@@ -15,8 +15,8 @@ FOLDER = Path(__file__).parent
 PAPER = "paper.yaml"
 OF_A_PAPER = ("title", "source", "code", "checked", "protocol", "differs", "n", "kind", "options")
 OF_A_ROW = ("row", "differs", "strategy", "options", "figures")
-OF_A_FIGURE = ("published", "spread", "strategy", "options")
-KINDS = ("sd", "sem")
+OF_A_FIGURE = ("published", "spread", "strategy", "options", "miss")
+KINDS = ("sd", "sem", "tolerance")
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,11 @@ class Figure:
         paper, row: what the files say of them.
         setting: ``task``, ``domain`` or ``class``.
         published, spread: an average accuracy and its spread, 0 to 1.
-        kind: of the spread, ``sd`` of runs or ``sem``, the standard error of their mean.
+        kind: of the spread, ``sd`` of runs, ``sem``, the standard error of their mean, or ``tolerance``, by which the
+            source lets a run miss what it states.
         n: runs behind them.
         options: settings of our run, all but the seed and the folder.
+        miss: what was tried and found where ours misses the band; empty where there is nothing to say.
     """
 
     name: str
@@ -42,10 +44,11 @@ class Figure:
     kind: str
     n: int
     options: Mapping[str, Any]
+    miss: str = ""
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of the published runs."""
+        """The standard deviation of the published runs, which a tolerance says nothing of."""
         return self.spread if self.kind == "sd" else self.spread * self.n**0.5
 
 
@@ -95,7 +98,7 @@ def _of_row(paper: Mapping[str, Any], path: Path) -> list[Figure]:
     row = _read(path, OF_A_ROW, optional=("strategy", "options"))
     made = []
     for setting, values in row["figures"].items():
-        _check_keys(values, OF_A_FIGURE, path, optional=("strategy", "options"))
+        _check_keys(values, OF_A_FIGURE, path, optional=("strategy", "options", "miss"))
         strategy = values.get("strategy") or row.get("strategy")
         if not strategy:
             raise InputError(f"{str(path)!r} names no strategy for {setting!r}; allowed: one a row, or one a figure")
@@ -117,6 +120,7 @@ def _of_row(paper: Mapping[str, Any], path: Path) -> list[Figure]:
                 paper["kind"],
                 paper["n"],
                 options,
+                values.get("miss", ""),
             )
         )
     return made

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.published.protocols import Figure
 from clbench.commands.progress import TerminalReporter
 from clbench.config import make_config
 from clbench.engine import run_one
-from clbench.plugins import Made, Plan, make_plan
+from clbench.plugins import Made, Plan, canonical, make_plan, parse_expression
 from clbench.results import Run, RunFolder, find_runs
 
 METRIC = "average_accuracy"
@@ -47,13 +48,19 @@ def finished_runs(figure: Figure, output: Path) -> list[Run]:
     folder = output / figure.name
     if not folder.is_dir():
         return []
-    wanted = make_config({**figure.options}).model_dump()
+    wanted = make_config({**figure.options, "strategy": as_recorded(figure.options["strategy"])}).model_dump()
     found = {
         int(run.config["seed"]): run
         for run in find_runs([folder])[0]
         if all(run.config.get(key) == wanted[key] for key in figure.options)
     }
     return [found[seed] for seed in sorted(found)]
+
+
+def as_recorded(strategy: str) -> str:
+    """The expression as a run's config has it: a file of this folder goes by its stem."""
+    named = [(Path(each.name).stem if "/" in each.name else each.name, each) for each in parse_expression(strategy)]
+    return canonical(tuple(replace(each, name=name) for name, each in named))
 
 
 def accuracies(runs: list[Run]) -> list[float]:

@@ -15,7 +15,7 @@ from typing import Any
 from clbench.advice.candidates import FLOOR
 from clbench.engine import Reporter, Stopped, run_folder, run_one
 from clbench.errors import InputError, RunError
-from clbench.files import write_atomic
+from clbench.files import read_file, write_atomic
 from clbench.plugins import Made, Plan, make_plan
 from clbench.results import Run
 
@@ -80,8 +80,8 @@ class Runner:
         path = self.folder / SPENT
         if os.path.exists(path):  # not path.exists(), which raises for a name too long
             try:
-                self.seconds = {str(key): float(value) for key, value in json.loads(path.read_text("utf-8")).items()}
-            except (ValueError, AttributeError, TypeError) as error:
+                self.seconds = {str(key): float(value) for key, value in json.loads(read_file(path)).items()}
+            except (OSError, ValueError, AttributeError, TypeError) as error:
                 raise InputError(f"{path} is damaged: {error}; take it away to count the time anew") from error
 
     @property

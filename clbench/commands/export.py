@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from clbench import plugins
 from clbench.errors import ClbenchError, InputError
-from clbench.files import replace_folder
+from clbench.files import expand, replace_folder
 from clbench.kinds import available_kinds, find_kind
 from clbench.models import ALLOWED, FILE, export_model
 from clbench.results import RunFolder
@@ -25,6 +25,7 @@ def write(run: Path, output: Path, task: str | None, *, merge: bool, push: str |
     Raises:
         InputError: there is no model, no such task, nothing to merge, or the folder cannot be written.
     """
+    output = expand(output, "--output")
     source = model_folder(run)
     if push is not None:
         check_repository(push)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,6 @@ from typing import Any
 
 import clbench
 from clbench import engine
-from clbench.clock import Clock
 from clbench.commands.progress import TerminalReporter
 from clbench.commands.trackers import check_trackers
 from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
@@ -63,6 +61,9 @@ def plan_runs(
         base["scenario_args"] = {**in_file, **arguments}
     expressions = _once(list(strategies) or _listed(base.get("strategy", "")))
     numbers = [seed for given in (list(seeds) or _listed(base.get("seed", 0))) for seed in _seeds(given)]
+    for name, listed in (("strategy", expressions), ("seed", numbers)):
+        if not listed:
+            raise InputError(f"{name} = [] in {str(config_file)!r} is not allowed; allowed: one or more")
     made: Made = {}
     chosen: list[dict[str, Any]] = [{"strategy": expression} for expression in expressions]
     if tuned_file is not None:
@@ -122,11 +123,12 @@ def plan_again(folder: Path, save_model: str | None = None) -> Plan:
     Raises:
         InputError: the folder holds no run, or its plug-ins, its data, its model or clbench changed since it was begun.
     """
+    allowed = "allowed: a run's folder (`clbench list runs`)"
     if not os.path.isfile(folder / "config.json"):  # not is_file(), which raises for a name too long
-        raise InputError(
-            f"{str(folder)!r} holds no run (no config.json); allowed: a run's folder (`clbench list runs`)"
-        )
+        raise InputError(f"{str(folder)!r} holds no run (no config.json); {allowed}")
     stored = RunFolder(folder).read_config()
+    if "hash8" not in stored:  # models and other tools have files of this name, too
+        raise InputError(f"{str(folder)!r} holds no run (its config.json is another's); {allowed}")
     config = {key: value for key, value in stored.items() if key not in ("hash8", "clbench", *WORKED_OUT)}
     if save_model is not None:
         config["save_model"] = save_model
@@ -151,29 +153,6 @@ def plan_again(folder: Path, save_model: str | None = None) -> Plan:
     if (expected := engine.run_folder(plan.config).path.resolve()) != place:
         raise InputError(f"{folder} was renamed or moved: its run belongs to {expected}; move it back to go on")
     return plan
-
-
-def print_plans(plans: Sequence[Plan]) -> int:
-    """Check what can be checked without training, and say what would be run, with every resolved value.
-
-    What there is to know of the data goes to stderr.
-    """
-    reporter = TerminalReporter(-1)
-    told: set[str] = set()
-    for plan in plans:
-        for line in plan.notes:
-            reporter.note(line)
-        engine.tell_notes(plan.tasks, reporter)
-    for plan in {plan.config.strategy: plan for plan in reversed(plans)}.values():
-        prepared = engine.prepare(plan, Clock())  # loads the model and sets the strategy up
-        for line in prepared.warnings:
-            if line not in told:
-                told.add(line)
-                reporter.warn(line)
-    for plan in plans:
-        values = {k: v for k, v in plan.config.model_dump().items() if k not in NOT_SCIENCE and k not in WORKED_OUT}
-        print(f"{engine.run_folder(plan.config).path}\n{json.dumps(values, indent=2, default=list)}")
-    return 0
 
 
 def key_values(texts: Sequence[str]) -> dict[str, Any]:

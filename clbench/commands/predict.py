@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -12,17 +13,14 @@ from typing import Any
 from clbench.commands.export import model_folder
 from clbench.engine import KeptModel
 from clbench.errors import InputError, nearest
-from clbench.files import write_atomic
+from clbench.files import LARGEST_TABLE, read_file, write_atomic
 from clbench.kinds import Kind
 from clbench.models import choose_device, read_deployment
+from clbench.tasks import read_columns
+from clbench.text import clean
 
-READERS = {
-    ".csv": "read_csv",
-    ".tsv": "read_csv",
-    ".jsonl": "read_json",
-    ".json": "read_json",
-    ".parquet": "read_parquet",
-}
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+READERS = {".jsonl": "read_json", ".json": "read_json", ".parquet": "read_parquet"}
 PAIR = "text_pair"
 
 
@@ -64,7 +62,7 @@ def answer(
     if kind.over_labels and kept.deployment.run.setting == "task" and kept.deployment.task is None and task is None:
         names = ", ".join(each.name for each in kept.deployment.tasks)
         told = f"the run knew each {kind.noun}'s task; how often it is right without was not measured"
-        print(f"note: {told}: --task {names}", file=sys.stderr)
+        print(clean(f"note: {told}: --task {names}"), file=sys.stderr)
 
 
 def read_cells(path: Path, kind: Kind) -> list[tuple[Any, str]]:
@@ -77,34 +75,37 @@ def read_cells(path: Path, kind: Kind) -> list[tuple[Any, str]]:
     """
     suffix = path.suffix.lower()
     if not os.path.isfile(path):
-        raise InputError(
-            f"--input {str(path)!r} is no file; allowed: {kind.noun}s, a line each, or {', '.join(READERS)}"
-        )
+        known = ", ".join((*SEPARATORS, *READERS))
+        raise InputError(f"--input {str(path)!r} is no file; allowed: {kind.noun}s, a line each, or {known}")
     try:
-        if suffix not in READERS:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-            return [(line, f"--input {str(path)!r}: line {number}") for number, line in enumerate(lines, 1)]
-        import pandas
+        content = read_file(path, LARGEST_TABLE)
+        if suffix in SEPARATORS:  # not with pandas, which moves the cells of a long row without a word
+            wanted = (*kind.asked_in, kind.asked_beside)
+            columns: dict[str, list[Any]] = dict(read_columns(content, SEPARATORS[suffix], wanted))
+        elif suffix in READERS:
+            import pandas
 
-        options: dict[str, object] = {}
-        if suffix in (".csv", ".tsv"):  # what stands in a cell, also where it is empty or looks like a number
-            options = {"dtype": str, "keep_default_na": False, "sep": "\t" if suffix == ".tsv" else ","}
-        elif suffix != ".parquet":
-            options = {"dtype": False, "lines": suffix == ".jsonl"}
-        table = getattr(pandas, READERS[suffix])(path, **options)
+            options = {} if suffix == ".parquet" else {"dtype": False, "lines": suffix == ".jsonl"}
+            table = getattr(pandas, READERS[suffix])(io.BytesIO(content), **options)
+            columns = {str(name): table[name].tolist() for name in table.columns}
+        else:
+            lines = content.decode("utf-8-sig").splitlines()
+            return [(line, f"--input {str(path)!r}: line {number}") for number, line in enumerate(lines, 1)]
+    except InputError as error:
+        raise InputError(f"--input {str(path)!r}: {error}") from error
     except UnicodeDecodeError as error:
         allowed = f"{kind.noun}s, a line each, or a table; {kind.asked_example} as an argument, without --input"
         raise InputError(f"--input {str(path)!r} cannot be read as text (UTF-8); allowed: {allowed}") from error
     except (OSError, ValueError) as error:  # pandas' and pyarrow's errors are of these
         raise InputError(f"--input {str(path)!r} cannot be read: {' '.join(str(error).split())[:300]}") from error
-    names = [str(name) for name in table.columns]
+    names = list(columns)
     if PAIR in names and kind.asked_beside != PAIR:
         raise InputError(f"--input {str(path)!r} has a column {PAIR!r}, and this model reads single {kind.noun}s")
     column = _column(path, names, kind.asked_in)
-    cells = table[column].tolist()
-    if kind.asked_beside in names:
+    cells = columns[column]
+    if kind.asked_beside and kind.asked_beside in names:
         column = f"{column}, {kind.asked_beside}"
-        cells = list(zip(cells, table[kind.asked_beside].tolist(), strict=True))
+        cells = list(zip(cells, columns[kind.asked_beside], strict=True))
     return [(cell, f"--input {str(path)!r}: row {number} of {column!r}") for number, cell in enumerate(cells, 1)]
 
 

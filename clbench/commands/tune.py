@@ -62,6 +62,7 @@ def run(
     """
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(f"-o {str(output)!r} is not allowed; allowed: a .yaml file")
+    output = expand(output, "--output")
     effort = Effort(trials, tasks, seeds, None if budget is None else read_duration(budget))
     given = {**options, "scenario_args": key_values(scenario_arguments)}
     folder = expand(output_dir, "--output-dir") / "tuning"

@@ -7,6 +7,7 @@ from clbench.doors import open_door
 if TYPE_CHECKING:
     from clbench.engine.answering import Answer as Answer, KeptModel as KeptModel
     from clbench.engine.checkpoint import (
+        MANIFEST as MANIFEST,
         load_checkpoint as load_checkpoint,
         save_checkpoint as save_checkpoint,
         tensor_bytes as tensor_bytes,

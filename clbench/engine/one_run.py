@@ -26,7 +26,7 @@ def run_one(plan: Plan, reporter: Reporter) -> Run:
         result = run(plan, reporter)
     except ClbenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plug-in may call what ends a program
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         try:
             folder.append_log({"event": "failure", "traceback": traceback.format_exc()})

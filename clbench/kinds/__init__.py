@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         TAGS as TAGS,
         WRITTEN as WRITTEN,
         measure_answers as measure_answers,
+        score_by_chance as score_by_chance,
     )
     from clbench.kinds.text import texts_in as texts_in
     from clbench.kinds.tokens import (

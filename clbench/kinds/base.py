@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from clbench.data import IGNORE, Batch, Example, collate
 from clbench.errors import InputError
 from clbench.kinds.asked import Asked
-from clbench.kinds.measures import measure_answers
+from clbench.kinds.measures import measure_answers, score_by_chance
 
 if TYPE_CHECKING:
     import datasets
@@ -249,8 +249,8 @@ class Kind(Asked):
         return measure_answers(measure, truths, answers)
 
     def chance(self, measure: str, truths: Sequence[Any]) -> float | None:
-        """What always the same answer would score; None where that is not worth a warning."""
-        return None
+        """What always the same answer would score; None where that is not known, or not worth a warning."""
+        return score_by_chance(measure, truths)
 
 
 def _sample(probabilities: Tensor, draws: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import importlib
 from functools import cache
 from typing import TYPE_CHECKING
 
-from clbench.errors import unknown
+from clbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from clbench.kinds.base import Kind
@@ -33,6 +33,10 @@ def find_kind(kind: str | Kind, what: str = "kind") -> Kind:
         InputError: there is none; names ``what`` it is the kind of.
     """
     if not isinstance(kind, str):
+        from clbench.kinds.base import Kind as Base  # who has an object has torch already
+
+        if not isinstance(kind, Base):
+            raise InputError(f"{what} = {kind!r} is not allowed; allowed: {', '.join(BUILT_IN)}, or a Kind of your own")
         return kind
     if kind not in BUILT_IN:
         raise unknown(what, kind, BUILT_IN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,6 +76,20 @@ def chrf(truths: Sequence[str], answers: Sequence[str]) -> float:
     from sacrebleu import corpus_chrf
 
     return float(corpus_chrf(list(answers), [list(truths)]).score) / 100
+
+
+def score_by_chance(measure: str, truths: Sequence[str]) -> float | None:
+    """What always the same written answer, or the same tag for each word, would score; None where it is not known.
+
+    The most frequent tag marks no entity. Where there is but one answer it is right.
+    """
+    if measure == "entity_f1":
+        return 0.0 if any(tag != "O" for truth in truths for tag in truth.split()) else None
+    if measure not in ("token_accuracy", "exact_match"):
+        return None
+    answers = [truth.strip() for truth in truths]
+    counts = Counter(answers if measure == "exact_match" else [tag for answer in answers for tag in answer.split()])
+    return max(counts.values()) / counts.total() if len(counts) > 1 else None
 
 
 LABELS, TAGS, WRITTEN = "labels", "tags", "written"

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from clbench.config import LONGEST_TEXT
 from clbench.errors import InputError, unknown
-from clbench.files import write_atomic
+from clbench.files import read_file, write_atomic
 from clbench.kinds import Kind, Limits, find_kind
 
 FILE = "clbench.json"
@@ -89,7 +90,7 @@ class Deployment(BaseModel):
     candidates: list[int]
     routing: str = ""
     pairs: bool = False
-    max_length: int = Field(ge=1)
+    max_length: int = Field(ge=1, le=LONGEST_TEXT)
     longest_answer: int = 0
     shape: list[int] = Field(default_factory=list)
     padding_side: Literal["left", "right"] = "right"
@@ -140,7 +141,7 @@ def read_deployment(folder: Path) -> Deployment:
     if not os.path.isfile(path):  # not path.is_file(), which raises for a name too long
         raise InputError(f"{str(folder)!r} holds no model ({FILE} is missing); {ALLOWED}")
     try:
-        return Deployment.model_validate_json(path.read_bytes())
+        return Deployment.model_validate_json(read_file(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -110,7 +110,9 @@ def load_images(folder: Path, device: torch.device) -> nn.Module:
         return wrap_network(network, folder, settings)
     from transformers import AutoModelForImageClassification
 
-    plain = AutoModelForImageClassification.from_pretrained(folder, attn_implementation=attention_for(device))
+    plain = AutoModelForImageClassification.from_pretrained(
+        folder, attn_implementation=attention_for(device), use_safetensors=True
+    )
     return wrap_network(plain, folder, settings)
 
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from clbench.errors import InputError
+
 _operator_schemas: list[Any] = []
 
 
 def import_libraries() -> None:
-    """Import, quietly, the libraries that every run needs: it takes seconds, and only the first time in a process."""
+    """Import, quietly, the libraries that every run needs: it takes seconds, and only the first time in a process.
+
+    Raises:
+        InputError: Python leaves docstrings out, which transformers reads.
+    """
+    if sys.flags.optimize > 1:
+        raise InputError(
+            "Python runs without docstrings (-OO, PYTHONOPTIMIZE=2), which transformers needs; allowed: -O"
+        )
     survive_torchvision()
     import datasets
     import huggingface_hub

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -154,9 +154,15 @@ def read_settings(path: str, config: RunConfig, **given: Any) -> Any:
     for key, value in vars(settings).items():
         if key.endswith(("dropout", "dropout_prob", "pdrop")) and isinstance(value, float | int):
             setattr(settings, key, config.dropout)
+    check_layers(vars(settings))
+    return settings
+
+
+def check_layers(settings: Mapping[str, Any]) -> None:
+    """ValueError where a config.json tells of more layers than any model has."""
+    for key, value in settings.items():
         if "layer" in key and isinstance(value, int) and value > MOST_LAYERS:
             raise ValueError(f"its config.json says {key} = {value}, allowed are at most {MOST_LAYERS}")
-    return settings
 
 
 def read_tokenizer(path: str, config: RunConfig, *, split: bool = False) -> Any:

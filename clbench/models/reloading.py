@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from clbench.models.image_folders import SETTINGS, load_images, wrap_network
 from clbench.models.image_model import ImageModel
 from clbench.models.libraries import import_libraries
 from clbench.models.model_kinds import IMAGE_CLASS, is_timm, reads_images
-from clbench.models.pretrained import attention_for
-from clbench.models.safe_weights import read_json
+from clbench.models.pretrained import attention_for, check_layers
+from clbench.models.safe_weights import check_weight_files, read_json
 from clbench.models.timm_models import load_timm_body
 from clbench.sources import model_path
+
+ADAPTER = "adapter_model.safetensors"  # PEFT would also take a pickle
 
 
 class PlainModel:
@@ -127,12 +130,20 @@ def _load(folder: Path, deployment: Deployment, device: torch.device) -> tuple[A
 
 
 def load_whole(folder: Path, auto_class: str, device: torch.device) -> Any:
-    """The model in ``folder`` as transformers' ``auto_class`` loads it; images are resized and normalised first."""
+    """The model in ``folder`` as transformers' ``auto_class`` loads it; images are resized and normalised first.
+
+    Raises:
+        ValueError: what lies there is none that was kept: other weights than safetensors, layers without end.
+    """
     import transformers
 
+    check_weight_files(str(folder), allow_pickle=False)
+    check_layers(read_json(str(folder), SETTINGS))
     if auto_class == IMAGE_CLASS:
         return load_images(folder, device)
-    return getattr(transformers, auto_class).from_pretrained(folder, attn_implementation=attention_for(device))
+    return getattr(transformers, auto_class).from_pretrained(
+        folder, attn_implementation=attention_for(device), use_safetensors=True
+    )
 
 
 def load_adapter(folder: Path, deployment: Deployment, device: torch.device) -> Any:
@@ -147,6 +158,8 @@ def load_adapter(folder: Path, deployment: Deployment, device: torch.device) -> 
         raise InputError(
             f"{str(folder)!r} is an adapter of {deployment.base!r}, which has changed since; restore that model"
         )
+    if not os.path.isfile(folder / ADAPTER):
+        raise InputError(f"{str(folder)!r} has no {ADAPTER}; keep or export it again")
     base = str(folder / BASE) if deployment.base == BASE else model_path(deployment.base)
     if is_timm(settings := read_json(str(folder), SETTINGS)):
         model = load_timm_body(base, settings)

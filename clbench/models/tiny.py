@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from clbench.config import RunConfig
     from clbench.scenario import Task
 
+# Attention takes the square of them, and an embedding is made for each.
+MOST_POSITIONS = 4096
+
 
 def tiny_text_model(
     tasks: Sequence[Task], labels: int, config: RunConfig, auto_class: str = "AutoModelForSequenceClassification"
@@ -42,7 +45,7 @@ def tiny_text_model(
 
 def most_tokens(config: RunConfig) -> int:
     """How many positions a model made on the spot has."""
-    return max(config.max_length, 16)
+    return min(max(config.max_length, 16), MOST_POSITIONS)
 
 
 def tiny_language_model(tasks: Sequence[Task], config: RunConfig) -> tuple[nn.Module, Any]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         reached_files as reached_files,
         source_hash as source_hash,
     )
+    from clbench.plugins.members import build_strategies as build_strategies
     from clbench.plugins.objects import component_of as component_of
     from clbench.plugins.plan import Made as Made, Plan as Plan, make_plan as make_plan
     from clbench.plugins.rebuilding import rebuild_strategy as rebuild_strategy

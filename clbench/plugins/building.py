@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -86,8 +87,30 @@ def construct(cls: type[Any], label: str, arguments: dict[str, Any], **context: 
         return cls(**{**context, **arguments})
     except ClbenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{label} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def ask(plugin: Any, label: str, method: str) -> Any:
+    """What ``plugin.method()`` gives, before a run is begun.
+
+    Args:
+        plugin: somebody's.
+        label: what error lines call it.
+        method: its name.
+
+    Raises:
+        InputError: as the method raises it; of whatever else it raises a line that says where.
+    """
+    try:
+        return getattr(plugin, method)()
+    except ClbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        file = inspect.getsourcefile(type(plugin))
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        where = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
+        raise InputError(f"{label}: {method}() raised {type(error).__name__}: {error}{where}") from error
 
 
 def _type_hints(cls: type[Any], label: str) -> dict[str, Any]:
@@ -120,7 +143,7 @@ def _import_module(name: str, path: Path) -> ModuleType:
         sys.path.append(str(path.parent))  # for the modules beside it; last, so that they hide no library
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a program that ends itself, given by mistake
         del sys.modules[name]
         raise InputError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module

@@ -12,28 +12,14 @@ from clbench.config import WORKED_OUT, RunConfig, canonical_json, make_config
 from clbench.errors import InputError, unknown
 from clbench.files import expand
 from clbench.kinds import ABILITIES, Kind, available_kinds, find_kind, kind_name
-from clbench.models import (
-    check_kind,
-    choose_device,
-    choose_precision,
-    model_identity,
-    refuse_several_processes,
-)
-from clbench.plugins.building import build, construct, load
-from clbench.plugins.expression import Component, canonical, parse_expression
-from clbench.plugins.finding import available, find, is_own_data, is_preset
-from clbench.plugins.foreign import is_foreign, module_of
-from clbench.plugins.hashing import source_hash
-from clbench.plugins.objects import class_hash
+from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
+from clbench.plugins.building import ask, construct, load
+from clbench.plugins.members import build_strategies, locate
 from clbench.plugins.processes import check_processes
-from clbench.presets import available_presets
 from clbench.scenario import Scenario, Task
 from clbench.sources import canonical_model
-from clbench.strategy import Stack, Strategy, check_optimizer_state, check_own_labels, check_stack
-from clbench.tasks import check_tasks, data_hash, label_space, short_name
-
-# In place of a plug-in's hash: what tells data from others is their contents, whatever file they stand in.
-OWN_DATA, PRESET = "own data", "preset"
+from clbench.strategy import Stack, check_optimizer_state, check_own_labels, check_stack
+from clbench.tasks import check_tasks, data_hash, label_space
 
 
 @dataclass(frozen=True)
@@ -86,41 +72,13 @@ def make_plan(
     files: dict[str, str] = dict(options.get("plugin_files", {}))
     hashes: dict[str, str] = {}
 
-    def locate(kind: str, name: str) -> tuple[str, str]:
-        """The plug-in's short name and what finds it again; notes its file and hash."""
-        if (key := f"{kind}:{name}") in objects:
-            hashes[key] = class_hash(objects[key])
-            return name, name
-        if kind == "strategy" and is_foreign(name):
-            hashes[f"{kind}:{name}"] = module_of(name)[0].source_hash()
-            return name, name
-        path = find(kind, files.get(f"{kind}:{name}", name))
-        built_in = available(kind)
-        if is_preset(kind, str(path)):
-            known = available_presets().get(path.stem) == path
-            short = path.stem if known or path.stem not in {*built_in, *available_presets()} else path.name
-            if not known:
-                files[f"{kind}:{short}"] = str(path)
-            hashes[f"{kind}:{short}"] = PRESET
-            return short, str(path)
-        if is_own_data(kind, str(path)):
-            short = short_name(str(path))
-            short = f"{short} (data)" if short in built_in else short
-            files[f"{kind}:{short}"], hashes[f"{kind}:{short}"] = str(path), OWN_DATA
-            return short, str(path)
-        short = name if built_in.get(name) == path else path.name if path.stem in built_in else path.stem
-        if built_in.get(short) != path:
-            files[f"{kind}:{short}"] = str(path)
-        hashes[f"{kind}:{short}"] = source_hash(path)
-        return short, str(path)
-
     refuse_several_processes()
     for needed in ("scenario", "strategy"):
         if not isinstance(options.get(needed), str) or not options[needed]:
             fault = f"{needed} = {options[needed]!r} is not a name" if options.get(needed) else f"--{needed} is missing"
             names = {"scenario": "scenarios", "strategy": "strategies"}[needed]
             raise InputError(f"{fault}; `clbench list {names}` shows what there is")
-    scenario_name, scenario_file = locate("scenario", options["scenario"])
+    scenario_name, scenario_file = locate("scenario", options["scenario"], files, hashes, objects)
     scenario_class = objects.get(f"scenario:{scenario_name}") or _load_scenario(
         scenario_file, options.get("scenario_args"), made
     )
@@ -129,15 +87,10 @@ def make_plan(
     if options.get("epochs") is not None:
         resolved.setdefault("min_steps", 0)  # who gives the epochs means them
 
-    components, members = [], []
-    for component in parse_expression(options["strategy"]):
-        short, file = locate("strategy", component.name)
-        components.append(Component(short, component.arguments))
-        given = objects.get(f"strategy:{short}")
-        members.append((short, _build(short, file, component.arguments, given)))
+    expression, members = build_strategies(options["strategy"], files, hashes, objects)
     resolved |= {
         "scenario": scenario_name,
-        "strategy": canonical(tuple(components)),
+        "strategy": expression,
         "plugin_files": files,
         "plugin_hashes": dict(sorted(hashes.items())),
     }
@@ -191,9 +144,9 @@ def _make_tasks(name: str, scenario: type[Scenario], config: RunConfig, seed: in
     found = made.get(key)
     if not isinstance(found, MadeTasks):
         built = construct(scenario, name, config.scenario_args, seed=seed, setting=config.setting)
-        tasks = check_tasks(built.tasks(), config.setting)
+        tasks = check_tasks(ask(built, name, "tasks"), config.setting)
         digest = hashlib.sha256(" ".join(map(data_hash, tasks)).encode())
-        found = made[key] = MadeTasks(tasks, digest.hexdigest(), built.notes(), tuple(built.sources))
+        found = made[key] = MadeTasks(tasks, digest.hexdigest(), ask(built, name, "notes"), tuple(built.sources))
     return found
 
 
@@ -201,16 +154,6 @@ def _first(tasks: Sequence[Task], count: int | None) -> Sequence[Task]:
     if count is not None and count > len(tasks):
         raise InputError(f"first_tasks = {count} is not allowed; allowed: 1 to {len(tasks)}, as many as there are")
     return tasks[:count]
-
-
-def _build(name: str, file: str, arguments: dict[str, Any], given: type[Any] | None) -> Strategy:
-    if given is not None:
-        strategy = construct(given, name, arguments)
-    else:
-        strategy = build("strategy", file, arguments, label=name)
-    if not isinstance(strategy, Strategy):
-        raise InputError(f"{Path(file).name} defines {type(strategy).__name__}, which is no clbench.strategy.Strategy")
-    return strategy
 
 
 def _check_setting(setting: str, scenario: type[Scenario]) -> None:

@@ -105,4 +105,5 @@ def _read_run(path: Path) -> Run | None:
         return None
     config = validate_config(folder.read_config(), path / "config.json")
     check_belonging(path, config, result)
+    folder.read_environment()  # what reads it later can rely on it
     return Run(path, result, config)

@@ -1,4 +1,4 @@
-"""Images of the pinned packages, all there are, in the files' order.
+"""Images of the pinned packages, and of one that is installed, all there are, in the files' order.
 
 Each reader gives uint8 pixels (examples, channels, height, width) and each image's label as a position in the names.
 """
@@ -10,8 +10,11 @@ import gzip
 import io
 import json
 import pickletools
+import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clbench.errors import RunError
 from clbench.sources.cache import read
 
 if TYPE_CHECKING:
@@ -19,14 +22,33 @@ if TYPE_CHECKING:
 
 DIGITS = tuple("0123456789")
 ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
+GARMENTS = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+DEBIAN = "dataset-fashion-mnist"
+FASHION = Path("/usr/share/datasets/fashion-mnist")  # where the package puts its files
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IDX_HEADER = 4  # bytes: two of zero, the type, the number of dimensions; then four for each dimension
 
 
 def mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
     """The handwritten digits of MNIST, 28 by 28; ``split`` is ``train`` (60,000) or ``test`` (10,000)."""
+    pixels, targets = (_idx(read("mnist", file)) for file in idx_files(split))
+    return pixels[:, None], targets.astype("int64")
+
+
+def fashion(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The garments of Fashion-MNIST, 28 by 28, in MNIST's format; ``split`` is ``train`` (60,000) or ``test`` (10,000).
+
+    Raises:
+        RunError: Debian's package is not installed, or a file of it is damaged.
+    """
+    pixels, targets = (_idx(_unzipped(FASHION / f"{file}.gz")) for file in idx_files(split))
+    return pixels[:, None], targets.astype("int64")
+
+
+def idx_files(split: str) -> tuple[str, str]:
+    """The names of MNIST's files of images and of labels; ``split`` is ``train`` or ``test``."""
     part = "train" if split == "train" else "t10k"
-    return _idx(f"{part}-images-idx3-ubyte")[:, None], _idx(f"{part}-labels-idx1-ubyte").astype("int64")
+    return f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
 
 
 def animals() -> tuple[np.ndarray, np.ndarray]:
@@ -61,11 +83,18 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return (loaded.images[:, None] * (255 / 16)).round().astype("uint8"), loaded.target
 
 
-def _idx(file: str) -> np.ndarray:
+def _unzipped(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        told = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise RunError(f"Fashion-MNIST: {str(path)!r} {told}; needed: Debian's package {DEBIAN}") from None
+
+
+def _idx(content: bytes) -> np.ndarray:
     """The bytes of an IDX file in its shape."""
     import numpy as np
 
-    content = read("mnist", file)
     dimensions = content[IDX_HEADER - 1]
     end = IDX_HEADER * (1 + dimensions)
     return np.frombuffer(content, "uint8", offset=end).reshape(np.frombuffer(content[IDX_HEADER:end], ">i4"))

@@ -29,5 +29,6 @@ if TYPE_CHECKING:
     )
     from clbench.tasks.sequences import answer_dataset as answer_dataset, token_dataset as token_dataset
     from clbench.tasks.splits import balanced_counts as balanced_counts, draw as draw, same_text as same_text
+    from clbench.tasks.whole_tables import read_columns as read_columns
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -24,6 +24,8 @@ def check_tasks(tasks: Sequence[Task], setting: str) -> list[Task]:
         The tasks as a run uses them: with notes on what a person should know of them; and where they share labels
         without the train and dev examples that are test examples of another task.
     """
+    if not isinstance(tasks, Sequence):
+        raise InputError(f"tasks() gives a {type(tasks).__name__}; allowed: a list of tasks")
     if len(tasks) < 2:
         raise InputError(f"a scenario needs at least two tasks, got {len(tasks)}")
     for position, task in enumerate(tasks, start=1):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clbench.errors import InputError, unknown
-from clbench.files import expand
+from clbench.files import LARGEST_TABLE, expand, read_file
 from clbench.tasks.columns import Table
 from clbench.tasks.csv_tasks import SPLITS
 from clbench.tasks.delimited import read_delimited
@@ -44,8 +44,8 @@ def short_name(source: str) -> str:
     """What a run calls the data: the file's name without its suffix, the folder's name, the hub id's last part."""
     if source.startswith(HUB):
         return hub_id(source)[0].rpartition("/")[2]
-    path = expand(source, "data").resolve()
-    return path.name if path.is_dir() else path.stem
+    path = Path(place_of(source))
+    return path.name if os.path.isdir(path) else path.stem  # not is_dir(), which raises for a name too long
 
 
 def told_name(source: str) -> str:
@@ -54,8 +54,11 @@ def told_name(source: str) -> str:
 
 
 def place_of(source: str) -> str:
-    """``source`` as it is found from any folder."""
-    return source if source.startswith(HUB) else str(expand(source, "data").resolve())
+    """``source`` as it is found from any folder; a link keeps its own name, which says what format it leads to."""
+    if source.startswith(HUB):
+        return source
+    path = expand(source, "data")
+    return str(path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name)
 
 
 def read_source(source: str) -> tuple[list[Table], list[str]]:
@@ -119,7 +122,7 @@ def _read_file(path: Path) -> Table:
         if path.exists() and not path.is_file():
             raise InputError(f"cannot read {path}: it is a pipe or a device; allowed: a file or a folder")
         before = _stamp(path)
-        content = path.read_bytes()
+        content = read_file(path, LARGEST_TABLE)
         if _stamp(path) != before or len(content) != before[0]:
             raise InputError(f"{path} changed while it was read; wait until it is written, and start again")
     except (OSError, ValueError) as error:

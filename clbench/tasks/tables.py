@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clbench.errors import InputError, nearest
-from clbench.files import read_file
+from clbench.files import LARGEST_TABLE, read_file
 
-LARGEST_TABLE = 2**30  # bytes; it is held in memory several times
 # The first of them with which the header has the columns that are asked for.
 SEPARATORS = (",", ";", "\t", "|")
 

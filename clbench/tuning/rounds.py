@@ -35,6 +35,7 @@ from clbench.tuning.study import (
 if TYPE_CHECKING:
     from optuna import Study
 
+MOST = 10_000  # trials or seeds that anybody means
 LIBRARIES = ("optuna", "torch", "transformers")
 
 
@@ -87,8 +88,8 @@ def tune(
         Interrupted: a signal came; the same call goes on.
     """
     for name, number in (("--trials", effort.trials), ("--seeds", effort.seeds), ("--tasks", effort.tasks)):
-        if number is not None and number < 1:
-            raise InputError(f"{name} {number} is not allowed; allowed: 1 or more")
+        if number is not None and not 1 <= number <= MOST:
+            raise InputError(f"{name} {number} is not allowed; allowed: 1 to {MOST}")
     if not strategies:
         raise InputError("--strategy is missing; `clbench list strategies` shows what there is")
     runner = Runner(options, folder, effort.budget or 0.0, reporter)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,3 +179,17 @@ def test_a_strategy_that_finds_no_layer_in_the_model_leaves_the_race(tmp_path: A
 @pytest.mark.parametrize("name", ["replay", "agem", "gem", "der", "er_ace", "gdumb", "joint", "cumulative", "alarm"])
 def test_strategies_that_keep_examples_say_so(name: str) -> None:
     assert make_plan({**TOY, "strategy": name}).strategy.keeps_examples
+
+
+@pytest.mark.parametrize("thing", ["a pipe", "a folder", "larger than"])
+def test_what_else_lies_where_the_seconds_are_kept_is_one_line(thing: str, tmp_path: Path) -> None:
+    place = tmp_path / "spent.json"
+    if thing == "a pipe":
+        os.mkfifo(place)
+    elif thing == "a folder":
+        place.mkdir()
+    else:
+        with place.open("wb") as file:
+            file.truncate(20 * 10**9)
+    with pytest.raises(InputError, match=f"spent.json is damaged: .*{thing}.*take it away"):
+        Runner(TOY, tmp_path, 100.0, Reporter())

@@ -49,6 +49,7 @@ FILES: dict[str, str | bytes] = {
     "unlabelled.py": SCENARIO.replace("BODY", TASK.replace("TEST", "LABELS[:1]").replace("NAMES", '["app", "web"]')),
     "syntax.py": "def (:\n",
     "raises.py": SCENARIO + 'raise RuntimeError("two\\nlines")\n',
+    "exits.py": SCENARIO + "raise SystemExit(5)\n",
     "boom.py": STRATEGY.replace("HINT", "int").replace("BODY", "raise KeyError('bang')"),
     "hints.py": STRATEGY.replace("HINT", '"Nope"').replace("BODY", "pass"),
     "nothing.py": '"""No class."""\n',
@@ -161,6 +162,7 @@ PATHS = [
     ([*TOY, "--strategy", "./gone.py"], ["'./gone.py'", "does not exist"]),
     ([*RUN, "--scenario", "syntax.py", "--strategy", "naive"], ["syntax.py", "invalid syntax"]),
     ([*RUN, "--scenario", "raises.py", "--strategy", "naive"], ["raises.py", "RuntimeError: two lines"]),
+    ([*RUN, "--scenario", "exits.py", "--strategy", "naive"], ["exits.py", "SystemExit: 5"]),
     ([*RUN, "--scenario", "nothing.py", "--strategy", "naive"], ["nothing.py", "no subclass"]),
     ([*RUN, "--scenario", "one.py", "--strategy", "naive"], ["at least two tasks, got 1"]),
     ([*RUN, "--scenario", "unlabelled.py", "--strategy", "naive"], ["'app'", "test has no example", "'yes'"]),
@@ -213,6 +215,16 @@ LONG_OR_ODD: list[tuple[list[str], list[str]]] = [
     ([*NAIVE, "--output-dir", LONG], ["/xxx"]),
     (["advise", "toy", "--model", "tiny", "--budget", "5m", "-o", LONG], ["/xxx"]),
     ([*NAIVE, "--config", LONG], ["/xxx"]),
+    ([*NAIVE, "--tuned", LONG], ["/xxx"]),
+    ([*RUN, "--scenario", f"{LONG}.csv", "--strategy", "naive"], ["/xxx"]),
+    ([*RUN, "--scenario", f"{LONG}.yaml", "--strategy", "naive"], ["/xxx"]),
+    (["describe", f"{LONG}.csv"], ["/xxx"]),
+    (["advise", f"{LONG}.csv"], ["/xxx"]),
+    (["report", LONG], ["/xxx"]),
+    (["predict", LONG, "a"], ["/xxx"]),
+    (["export", LONG, "-o", "new"], ["/xxx"]),
+    (["plot", "sensitivity", f"{LONG}.yaml", "-o", "a.png"], ["/xxx"]),
+    (["plot", "confusion", LONG, "-o", "a.png"], ["/xxx"]),
     ([*TOY, "--strategy", f"/{'x' * 1000}.py"], ["/xxx"]),
     ([*NAIVE, "--model", LONG], ["/xxx"]),
     ([*NAIVE, "--device", "cuda:99999999999999999999"], ["cuda:9999"]),
@@ -323,6 +335,7 @@ def test_help_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in captured.out
     for option in ("--max-length", "--scenario-arg", "--limit", "--device", "--precision", "--config", "--output-dir"):
         assert option in captured.out
+    assert "keep the last checkpoint, the whole state at the end, for a look at it" in " ".join(captured.out.split())
     for option in ("--overwrite", "--checkpoint-every", "--keep-checkpoints", "--dry-run", "-q", "-v"):
         assert option in captured.out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ import pytest
 
 from clbench.cli import main
 from clbench.results.folder import RunFolder
+from clbench.tasks import read_columns
 
 RUN = [
     "run", "--scenario", "toy", "--strategy", "naive", "--epochs", "1", "--lr", "0.005", "--head-lr", "0.05", "-q",
@@ -38,6 +40,72 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main([*RUN, "--output-dir", str(output), "--save-model"]) == 0
     (path,) = output.glob("toy/naive/*")
     return path
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl", "clbench.json"])
+def test_a_file_as_large_as_a_disk_is_not_read(
+    name: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / name
+    with place.open("wb") as file:
+        file.truncate(20 * 10**9)
+    command = (
+        ["predict", str(tmp_path), "text"] if name == "clbench.json" else ["predict", str(run), "--input", str(place)]
+    )
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(place) in line
+    assert "it is larger than" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("text\nhello, well\n", "line 2: 2 cells, but the header has 1; a cell with a ',' in it needs double quotes"),
+        ("text,b\nhello, well,3\n", "line 2: 3 cells, but the header has 2"),
+        ("text,b\nhello\n", "line 2: 1 cells, but the header has 2"),
+        ('b,text\n1,"two\nlines"\n2,"hello\n', "line 4: a quote is out of place"),
+        ("text,text\na,b\n", "2 columns are called 'text'"),
+    ],
+)
+def test_a_cell_that_would_move_is_refused_with_its_line(
+    content: str, told: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    assert main(["predict", str(run), "--input", str(tmp_path / "a.csv")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+def test_cells_are_read_as_they_stand_whatever_separates_them() -> None:
+    for separator in (",", ";", "\t", "|"):
+        content = f'\ufeffid{separator} text\n1{separator} "a, b"\n\n2{separator}"c ""d"";\t|"\n3{separator}""\n'
+        columns = read_columns(content.encode(), ",", ["text"])
+        assert columns == {"id": ["1", "2", "3"], "text": ["a, b", 'c "d";\t|', ""]}
+    assert read_columns(b",text\n0,a\n", ",", ["text"]) == {"column 1": ["0"], "text": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        ("config.json", {"num_hidden_layers": 10**9}, "num_hidden_layers = 1000000000, allowed are at most 10000"),
+        ("config.json", {"transformers_weights": "harm.bin"}, "names harm.bin, which is not safetensors"),
+        ("clbench.json", {"max_length": 10**30}, "max_length: "),
+        ("pytorch_model.bin", None, "no file named model.safetensors"),
+    ],
+)
+def test_a_changed_model_folder_is_one_line(
+    file: str, change: dict[str, Any] | None, told: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(run / "model", folder)
+    if change is None:
+        (folder / "model.safetensors").rename(folder / file)  # a pickle would lie there
+    else:
+        (folder / file).write_text(json.dumps({**json.loads((folder / file).read_text()), **change}))
+    assert main(["predict", str(folder), "text"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
 
 
 def answers(text: str) -> list[dict[str, Any]]:

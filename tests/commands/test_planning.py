@@ -49,6 +49,10 @@ def test_lists_in_a_config_file_mean_what_several_options_mean(tmp_path: Path) -
         ("strategy: naive\nplugin_files: {}", "plugin_files"),
         ("strategy: naive\ndata_sha256: abc", "data_sha256"),
         ("strategy: naive\nscenario_args: [1]", "scenario_args"),
+        ("strategy: []", r"strategy = \[\] in .* is not allowed; allowed: one or more"),
+        ("strategy: naive\nseed: []", r"seed = \[\] in .* is not allowed; allowed: one or more"),
+        ("strategy: naive\ntuned: true", "unknown setting in .* 'tuned'"),  # only --tuned says so
+        ("strategy: naive\ntrack: {tensorboard: 1}", "track"),
     ],
 )
 def test_wrong_types_in_a_config_file_are_one_line(content: str, part: str, tmp_path: Path) -> None:
@@ -69,6 +73,53 @@ def test_dry_run_finds_what_the_strategy_says_of_the_model(
     assert main([*toy, "naive"]) == 0
     assert '"strategy": "naive"' in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_plug_in_raises_is_one_line_in_a_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.py").write_text(
+        '"""S."""\nfrom clbench import Strategy\nclass S(Strategy):\n'
+        "    def setup(self, learner):\n        raise KeyError('two\\nlines')\n"
+    )
+    assert main(["run", "--scenario", "toy", "--device", "cpu", "--dry-run", "--strategy", str(tmp_path / "s.py")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: s, seed 0: KeyError: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "told"),
+    [
+        ("'text'", "raise KeyError('two\\nlines')", r"s: tasks() raised KeyError: 'two\nlines' (s.py, line 6)"),
+        ("'text'", "raise SystemExit(5)", "s: tasks() raised SystemExit: 5 (s.py, line 6)"),
+        ("'text'", "return self.tasks()", "s: tasks() raised RecursionError: "),
+        ("'text'", "return None", "tasks() gives a NoneType; allowed: a list of tasks"),
+        ("'text'", "return [Task('a', 'text', ('x',), [], [], [])] * 2", "task names must be unique"),
+        ("5", "return []", "kind = 5 is not allowed; allowed: text, token, generation, image, or a Kind of your own"),
+    ],
+)
+def test_what_a_scenario_raises_or_gives_is_one_line(
+    kind: str, body: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.py").write_text(
+        f'"""S."""\nfrom clbench import Scenario, Task\nclass S(Scenario):\n    kind = {kind}\n'
+        f"    def tasks(self):\n        {body}\n"
+    )
+    assert main(["run", "--scenario", str(tmp_path / "s.py"), "--strategy", "naive", "--device", "cpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+def test_a_models_folder_is_no_run_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert main(["resume", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds no run (its config.json is another's)" in line
+
+
+def test_one_tracker_needs_no_list(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("strategy: naive\ntrack: tensorboard\n")
+    (plan,) = plan_runs(TOY, [], [], [], file)
+    assert plan.config.track == ["tensorboard"]
 
 
 def test_dry_run_reads_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

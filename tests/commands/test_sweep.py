@@ -58,12 +58,13 @@ def finished(folder: Path) -> list[str]:
     return sorted(run.result["strategy"] for run in find_runs([folder])[0])
 
 
-def test_an_exception_of_one_run_is_one_line_and_the_others_go_on(run: Any, tmp_path: Path) -> None:
-    code, out, err = run('raise ValueError("two\\nlines")')
+@pytest.mark.parametrize("error", ["ValueError", "SystemExit"])
+def test_an_exception_of_one_run_is_one_line_and_the_others_go_on(error: str, run: Any, tmp_path: Path) -> None:
+    code, out, err = run(f'raise {error}("two\\nlines")')
     assert code == 1
     lines = [line for line in err.splitlines() if "warning" not in line]
     (log,) = (tmp_path / "out" / "toy" / "broken").glob("*/log.jsonl")
-    assert lines == [f"error: broken, seed 0: ValueError: two lines; the traceback is in {log}"]
+    assert lines == [f"error: broken, seed 0: {error}: two lines; the traceback is in {log}"]
     failures = [json.loads(line) for line in log.read_text().splitlines() if '"failure"' in line]
     assert "in after_task" in failures[0]["traceback"]
     assert finished(tmp_path / "out") == ["naive", "replay"]

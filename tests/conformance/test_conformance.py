@@ -18,6 +18,7 @@ from clbench.engine.interrupts import Interrupted
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.plugins.plan import Plan
+from clbench.sources import images
 from clbench.strategy import Stack
 from clbench.testing import check_scenario, check_strategy
 from tests.helpers import RECIPE_STACKS, RECIPES, slow
@@ -28,12 +29,16 @@ SMALLER = {"gdumb": "gdumb(epochs=2)", "ranpac": "ranpac(width=50)", "klda": "kl
 STACKS = ("replay+ewc", slow("replay+distillation"))
 # One task with an official test file and one without.
 # Their packages take long to read.
-LARGE = ("image_seq", "instruct_seq", "permuted_mnist", "split_cifar", "split_mnist", "token_seq", "wordnet_class")
+LARGE = (
+    *("image_seq", "instruct_seq", "permuted_mnist", "split_cifar", "split_fashion_mnist", "split_mnist", "token_seq"),
+    "wordnet_class",
+)
 SMALL = {"train": 40, "dev": 10, "test": 20}
 SCENARIO_ARGUMENTS: dict[str, dict[str, Any]] = {
     "text_seq": {"train": 40, "dev": 20, "test": 40, "order": "reuters,movie"},
     "permuted_mnist": {"tasks": 2, **SMALL},
     **dict.fromkeys(("token_seq", "instruct_seq", "image_seq", "split_cifar", "split_mnist"), SMALL),
+    "split_fashion_mnist": SMALL,
 }
 
 
@@ -66,6 +71,8 @@ def test_built_in_scenarios_pass(scenario: str) -> None:
     missing = [row["name"] for row in sources.source_rows() if row["name"] in needed and not row["cached"]]
     if missing:
         pytest.skip(f"not in the cache: {', '.join(missing)}")
+    if scenario == "split_fashion_mnist" and not images.FASHION.is_dir():
+        pytest.skip(f"Debian's package {images.DEBIAN} is not installed")
     results = check_scenario(scenario, SCENARIO_ARGUMENTS.get(scenario))
     assert [str(result) for result in results if result.status != "ok"] == []
 

@@ -309,6 +309,30 @@ def test_forgetting_is_warned_of_in_the_log(
     assert capsys.readouterr().err == "".join(f"warning: {text}\n" for text in texts)
 
 
+def test_a_task_that_was_not_learned_is_warned_of(
+    toy: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six of ten labels are alike: who always answers so has .6; only a task just trained on is judged."""
+    rows = iter([[6, 6, 6], [7, 2, 2], [9, 6, 2], [9, 9, 5]])
+
+    def evaluate_all(*_: Any) -> list[Evaluation]:
+        labels, text = [0] * 6 + [1] * 4, find_kind("text")
+        answers = [labels[:right] + [2] * (10 - right) for right in next(rows)]
+        return [Evaluation(labels, answer, [0.5] * 10, text, "accuracy") for answer in answers]
+
+    scripted([], monkeypatch)
+    monkeypatch.setattr(engine, "evaluate_all", evaluate_all)
+    result = engine.run(plan_for("naive", tmp_path, **toy), TerminalReporter(-1))
+    texts = [
+        f"{task} was not learned: accuracy {score}, 0.600 with always the same answer; try more --epochs or another "
+        "--lr or --head-lr"
+        for task, score in (("station", "0.600"), ("market", "0.500"))
+    ]
+    assert result["learning_warnings"] == texts
+    told = [line for line in capsys.readouterr().err.splitlines() if "not learned" in line]
+    assert told == [f"warning: {text}" for text in texts]
+
+
 def test_the_metrics_by_hand(toy: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted([[0.3, 0.2, 0.4], [0.8, 0.3, 0.5], [0.9, 0.7, 0.5], [0.6, 0.5, 0.9]], monkeypatch)
     metrics = engine.run(plan_for("naive", tmp_path, **toy), Reporter())["metrics"]

@@ -4,7 +4,7 @@ import pytest
 from sacrebleu.metrics.chrf import CHRF
 
 from clbench.errors import InputError
-from clbench.kinds import measure_answers
+from clbench.kinds import measure_answers, score_by_chance
 
 
 def test_whole_entities_count_and_only_where_all_of_them_is_right() -> None:
@@ -18,6 +18,16 @@ def test_whole_entities_count_and_only_where_all_of_them_is_right() -> None:
 def test_an_entity_without_a_beginning_is_none() -> None:
     assert measure_answers("entity_f1", ["B-name I-name"], ["I-name I-name"]) == 0.0
     assert measure_answers("entity_f1", ["O O"], ["O O"]) == 0.0
+
+
+def test_what_always_the_same_answer_scores() -> None:
+    """So that a task that was not learned is told in every kind."""
+    tags = ["O O B-name I-name", "O B-city", "O"]
+    assert score_by_chance("token_accuracy", tags) == 4 / 7
+    assert score_by_chance("entity_f1", tags) == 0.0
+    assert score_by_chance("exact_match", ["Paris", "Bonn", " Paris\n"]) == 2 / 3
+    for measure, truths in (("entity_f1", ["O O"]), ("exact_match", ["a", "a"]), ("rouge_l", ["a", "b"])):
+        assert score_by_chance(measure, truths) is None
 
 
 def test_words_are_counted_whatever_their_sentence() -> None:

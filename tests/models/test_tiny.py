@@ -1,4 +1,4 @@
-"""The model ``tiny``: made without a word on the terminal."""
+"""The model ``tiny``: made without a word on the terminal, and with no more positions than memory has."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import tokenizers.trainers
 
+from clbench.clock import Clock
 from clbench.config import make_config
-from clbench.models.tiny import tiny_text_model
+from clbench.engine import prepare
+from clbench.models.tiny import MOST_POSITIONS, tiny_text_model
+from clbench.plugins import make_plan
 from clbench.tasks import task_from_rows
 
 
@@ -25,3 +28,12 @@ def test_its_tokenizer_is_trained_without_a_bar(monkeypatch: pytest.MonkeyPatch)
     _, tokenizer = tiny_text_model([task], 2, make_config({"scenario": "toy", "strategy": "naive"}))
     assert [each.show_progress for each in made] == [False]
     assert "again" in tokenizer.get_vocab()
+
+
+@pytest.mark.parametrize("scenario", ["toy", "toy_token"])
+def test_texts_are_cut_where_its_positions_end(scenario: str) -> None:
+    options = {"scenario": scenario, "strategy": "naive", "model": "tiny", "device": "cpu", "max_length": 10**6}
+    prepared = prepare(make_plan({**options, "scenario_args": {"train": 12, "dev": 3, "test": 6}}), Clock())
+    settings: Any = prepared.learner.model.config
+    assert settings.max_position_embeddings == MOST_POSITIONS
+    assert any(f"has {MOST_POSITIONS} positions: texts are cut there" in line for line in prepared.warnings)

@@ -24,7 +24,7 @@ STRATEGIES = {
 }
 SCENARIOS = {
     *("digits_seq", "image_seq", "instruct_seq", "permuted_mnist", "split_cifar", "split_mnist", "text_seq"),
-    *("token_seq", "toy", "toy_generation", "toy_image", "toy_token", "wordnet_class"),
+    *("split_fashion_mnist", "token_seq", "toy", "toy_generation", "toy_image", "toy_token", "wordnet_class"),
 }
 
 MINE = '''

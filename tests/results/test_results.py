@@ -349,6 +349,8 @@ def test_unfinished_and_broken_runs_are_skipped_with_a_line_each(tmp_path: Path)
         ("config.json", '{"scenario_args": ' + "[" * 60 + "]" * 60 + "}", "nest deeper than 50"),
         ("result.json", '{"seed": ' + '{"a":' * 970 + "1" + "}" * 971, "nest deeper than 50"),
         ("result.json", '{"cost": {"wall_seconds": 1e400}}', "1e400 is larger"),
+        ("environment.json", '{"a": ' + "[" * 970 + "]" * 970 + "}", "nest deeper than 50"),
+        ("environment.json", ["a"], "is not a JSON object"),
         ("result.json", " " * (64 * 2**20 + 1), "larger than 64 MiB"),
     ],
 )  # fmt: skip

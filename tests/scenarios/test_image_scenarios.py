@@ -1,17 +1,19 @@
 """The scenarios of images and what their packages hold; what needs the large package is among the slow tests."""
 
+import gzip
 import importlib
 import pickle
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from clbench import plugins
-from clbench.errors import InputError
+from clbench.errors import InputError, RunError
 from clbench.scenario import Task
 from clbench.sources import images
 from clbench.tasks import draw_images
@@ -21,6 +23,7 @@ from tests.scenarios.packages import need
 image_seq: Any = importlib.import_module("clbench.scenarios.image_seq")
 split_cifar: Any = importlib.import_module("clbench.scenarios.split_cifar")
 split_mnist: Any = importlib.import_module("clbench.scenarios.split_mnist")
+split_fashion_mnist: Any = importlib.import_module("clbench.scenarios.split_fashion_mnist")
 permuted_mnist: Any = importlib.import_module("clbench.scenarios.permuted_mnist")
 
 
@@ -154,6 +157,43 @@ def test_split_mnist_by_domain_padded_and_in_the_seeds_order(some_mnist: Any) ->
             assert known[(image * 255).round().astype("uint8").tobytes()] == int(plain.name.split("/")[label])
 
 
+def write_idx(path: Path, values: np.ndarray) -> None:
+    """In the format of the package's files: two bytes of 0, the type, the dimensions, their sizes; gzipped."""
+    header = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+    path.write_bytes(gzip.compress(header + values.astype("uint8").tobytes()))
+
+
+def test_split_fashion_mnist_reads_what_debian_installs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "FASHION", tmp_path)
+    scenario = split_fashion_mnist.SplitFashionMnist(dev=2, setting="class")
+    with pytest.raises(RunError) as caught:
+        scenario.tasks()
+    missing = tmp_path / "train-images-idx3-ubyte.gz"
+    needed = "needed: Debian's package dataset-fashion-mnist"
+    assert str(caught.value) == f"Fashion-MNIST: {str(missing)!r} is not there; {needed}"
+    made = np.random.default_rng(0).integers(0, 256, (60, 28, 28))
+    for part, values in (("train", made[:40]), ("t10k", made[40:])):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", values)
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(len(values)) % 10)
+    tasks = check_tasks(scenario.tasks(), "class")
+    assert [task.labels for task in tasks][3:] == [("shirt", "sneaker"), ("bag", "ankle boot")]
+    assert [len(data) for data in tasks[0].splits.values()] == [6, 2, 4]
+    for image, label in zip((pixels(tasks[4], "test") * 255).round(), tasks[4].test["label"], strict=True):
+        (number,) = np.flatnonzero((made == image[0]).all((1, 2)))  # the images of number 8, 18, ... are bags
+        assert number % 10 == 8 + label
+    missing.write_bytes(missing.read_bytes()[:-9])
+    with pytest.raises(RunError, match=r"cannot be read .*; needed: Debian's package"):
+        scenario.tasks()
+
+
+@pytest.mark.skipif(not images.FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_fashion_mnist_is_whole_where_it_is_installed() -> None:
+    for split, size in (("train", 6000), ("test", 1000)):
+        found, targets = images.fashion(split)
+        assert found.shape == (10 * size, 1, 28, 28)
+        assert Counter(targets.tolist()) == dict.fromkeys(range(10), size)
+
+
 def test_permuted_mnist_moves_the_pixels_of_a_task_alike(some_mnist: Any) -> None:
     sizes = {"train": 30, "dev": 10, "test": 20}
     tasks = check_tasks(permuted_mnist.PermutedMnist(tasks=3, pad=True, **sizes).tasks(), "domain")
@@ -186,7 +226,7 @@ def test_bad_arguments_are_refused_before_anything_is_read() -> None:
             make()
 
 
-@pytest.mark.parametrize("name", ["image_seq", "split_cifar", "split_mnist", "permuted_mnist"])
+@pytest.mark.parametrize("name", ["image_seq", "split_cifar", "split_mnist", "permuted_mnist", "split_fashion_mnist"])
 def test_they_are_described_without_importing_them(name: str) -> None:
     description = plugins.describe("scenario", name)
     assert 20 < len(description.summary) <= 110

@@ -207,6 +207,8 @@ def test_distillation_by_hand(make_learner: MakeLearner, setting: str, expected:
     batch = {"pixel_values": torch.zeros(5, 1, 1, 1), "labels": torch.zeros(5), "task_ids": torch.zeros(5)}
     student = torch.tensor([NEW] * 5)
     assert float(distillation.loss(learner, batch, student)) == pytest.approx(0.7 * T**2 * expected, rel=1e-5)
+    distillation.alpha_grows = True  # two tasks are old
+    assert float(distillation.loss(learner, batch, student)) == pytest.approx(2 * 0.7 * T**2 * expected, rel=1e-5)
 
 
 def test_distillation_in_the_domain_setting_is_over_the_shared_labels(make_learner: MakeLearner) -> None:

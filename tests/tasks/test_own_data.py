@@ -640,6 +640,15 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         data_sources.read_source(str(tmp_path / "pipe.csv"))
 
 
+def test_a_link_goes_by_its_own_name(tmp_path: Path) -> None:
+    """What it leads to may be called by its hash alone, as in the hub's cache."""
+    write_csv(tmp_path / "0123abcd", tickets(20))
+    (tmp_path / "tickets.csv").symlink_to(tmp_path / "0123abcd")
+    plan = plan_of(tmp_path / "tickets.csv", tmp_path / "out", limit=8)
+    assert plan.config.scenario == "tickets"
+    assert len(plan.tasks) > 1
+
+
 def test_an_edited_file_is_a_new_run_and_a_run_goes_on_from_its_folder(tmp_path: Path) -> None:
     from clbench.commands.planning import plan_again
 

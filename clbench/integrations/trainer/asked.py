@@ -1,4 +1,4 @@
-"""What a person asks for: strategies by an expression, a task's labels by their names or columns."""
+"""What a person asks for: a task's labels, by their names or columns."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 from clbench.data import Example
 from clbench.errors import InputError, unknown
-from clbench.plugins import Component, available, build, canonical, find, is_foreign, parse_expression, source_hash
-from clbench.strategy import Strategy
+from clbench.kinds import Kind
 
 
 def label_names(config: Any) -> tuple[str, ...]:
@@ -17,33 +16,14 @@ def label_names(config: Any) -> tuple[str, ...]:
     return tuple(str(named.get(column, column)) for column in range(config.num_labels))
 
 
-def build_strategies(expression: str) -> tuple[str, dict[str, str], list[tuple[str, Strategy]]]:
-    """The expression in its one spelling, the hash of each strategy's code, and the strategies by name.
-
-    Raises:
-        InputError: a strategy is unknown or cannot be made.
-    """
-    components, hashes, members = [], {}, []
-    for component in parse_expression(expression):
-        path = find("strategy", component.name)
-        own_name = available("strategy").get(path.stem) in (None, path)
-        short = component.name if is_foreign(component.name) else path.stem if own_name else path.name
-        components.append(Component(short, component.arguments))
-        hashes[f"strategy:{short}"] = source_hash(path)
-        strategy = build("strategy", component.name, component.arguments, label=short)
-        if not isinstance(strategy, Strategy):
-            raise InputError(f"{path.name} defines {type(strategy).__name__}, which is no clbench.strategy.Strategy")
-        members.append((short, strategy))
-    return canonical(tuple(components)), dict(sorted(hashes.items())), members
-
-
 def task_columns(
-    config: Any, task: str, setting: str, labels: Sequence[str | int] | None, examples: Sequence[Example]
+    config: Any, kind: Kind, task: str, setting: str, labels: Sequence[str | int] | None, examples: Sequence[Example]
 ) -> tuple[int, ...]:
-    """The output layer's columns of a task's labels.
+    """The output layer's columns of a task's labels; none where the model writes.
 
     Args:
         config: the model's.
+        kind: what the model answers.
         task: its name.
         setting: of the sequence.
         labels: the task's, by column or name; None for those that occur, or all in the setting "domain".
@@ -52,6 +32,10 @@ def task_columns(
     Raises:
         InputError: a label is unknown, or occurs and is none of the task's.
     """
+    if kind.writes and labels is not None:
+        raise InputError(f"labels={list(labels)} of task {task!r}: the model writes, and has none; leave them away")
+    if kind.writes:
+        return ()
     names = label_names(config)
     occurring = {int(example["label"]) for example in examples}
     if labels is None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clbench.clock import Clock
-from clbench.config import make_config
-from clbench.data import Example, LabelSpace, TaskData
+from clbench.config import identity
+from clbench.data import Example, TaskData
 from clbench.errors import InputError, unknown
-from clbench.integrations.trainer.asked import build_strategies, label_names, task_columns
+from clbench.integrations.trainer.asked import task_columns
+from clbench.integrations.trainer.beside import own_checkpoint
+from clbench.integrations.trainer.causal import plain_forward
+from clbench.integrations.trainer.ended import EndedTask, check_ended
+from clbench.integrations.trainer.ends import load_end, restore_random, save_end
 from clbench.integrations.trainer.hooks import TaskHooks
+from clbench.integrations.trainer.making import add_task, first_learner, task_config
 from clbench.integrations.trainer.outcome import Outcome
-from clbench.integrations.trainer.refusals import check_loss, check_set_up, check_strategies, check_trainer
-from clbench.integrations.trainer.rows import read_rows
+from clbench.integrations.trainer.refusals import check_set_up, check_strategies, checked_kind
+from clbench.integrations.trainer.rows import read_task, rows_hash
+from clbench.kinds import Kind
 from clbench.learner import Learner
-from clbench.strategy import ALL_SETTINGS, Stack, check_own_labels, check_stack
+from clbench.plugins import build_strategies
+from clbench.strategy import ALL_SETTINGS, Stack
 from clbench.toolkit import evaluate_all
 
 
@@ -32,6 +38,8 @@ class ContinualLearning:
             example's labels are its task's; "class": those of the tasks seen so far.
         name: what the sequence of tasks is called, in place of a scenario.
         seed: of the strategies' random streams; by default the first Trainer's.
+        state_dir: a folder for the state at the end of the last task, from which the same script goes on when it is
+            started again; None keeps none.
 
     Raises:
         InputError: a strategy is unknown, or does not work inside a Trainer.
@@ -45,30 +53,34 @@ class ContinualLearning:
         setting: str = "domain",
         name: str = "trainer",
         seed: int | None = None,
+        state_dir: str | None = None,
     ) -> None:
         if setting not in ALL_SETTINGS:
             raise unknown("setting", setting, ALL_SETTINGS)
-        self.expression, self.hashes, members = build_strategies(strategy)
-        check_strategies(members)
-        check_stack(members, setting, "text", 1)
-        if setting == "domain":
-            check_own_labels(members)
+        self.hashes: dict[str, str] = {}
+        self.expression, members = build_strategies(strategy, {}, self.hashes, {})
+        check_strategies(members, setting)
         self.strategy = Stack(sorted(members, key=lambda member: member[0]))
-        self.output_dir, self.setting, self.name, self.seed = output_dir, setting, name, seed
+        if state_dir is not None and not self.strategy.resumable:
+            raise InputError(f"{self.expression!r} cannot go on from a state: state_dir = {state_dir!r}; allowed: None")
+        self.output_dir, self.setting, self.name, self.seed, self.state_dir = output_dir, setting, name, seed, state_dir
         self.learner: Learner | None = None
         self.tests: list[list[Example]] = []
-        self.hooks: TaskHooks | None = None
+        self.hooks: TaskHooks | EndedTask | None = None
         self.outcome = Outcome()
+        self.turn = 0
+        self.ended: dict[str, Any] | None = None
 
     def attach(self, trainer: Any, task: str, test: Any, labels: Sequence[str | int] | None = None) -> Any:
         """Begin ``task``: let the strategy take part when ``trainer`` trains.
 
         Args:
-            trainer: transformers' Trainer, or one of your own classes, with ``train_dataset``; all of the same model.
+            trainer: transformers' Trainer, TRL's SFTTrainer, or one of your own classes, with ``train_dataset``; all of
+                the same model.
             task: its name.
             test: a data set like ``train_dataset``, on which the task is measured from its end on.
             labels: those of the task, by column or by their names in the model's config; by default those that occur
-                in its data. In the setting "domain" all tasks have all.
+                in its data. In the setting "domain" all tasks have all; a model that writes has none.
 
         Returns:
             The same trainer.
@@ -78,53 +90,76 @@ class ContinualLearning:
         """
         if self.hooks is not None:
             raise InputError(f"attach(task={task!r}): end task {self.hooks.task.name!r} first, with end_task(trainer)")
-        if not task or task in self.outcome.tasks:
+        if not task or task in self.outcome.tasks[: self.turn]:
             raise InputError(f"attach(task={task!r}): allowed: a name that no other task has")
-        check_trainer(trainer)
-        check_loss(trainer, self.setting, self.strategy.members)
-        if self.learner is not None and self.learner.model is not trainer.model:
-            raise InputError(f"attach(task={task!r}): the Trainer has another model; allowed: that of the first task")
-        position = len(self.outcome.tasks)
-        train = read_rows(trainer, trainer.train_dataset, position, f"train_dataset of task {task!r}")
-        tested = read_rows(trainer, test, position, f"test of task {task!r}")
-        columns = task_columns(trainer.model.config, task, self.setting, labels, [*train, *tested])
+        model = None if self.learner is None else self.learner.model
+        kind = checked_kind(trainer, model, self.setting, self.strategy.members)
+        position = self.turn
+        train, tested = read_task(trainer, test, position, kind, task)
+        columns = task_columns(trainer.model.config, kind, task, self.setting, labels, [*train, *tested])
         data = TaskData(position, task, columns, train, [])
-        learner = self._next_learner(trainer, columns)
+        self.tests = [*self.tests[:position], tested]
+        learner = self._learner_for(trainer, kind, data)
         rates = dict(learner.learning_rates)
         learning = {name for name, _ in learner.named_parameters()}
-        if not position:
-            self.strategy.setup(learner)
-        self.strategy.before_task(learner, data)
+        with plain_forward(learner.model):
+            if not position:
+                self.strategy.setup(learner)
+                if self.state_dir is not None:
+                    self.ended = load_end(self.state_dir, self._owner(), learner, self.strategy, self.outcome)
+            if position < len(self.outcome.tasks):
+                check_ended(self.outcome.tasks, self.outcome.data, learner, data, rows_hash([*train, *tested]))
+                self.hooks = EndedTask(trainer, data)
+                return trainer
+            self.strategy.before_task(learner, data)
         check_set_up(learner, rates, learning, trainer)
-        self.tests = [*self.tests[:position], tested]
-        self.hooks = TaskHooks(trainer, learner, self.strategy, data, self._config(trainer))
+        owner = self._owner(tasks=self.outcome.tasks, task=task, data_sha256=rows_hash([*train, *tested]))
+        self.hooks = TaskHooks(
+            trainer, learner, self.strategy, data, task_config(learner, trainer, self._said()), owner
+        )
         return trainer
+
+    def checkpoint(self, trainer: Any) -> str | None:
+        """The Trainer's newest checkpoint of the attached task, for ``train(resume_from_checkpoint=...)``; else None.
+
+        Raises:
+            InputError: ``trainer`` has not been attached.
+        """
+        hooks = self._attached(trainer, "checkpoint()")
+        return own_checkpoint(trainer, hooks.owner) if isinstance(hooks, TaskHooks) else None
 
     def end_task(self, trainer: Any) -> list[float | None]:
         """End the attached task: the strategy keeps what it needs, and all test sets so far are measured.
 
         Returns:
-            The accuracy on each task so far.
+            The accuracy on each task so far; of a model that writes, the share of answers that are exactly right.
 
         Raises:
             InputError: ``trainer`` has not been attached, or has not trained.
         """
-        hooks, learner = self.hooks, self.learner
-        if hooks is None or learner is None or hooks.trainer is not trainer:
-            raise InputError(
-                "end_task() was given a Trainer that is not attached; allowed: the one of the last attach()"
-            )
+        hooks, learner = self._attached(trainer, "end_task()"), self.learner
+        assert learner is not None
         if not hooks.done:
             raise InputError(f"end_task(): task {hooks.task.name!r} has not been trained; call trainer.train() first")
         hooks.detach()
         self.hooks = None
+        self.turn += 1
+        if isinstance(hooks, EndedTask):
+            if self.turn == len(self.outcome.tasks) and self.ended is not None:
+                restore_random(self.ended, learner)
+            return self.outcome.scores(self.turn - 1)
         learner.model.train()
-        with learner.clock.measure("train/strategy"):
-            self.strategy.after_steps(learner, hooks.task)
-            self.strategy.after_task(learner, hooks.task)
-        with learner.clock.measure("eval"):
-            evaluations = evaluate_all(learner, self.strategy, self.tests)
-        return self.outcome.add(hooks, self.tests[-1], evaluations)
+        with plain_forward(learner.model):
+            with learner.clock.measure("train/strategy"):
+                self.strategy.after_steps(learner, hooks.task)
+                self.strategy.after_task(learner, hooks.task)
+            with learner.clock.measure("eval"):
+                evaluations = evaluate_all(learner, self.strategy, self.tests)
+        scores = self.outcome.add(hooks, self.tests[-1], evaluations)
+        if self.state_dir is not None:
+            with learner.clock.measure("checkpoint"):
+                save_end(self.state_dir, self._owner(), learner, self.strategy, self.outcome)
+        return scores
 
     def result(self) -> dict[str, Any]:
         """Write the run's folder under the output folder, as ``clbench run`` would have, for ``clbench compare``.
@@ -135,53 +170,33 @@ class ContinualLearning:
         Raises:
             InputError: no task has ended, or one has not.
         """
-        if self.hooks is not None or self.learner is None:
-            name = repr(self.hooks.task.name) if self.hooks is not None else "any"
+        missing = self.outcome.tasks[self.turn :]
+        if self.hooks is not None or self.learner is None or missing:
+            name = repr(self.hooks.task.name) if self.hooks else repr(missing[0]) if missing else "any"
             raise InputError(f"result(): end task {name} first, with end_task(trainer)")
-        config = self._config(None)
+        config = task_config(self.learner, None, self._said())
         return self.outcome.write(config, self.hashes, self.learner, self.strategy)
 
-    def _next_learner(self, trainer: Any, columns: tuple[int, ...]) -> Learner:
-        """The learner with one task more; made around the model at the first."""
+    def _attached(self, trainer: Any, call: str) -> TaskHooks | EndedTask:
+        if self.hooks is None or self.hooks.trainer is not trainer:
+            raise InputError(f"{call} was given a Trainer that is not attached; allowed: the one of the last attach()")
+        return self.hooks
+
+    def _learner_for(self, trainer: Any, kind: Kind, data: TaskData) -> Learner:
+        """The learner with the task; made around the model at the first."""
         if self.learner is None:
-            args, tokenizer = trainer.args, trainer.processing_class
-            self.seed = args.seed if self.seed is None else self.seed
-            padding = getattr(tokenizer, "pad_token_id", None)
-            self.learner = Learner(
-                trainer.model,
-                LabelSpace(self.setting, label_names(trainer.model.config), (columns,)),
-                tokenizer=tokenizer,
-                seed=self.seed,
-                padding_id=padding if padding is not None else trainer.model.config.pad_token_id or 0,
-                precision="bf16" if args.bf16 else "fp32",
-                lr=args.learning_rate,
-                head_lr=args.learning_rate,
-                padding_side=getattr(tokenizer, "padding_side", "right"),
-                clock=Clock(device=args.device),
-            )
-        else:
-            learner, earlier = self.learner, self.learner.labels.columns[: len(self.outcome.tasks)]
-            learner.labels = LabelSpace(self.setting, learner.labels.names, (*earlier, columns))
-            learner.tasks = len(learner.labels.columns)
-            learner.measures = learner.measures[:1] * learner.tasks
-        self.learner.tasks_seen = self.learner.tasks
+            self.seed = trainer.args.seed if self.seed is None else self.seed
+            self.learner = first_learner(trainer, kind, self.setting, data.columns, self.seed)
+        elif data.position >= len(self.outcome.tasks):
+            add_task(self.learner, data.columns)
+        self.learner.longest_answer = max(self.learner.longest_answer, kind.longest_answer(data.train))
         return self.learner
 
-    def _config(self, trainer: Any) -> Any:
-        """What a strategy reads of a run's settings, as far as a Trainer has them."""
-        learner = self.learner
-        assert learner is not None
-        model = getattr(learner.model.config, "_name_or_path", "") or type(learner.model).__name__
-        options: dict[str, Any] = {"scenario": self.name, "strategy": self.expression, "model": str(model)}
-        options |= {
-            "setting": self.setting,
-            "seed": self.seed,
-            "output_dir": self.output_dir,
-            "device": str(learner.device),
-        }
-        if trainer is not None:
-            args = trainer.args
-            options |= {"batch_size": args.per_device_train_batch_size, "weight_decay": float(args.weight_decay)}
-            if args.learning_rate > 0:
-                options |= {"lr": args.learning_rate, "head_lr": args.learning_rate}
-        return make_config(options)
+    def _said(self) -> dict[str, Any]:
+        """What the person said of the run, by the names of a run's settings."""
+        said = {"scenario": self.name, "strategy": self.expression, "setting": self.setting, "seed": self.seed}
+        return {**said, "output_dir": self.output_dir}
+
+    def _owner(self, **more: Any) -> str:
+        """The hash of what a state on the disk belongs to."""
+        return identity({**self._said(), "plugin_hashes": self.hashes, **more})

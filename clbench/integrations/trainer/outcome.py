@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from clbench.engine import tensor_bytes
 from clbench.files import expand
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.rows import rows_hash
+from clbench.kinds import Kind
 from clbench.learner import Learner
 from clbench.models import describe_hardware, peak_memory
 from clbench.results import HARDWARE, RunFolder, compute_metrics, describe_environment, forgetting_matrix
@@ -20,24 +22,33 @@ from clbench.toolkit import Evaluation
 
 # The training arguments that can change what is learned; seeds are told apart elsewhere.
 LEARNING = (
-    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "dataloader_drop_last", "learning_rate"),
+    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("dataloader_drop_last", "learning_rate", "loss_type"),
     *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
     *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio", "label_smoothing_factor"),
     *("neftune_noise_alpha", "train_sampling_strategy", "group_by_length", "load_best_model_at_end"),
 )
+# Of an evaluation, beside its kind.
+STORED = ("labels", "predictions", "confidences", "measure")
 SPENT = ("train", "fisher", "eval")
 # What the folder says of a run that `clbench run` says too, beside its training.
 SAID = ("scenario", "strategy", "model", "setting", "seed", "scenario_args", "eval_split", "device", "output_dir")
 
 
 class Outcome:
-    """The rows of the matrix and the predictions, task after task."""
+    """The rows of the matrix and the predictions, task after task.
+
+    Attributes:
+        tasks: the names of those that have ended.
+        learned: the names of the parameters that learned in any of them.
+    """
 
     def __init__(self) -> None:
         self.tasks: list[str] = []
         self.arguments: dict[str, dict[str, Any]] = {}
         self.data: dict[str, str] = {}
         self.rows: list[list[Evaluation | None]] = []
+        self.learned: list[str] = []
         self.seen = self.trainable = 0
 
     def add(
@@ -46,14 +57,29 @@ class Outcome:
         """Take in an ended task; the accuracy on each task so far."""
         task, trainer = hooks.task, hooks.trainer
         self.tasks.append(task.name)
-        own = {} if not hooks.keeps_loss else {"loss": "the Trainer's own"}
+        own = {} if not hooks.step.own else {"loss": "the Trainer's own"}
         self.arguments[task.name] = {**_learning_arguments(trainer.args), **own}
         self.data[task.name] = rows_hash([*task.train, *test])
         self.seen += hooks.seen
-        learning = sum(parameter.numel() for _, parameter in hooks.learner.named_parameters())
-        self.trainable = max(self.trainable, learning)
+        learning = dict(hooks.learner.named_parameters())
+        self.learned = list(dict.fromkeys([*self.learned, *learning]))
+        self.trainable = max(self.trainable, sum(parameter.numel() for parameter in learning.values()))
         self.rows.append(evaluations)
-        return [evaluation.score if evaluation else None for evaluation in evaluations]
+        return self.scores(len(self.rows) - 1)
+
+    def scores(self, row: int) -> list[float | None]:
+        """A row of the matrix, of the tasks so far; the first is after the first task."""
+        return [evaluation.score if evaluation else None for evaluation in self.rows[row]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        rows = [[e and {name: getattr(e, name) for name in STORED} for e in row] for row in self.rows]
+        return {**vars(self), "rows": rows}
+
+    def load_state_dict(self, state: Mapping[str, Any], kind: Kind) -> None:
+        """What :meth:`state_dict` gave, of tasks of ``kind``."""
+        rows = [[e and Evaluation(**e, kind=kind) for e in row] for row in state["rows"]]
+        vars(self).update({**state, "rows": rows})
 
     def write(
         self, config: RunConfig, hashes: Mapping[str, str], learner: Learner, strategy: Strategy
@@ -75,15 +101,15 @@ class Outcome:
             folder.write_config({**settings, "hash8": sha256[:8]})
             folder.write_environment(describe_environment(self.data, "", hardware))
             predictions = folder.write_predictions(self._predictions(learner))
-            matrix = self._matrix([[e.score if e else None for e in row] for row in self.rows])
-            f1 = self._matrix([[e.beside if e else None for e in row] for row in self.rows])
+            matrix = self._matrix([self.scores(row) for row in range(len(self.rows))])
             result = {
                 **{"schema_version": 1, "status": "complete", "tasks": self.tasks, "limited": False},
                 **{key: said[key] for key in ("scenario", "setting", "strategy", "model", "seed")},
                 "hardware": [{key: hardware[key] for key in HARDWARE}],
                 "measure": learner.measures[0],
                 **{"accuracy_matrix": matrix, "forgetting_matrix": forgetting_matrix(matrix)},
-                **{"metrics": compute_metrics(matrix), "macro_f1_matrix": f1, "metrics_f1": compute_metrics(f1)},
+                "metrics": compute_metrics(matrix),
+                **self._beside(learner.kind.beside),
                 "cost": self._cost(learner, strategy),
                 **{"config_sha256": sha256, "predictions_sha256": predictions},
             }
@@ -94,8 +120,14 @@ class Outcome:
         """Rows as wide as there are tasks, the one before training, which was not measured, among them."""
         return [[*row, *[None] * (len(rows) - len(row))] for row in [[], *rows]]
 
+    def _beside(self, measure: str) -> dict[str, Any]:
+        """The matrix of the kind's second measure, and of macro-F1 the metrics, too."""
+        matrix = self._matrix([[e.beside if e else None for e in row] for row in self.rows])
+        found: dict[str, Any] = {f"{measure}_matrix": matrix} if measure else {}
+        return {**found, "metrics_f1": compute_metrics(matrix)} if measure == "macro_f1" else found
+
     def _predictions(self, learner: Learner) -> dict[str, list[Any]]:
-        names = learner.labels.names
+        spelled = partial(_spell, learner.labels.names)
         columns: dict[str, list[Any]] = {
             name: [] for name in ("after_task", "task", "index", "label", "prediction", "confidence")
         }
@@ -106,8 +138,8 @@ class Outcome:
                     columns["after_task"] += [row] * count
                     columns["task"] += [task] * count
                     columns["index"] += range(count)
-                    columns["label"] += [names[label] for label in evaluation.labels]
-                    columns["prediction"] += [names[label] for label in evaluation.predictions]
+                    columns["label"] += map(spelled, evaluation.labels)
+                    columns["prediction"] += map(spelled, evaluation.predictions)
                     columns["confidence"] += evaluation.confidences
         return columns
 
@@ -124,7 +156,14 @@ class Outcome:
         }
 
 
+def _spell(names: Sequence[str], answer: int | str) -> str:
+    """A label's name, or what was written."""
+    return names[answer] if isinstance(answer, int) else answer
+
+
 def _learning_arguments(args: Any) -> dict[str, Any]:
     """Those of LEARNING that this version of transformers has, as JSON values."""
     given = args.to_dict()
+    if given.get("gradient_accumulation_steps") == 1:  # as in folders from when there was nothing else
+        del given["gradient_accumulation_steps"]
     return {name: given[name] for name in LEARNING if name in given}

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from clbench.errors import InputError
+from clbench.integrations.trainer.causal import base_model, is_causal
+from clbench.kinds import Kind, find_kind
 from clbench.learner import Learner
 from clbench.plugins import available
-from clbench.strategy import Strategy
+from clbench.strategy import Strategy, check_own_labels, check_stack
 
 # Built-in strategies whose weights in a Trainer are the engine's: tests/integrations/test_trainer.py.
 PROVEN = (
@@ -29,6 +31,14 @@ NO_PLACE = {
 READS_STEPS = ("replay",)
 
 
+# What to do about a setting that does not work.
+REMEDIES = {
+    "n_gpu": ": let CUDA_VISIBLE_DEVICES name one GPU",
+    "world_size": ": start the script with python, in one process, not with torchrun or accelerate launch",
+    "fp16": ": bf16=True, or neither",
+    "packing": ": a row an example, for memories keep examples",
+    "padding_free": ": a row an example, for memories keep examples",
+}
 # Those that add to whatever the task's loss is; the others take a cross-entropy away from it, or compute it themselves.
 WITH_ANY_LOSS = (
     *("distillation", "ema", "encoder_only", "ewc", "freeze", "gradual_unfreezing", "l1", "l2_anchor", "mas", "naive"),
@@ -36,11 +46,11 @@ WITH_ANY_LOSS = (
 )
 
 
-def check_strategies(members: Sequence[tuple[str, Strategy]]) -> None:
+def check_strategies(members: Sequence[tuple[str, Strategy]], setting: str) -> None:
     """Refuse strategies that a Trainer's loop has no place for, and built-in ones that no test has proven there.
 
     Raises:
-        InputError: names the strategy, and those that are allowed.
+        InputError: names the strategy, and those that are allowed, or why they do not go together in the setting.
     """
     for name, strategy in members:
         allowed = f"allowed: {', '.join(PROVEN)}, or one of your own that fills in none of {', '.join(NO_PLACE)}"
@@ -51,6 +61,34 @@ def check_strategies(members: Sequence[tuple[str, Strategy]]) -> None:
                 raise InputError(f"{name!r} cannot work inside a Trainer, for it {doing}; {allowed}")
         if name in available("strategy") and name not in PROVEN:
             raise InputError(f"{name!r} is not proven to work inside a Trainer; {allowed}")
+    writes = any(member.kinds and "text" not in member.kinds for _, member in members)
+    check_stack(members, setting, "generation" if writes else "text", 1)
+    if setting == "domain":
+        check_own_labels(members)
+
+
+def checked_kind(trainer: Any, model: Any, setting: str, members: Sequence[tuple[str, Strategy]]) -> Kind:
+    """What the Trainer's model answers, where the Trainer, its loss and its model are such as strategies work in.
+
+    Args:
+        trainer: transformers'.
+        model: the one of the tasks before, None for the first.
+        setting: of the sequence.
+        members: the strategies by name.
+
+    Raises:
+        InputError: names what is not.
+    """
+    check_trainer(trainer)
+    if model is not None and model is not trainer.model:
+        raise InputError(
+            "the Trainer has another model than the task before; allowed: the same, with PEFT's modules around it from "
+            "the start"
+        )
+    check_loss(trainer, setting, members)
+    kind = find_kind("generation" if is_causal(trainer.model) else "text")
+    check_stack(members, setting, kind.name, trainer.args.gradient_accumulation_steps)
+    return kind
 
 
 def check_trainer(trainer: Any) -> None:
@@ -64,21 +102,21 @@ def check_trainer(trainer: Any) -> None:
     if not isinstance(trainer, transformers.Trainer):
         raise InputError(f"attach() was given {type(trainer).__name__}; allowed: a transformers.Trainer")
     args = trainer.args
-    wanted: dict[str, tuple[Any, Any]] = {
-        "n_gpu": (max(1, args.n_gpu), 1),
-        "world_size": (args.world_size, 1),
-        "gradient_accumulation_steps": (args.gradient_accumulation_steps, 1),
-        "fp16": (args.fp16, False),
-        "torch_compile": (args.torch_compile, False),
-        "auto_find_batch_size": (args.auto_find_batch_size, False),
-        "resume_from_checkpoint": (args.resume_from_checkpoint, None),
-        "deepspeed": (args.deepspeed, None),
-        "fsdp": (bool(args.fsdp), False),
-        "model_init": (trainer.model_init, None),
-    }
-    for name, (found, allowed) in wanted.items():
+    for name, (found, allowed) in settings(trainer).items():
         if found != allowed:
-            raise InputError(f"{name} = {found!r} does not work with ContinualLearning yet; allowed: {allowed!r}")
+            remedy = REMEDIES.get(name, "")
+            raise InputError(f"{name} = {found!r} does not work with ContinualLearning; allowed: {allowed!r}{remedy}")
+    if args.gradient_accumulation_steps > 1 and not hasattr(trainer, "loss_is_scaled_for_ga"):
+        raise InputError(
+            f"gradient_accumulation_steps = {args.gradient_accumulation_steps} needs a newer transformers than "
+            f"{transformers.__version__}; allowed: 1, or transformers 5.23"
+        )
+    if is_causal(trainer.model):
+        if getattr(trainer.processing_class, "eos_token_id", None) is None:
+            raise InputError(
+                "the Trainer has no tokenizer with a token that ends an answer; allowed: processing_class=..."
+            )
+        return
     config = getattr(trainer.model, "config", None)
     labels = getattr(config, "num_labels", 0)
     problem = getattr(config, "problem_type", None)
@@ -86,8 +124,27 @@ def check_trainer(trainer: Any) -> None:
         name = type(trainer.model).__name__
         raise InputError(
             f"{name} has num_labels = {labels}, problem_type = {problem!r}; allowed: a model for sequence "
-            "classification with 2 labels or more, one of them an example"
+            "classification with 2 labels or more, one of them an example, or a causal language model"
         )
+
+
+def settings(trainer: Any) -> dict[str, tuple[Any, Any]]:
+    """Settings as they are, and as they must be."""
+    args = trainer.args
+    return {
+        "n_gpu": (max(1, args.n_gpu), 1),
+        "world_size": (args.world_size, 1),
+        "fp16": (args.fp16, False),
+        "torch_compile": (args.torch_compile, False),
+        "auto_find_batch_size": (args.auto_find_batch_size, False),
+        "use_liger_kernel": (getattr(args, "use_liger_kernel", False), False),
+        "deepspeed": (args.deepspeed, None),
+        "fsdp": (bool(args.fsdp), False),
+        "model_init": (trainer.model_init, None),
+        "packing": (getattr(args, "packing", False), False),
+        "padding_free": (getattr(args, "padding_free", False), False),
+        "hf_device_map": (len({*getattr(base_model(trainer.model), "hf_device_map", {}).values()}) > 1, False),
+    }
 
 
 def own_loss(trainer: Any) -> str:
@@ -98,7 +155,9 @@ def own_loss(trainer: Any) -> str:
         return f"{type(trainer).__name__}.compute_loss"
     if trainer.compute_loss_func is not None:
         return "compute_loss_func"
-    return "label_smoothing_factor" if trainer.label_smoother is not None else ""
+    if trainer.label_smoother is not None:
+        return "label_smoothing_factor"
+    return "a loss over the vocabulary" if is_causal(trainer.model) else ""
 
 
 def check_loss(trainer: Any, setting: str, members: Sequence[tuple[str, Strategy]]) -> None:
@@ -109,6 +168,8 @@ def check_loss(trainer: Any, setting: str, members: Sequence[tuple[str, Strategy
     """
     if not (loss := own_loss(trainer)):
         return
+    if setting != "domain" and is_causal(trainer.model):
+        raise InputError(f"setting {setting!r} limits labels, and a model that writes has none; allowed: domain")
     if setting != "domain":
         raise InputError(f"{loss} scores all labels, which setting {setting!r} does not; allowed: domain")
     for name, _ in members:

@@ -1,0 +1,67 @@
+"""What a task's end leaves on the disk, so that a script that is started again goes on with the next task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from clbench.data import LabelSpace
+from clbench.engine import MANIFEST, load_checkpoint, save_checkpoint
+from clbench.errors import InputError
+from clbench.files import expand
+from clbench.integrations.trainer.causal import plain_forward
+from clbench.integrations.trainer.outcome import Outcome
+from clbench.learner import Learner
+from clbench.strategy import Strategy
+
+
+def save_end(folder: str, owner: str, learner: Learner, strategy: Strategy, outcome: Outcome) -> None:
+    """Write to ``folder`` all that the tasks after the one that has just ended depend on."""
+    model = learner.model
+    # Frozen weights come back with the script's own model.
+    frozen = {name for name, _ in model.named_parameters()} - set(outcome.learned)
+    on_gpu = learner.device.type == "cuda"
+    content = {
+        "outcome": outcome.state_dict(),
+        "columns": [list(own) for own in learner.labels.columns],
+        "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
+        "strategy": strategy.state_dict(),
+        "seconds": learner.clock.read(),
+        "torch_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state(learner.device) if on_gpu else None,
+    }
+    save_checkpoint(expand(folder, "state_dir"), content, owner)
+
+
+def load_end(folder: str, owner: str, learner: Learner, strategy: Strategy, outcome: Outcome) -> dict[str, Any] | None:
+    """Put learner, strategy and outcome where the last task that ended left them; what was saved, None for nothing.
+
+    Raises:
+        InputError: the folder holds something else, or what it holds is damaged.
+    """
+    place = expand(folder, "state_dir")
+    if place.is_dir() and any(place.iterdir()) and not (place / MANIFEST).is_file():
+        raise InputError(
+            f"state_dir = {folder!r} holds something else; allowed: a folder that is new or an earlier one"
+        )
+    content = load_checkpoint(place, owner, f"delete {place} to begin with the first task")
+    if content is None:
+        return None
+    outcome.load_state_dict(content["outcome"], learner.kind)
+    columns = tuple(tuple(own) for own in content["columns"])
+    learner.labels = LabelSpace(learner.labels.setting, learner.labels.names, columns)
+    learner.tasks = learner.tasks_seen = len(columns)
+    learner.measures = learner.measures[:1] * len(columns)
+    with plain_forward(learner.model):
+        strategy.load_state_dict(content["strategy"])
+    learner.model.load_state_dict(content["model"], strict=False)
+    learner.clock.resume(content["seconds"])
+    return content
+
+
+def restore_random(content: dict[str, Any], learner: Learner) -> None:
+    """torch's random streams as they were when the task ended."""
+    torch.set_rng_state(content["torch_rng"])
+    if content["cuda_rng"] is not None and learner.device.type == "cuda":
+        torch.cuda.set_rng_state(content["cuda_rng"], learner.device)

@@ -1,0 +1,110 @@
+"""The losses of an optimizer step, whose batch a Trainer learns in as many parts as it accumulates gradients of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clbench.data import IGNORE, Batch
+from clbench.errors import RunError
+from clbench.integrations.trainer.causal import own_tokens
+from clbench.integrations.trainer.refusals import own_loss
+from clbench.integrations.trainer.rows import examples_of
+from clbench.learner import Learner
+from clbench.strategy import Stack, Strategy
+
+
+class StepLosses:
+    """Reads the batches of a step together, lets the strategy change the batch once, and learns it in equal parts.
+
+    A part's loss counts by its share of the rows, so that the gradients of all parts add up to those of one big batch;
+    a loss of the Trainer's own counts as the Trainer would have it, which is told how many answers the whole step has.
+
+    Attributes:
+        own: whether the Trainer has a loss of its own.
+        batch: of the step in progress, the strategy's rows in it.
+        total: the step's loss, as far as its parts were taken.
+    """
+
+    def __init__(self, trainer: Any, learner: Learner, strategy: Stack, position: int) -> None:
+        self.trainer, self.learner, self.strategy, self.position = trainer, learner, strategy, position
+        self.own = bool(own_loss(trainer))
+        self.trainers_loss, self.trainers_batches = trainer.compute_loss, trainer.get_batch_samples
+        flag = getattr(trainer, "loss_is_scaled_for_ga", None)
+        # As the Trainer decides it, which is not asked any more: what it gets here is scaled.
+        by_itself = trainer.model_accepts_loss_kwargs or trainer.compute_loss_func is not None
+        self.scaled = by_itself if flag is None else flag
+        # SFTTrainer's loss comes without scores.
+        self.adds = any(type(member).loss is not Strategy.loss for _, member in strategy.members)
+        self.batches: list[Any] = []
+        self.parts: list[Batch] = []
+        self.waiting: list[Batch] = []
+        self.total = torch.zeros(())
+
+    def read(self, *args: Any, **keywords: Any) -> Any:
+        """In place of ``get_batch_samples``: the same, noted for the step that begins."""
+        batches, count = self.trainers_batches(*args, **keywords)
+        self.batches = list(batches)
+        return batches, count
+
+    def take(self) -> Tensor:
+        """The loss of the step's next part, with its graph.
+
+        Raises:
+            RunError: the step has no further part.
+        """
+        if self.batches:
+            self._begin()
+        if not self.waiting:
+            raise RunError(f"{type(self.trainer).__name__} takes more losses in a step than it has batches")
+        loss = self._loss(self.waiting.pop(0))
+        self.total = self.total + loss.detach()
+        return loss
+
+    def gradients_again(self) -> None:
+        """The step's gradients anew, in place of those that are there."""
+        self.trainer.optimizer.zero_grad()
+        for part in self.parts:
+            self.trainer.accelerator.backward(self._loss(part))
+
+    def _begin(self) -> None:
+        learner, state = self.learner, self.trainer.state
+        learner.step, learner.steps = state.global_step, state.max_steps
+        learner.new_examples = [
+            example for batch in self.batches for example in examples_of(batch, self.position, learner.kind)
+        ]
+        with learner.clock.part("train/strategy"):
+            self.batch = self.strategy.train_batch(learner.collate(learner.new_examples))
+        rows = torch.arange(len(self.batch["labels"])).tensor_split(len(self.batches))
+        self.parts = [{key: value[own[0] : own[-1] + 1] for key, value in self.batch.items()} for own in rows]
+        self.waiting, self.batches = list(self.parts), []
+        self.total = torch.zeros((), device=learner.device)
+        labels = self.batch["labels"]
+        # What transformers counts: rows, or tokens that are learned.
+        self.answers = (labels != IGNORE).sum()
+
+    def _loss(self, part: Batch) -> Tensor:
+        learner = self.learner
+        share = len(part["labels"]) / len(self.batch["labels"])
+        if learner.kind.writes:
+            loss = self._trainers_loss(part, own_tokens(part["labels"]), share)
+            logits = learner.logits(part) if self.adds else None
+        elif self.own:
+            loss, output = self._trainers_loss(part, part["labels"], share, return_outputs=True)
+            logits = output["logits"].float()
+        else:
+            logits = learner.logits(part)
+            loss = learner.example_losses(logits, part).mean() * share
+        extra = None if logits is None else self.strategy.loss(learner, part, logits)
+        total: Tensor = loss if extra is None else loss + extra * share
+        return total
+
+    def _trainers_loss(self, part: Batch, labels: Tensor, share: float, return_outputs: bool = False) -> Any:
+        inputs = {**self.learner.inputs(part), "labels": labels}
+        count = self.answers.to(labels.device)
+        found = self.trainers_loss(self.learner.model, inputs, return_outputs=return_outputs, num_items_in_batch=count)
+        if self.scaled:
+            return found
+        return (found[0] * share, found[1]) if return_outputs else found * share
