@@ -13,6 +13,7 @@ from clbench.commands.run import run_plans, tell_comparison, tell_run
 from clbench.engine import Interrupted
 from clbench.errors import InputError, RunError, unknown
 from clbench.files import expand
+from clbench.models import ranks
 from clbench.parallel import (
     Demand,
     Makers,
@@ -129,8 +130,11 @@ def find_demand(
 
 @contextmanager
 def _shared(plans: list[Plan], sharing: bool) -> Iterator[None]:
-    """Inside, several plans have a folder for what they share."""
-    if not sharing or len(plans) < 2:
+    """Inside, several plans have a folder for what they share.
+
+    Processes that train one model together share nothing between runs: each would have to find the same there.
+    """
+    if not sharing or len(plans) < 2 or ranks.count() > 1:
         yield
         return
     with shared_folder(expand(plans[0].config.output_dir, "output_dir").absolute()) as folder:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from clbench.engine.checkpoint import take_snapshot, write_snapshot
+from clbench.models import ranks
 
 
 class CheckpointWriter:
@@ -71,6 +72,18 @@ class CheckpointWriter:
                 write()
             else:
                 writing.result()
+
+
+class SilentWriter(CheckpointWriter):
+    """Writes nothing, as in all processes of a run but the first."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+def checkpoint_writer(folder: Path, run_hash: str) -> CheckpointWriter:
+    """What this process saves its states with; one process of a run writes."""
+    return CheckpointWriter(folder, run_hash) if ranks.is_first() else SilentWriter(folder, run_hash)
 
 
 def _give_way() -> None:

@@ -44,5 +44,6 @@ if TYPE_CHECKING:
         read_tuned as read_tuned,
         write_tuned as write_tuned,
     )
+    from clbench.results.unwritten import UnwrittenFolder as UnwrittenFolder
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

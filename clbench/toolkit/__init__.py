@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from clbench.config import RunConfig as RunConfig
     from clbench.data import IGNORE as IGNORE, upload as upload
     from clbench.kinds import Part as Part
-    from clbench.models import load_student as load_student
+    from clbench.models import load_student as load_student, sum_over_processes as sum_over_processes
     from clbench.rng import generator as generator, seeded_torch as seeded_torch, stream_seed as stream_seed
     from clbench.sources import (
         Rows as Rows,
