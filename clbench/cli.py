@@ -179,9 +179,20 @@ def run(
     part: Annotated[
         str | None, typer.Option(metavar="K/N", help="only every N-th run from the K-th on, as for one of N machines")
     ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="ray", help="run on a cluster of Ray's, as many at once as there is room for")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT|auto", help="of --on ray: the cluster [RAY_ADDRESS, or this machine]"),
+    ] = None,
+    resources: Annotated[
+        list[str] | None,
+        typer.Option(metavar="K=V", help="of --on ray: what each run has, such as CPU=4 or GPU=0.5; may be repeated"),
+    ] = None,
     sharing: Annotated[
         bool,
-        typer.Option("--sharing/--no-sharing", help="of several runs measure once what is the same before training"),
+        typer.Option("--sharing/--no-sharing", help="of several runs do once what is the same for all"),
     ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, print the plan, run nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
@@ -191,7 +202,7 @@ def run(
 
     A finished configuration prints its result again, an unfinished one resumes.
     """
-    from clbench.commands import dry_run as checks, planning, side_by_side
+    from clbench.commands import dry_run as checks, launched, planning, side_by_side
     from clbench.parallel import read_jobs, read_part
 
     at_once = read_jobs("auto" if jobs is None and jobs_per_gpu is not None else jobs)
@@ -210,11 +221,17 @@ def run(
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
-    plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
-    if dry_run:
-        side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
-        return checks.print_plans(plans)
-    return side_by_side.run_with_jobs(plans, -1 if quiet else int(verbose), at_once, jobs_per_gpu, sharing)
+    with launched.met(jobs, jobs_per_gpu, on):
+        plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
+        demand = side_by_side.find_demand(plans, on, address, resources or [], jobs, jobs_per_gpu)
+        verbosity = -1 if quiet else int(verbose)
+        if dry_run:
+            if demand is None:
+                side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
+            return checks.print_plans(plans)
+        if demand is not None:
+            return side_by_side.run_on_ray(plans, verbosity, address, demand, sharing)
+        return side_by_side.run_with_jobs(plans, verbosity, at_once, jobs_per_gpu, sharing)
 
 
 @app.command(cls=_SavingCommand)
@@ -227,9 +244,10 @@ def resume(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
     """Go on with an unfinished run."""
-    from clbench.commands import planning, run as runner
+    from clbench.commands import launched, planning, run as runner
 
-    return runner.run_plans([planning.plan_again(run, save_model)], verbosity=-1 if quiet else 0)
+    with launched.met():
+        return runner.run_plans([planning.plan_again(run, save_model)], verbosity=-1 if quiet else 0)
 
 
 @app.command()

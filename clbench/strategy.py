@@ -118,6 +118,8 @@ class Strategy:
         keeps_examples: whether it needs a task's texts or images after the task, its dev ones included; `advise` leaves
             it out where data may not be kept.
         is_recipe: whether it is a way to fine-tune and no remedy against forgetting; `advise` races remedies only.
+        idle_in_first_task: which of the hooks that this class defines and that act inside a task's steps do nothing in
+            those of the first task, so that runs of one command may learn it once; a claim that ``check`` looks into.
         search_spaces: what ``tune`` tries for its arguments, by name; those left out stay as they are.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
@@ -127,6 +129,7 @@ class Strategy:
     alone: ClassVar[str] = ""
     decides: tuple[str, ...] = ()
     hook_phases: ClassVar[Mapping[str, str]] = {}
+    idle_in_first_task: ClassVar[tuple[str, ...]] = ()
     search_spaces: ClassVar[Mapping[str, Space]] = {}
     is_recipe: ClassVar[bool] = False
     accumulates: bool = True
@@ -453,7 +456,12 @@ def _takes_recipes(member: Strategy) -> bool:
 def _decisions(member: Strategy) -> tuple[str, ...]:
     """What it decides; one that is alone because each task has modules of its own says which weights learn, too."""
     own_modules = member.alone and type(member).setup is not Strategy.setup
-    return (*member.decides, "which weights learn") if own_modules else member.decides
+    found = [*member.decides, *(["which weights learn"] if own_modules else [])]
+    if member.answers:
+        found.append("what answers")
+    if type(member).training_tasks is not Strategy.training_tasks:
+        found.append("which tasks' data a step learns from")
+    return tuple(found)
 
 
 def check_optimizer_state(members: Sequence[tuple[str, Strategy]], optimizer_state: str) -> None:

@@ -30,6 +30,7 @@ class AGEM(Strategy):
     decides = ("onto what gradients are projected",)
     hook_phases = {"before_step": "project"}
     keeps_examples = True
+    idle_in_first_task = ("train_batch", "before_step")
     search_spaces = {"sampling": Choices(("reservoir", "ring", "class_balanced"))}
 
     def __init__(

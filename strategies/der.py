@@ -15,7 +15,16 @@ from torch import Tensor
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import ExampleBuffer, Range, check_memory, hold_other_rows, join, other_rows, remember
+from clbench.toolkit import (
+    ExampleBuffer,
+    Range,
+    check_memory,
+    hold_other_rows,
+    join,
+    other_rows,
+    remember,
+    sum_over_processes,
+)
 
 
 class DER(Strategy):
@@ -63,7 +72,7 @@ class DER(Strategy):
         device, count = self.learner.device, len(batch["labels"])
         self.new = self.learner.new_examples
         # Row 0 takes what is not asked for: rows of other strategies and the remembered.
-        self.logits = torch.empty(count + 1, len(self.unknown), device=device)
+        self.logits = torch.zeros(count + 1, len(self.unknown), device=device)
         batch = {**batch, "der_row": torch.arange(1, count + 1, device=device)}
         dark, labelled = (self.buffer.sample(self.replay_batch_size) if w else [] for w in (self.alpha, self.beta))
         if not (taken := [*dark, *labelled]):
@@ -95,7 +104,8 @@ class DER(Strategy):
 
     def after_step(self, learner: Learner) -> None:
         """Offer the step's new examples to the memory, with the logits that the step started from."""
-        logits = self.logits[1 : 1 + len(self.new)].masked_fill(self.unknown, float("-inf"))
+        logits = sum_over_processes(self.logits[1 : 1 + len(self.new)])  # where several share the rows out
+        logits = logits.masked_fill(self.unknown, float("-inf"))
         remember(self.buffer, self.places, self.new, logits=logits)
 
     def after_task(self, learner: Learner, task: TaskData) -> None:

@@ -30,6 +30,7 @@ class Distillation(Strategy):
             the new task's.
     """
 
+    idle_in_first_task = ("loss",)
     search_spaces = {"temperature": Range(1.0, 8.0, log=True), "alpha": Range(0.1, 10.0, log=True)}
 
     def __init__(self, temperature: float = 2.0, alpha: float = 1.0, alpha_grows: bool = False) -> None:

@@ -26,6 +26,7 @@ class EWC(Strategy):
             multiplied by it when a task is added and the penalty is centred on the newest weights.
     """
 
+    idle_in_first_task = ("before_step",)
     search_spaces = {"ewc_lambda": Range(100.0, 100_000.0, log=True)}
 
     def __init__(

@@ -38,6 +38,7 @@ class GEM(Strategy):
     decides = ("onto what gradients are projected",)
     hook_phases = {"before_step": "project"}
     keeps_examples = True
+    idle_in_first_task = ("train_batch", "before_step")
     search_spaces = {"margin": Range(0.0, 1.0)}
 
     def __init__(self, memory_size: float = 0.05, replay_batch_size: int = 32, margin: float = 0.0) -> None:

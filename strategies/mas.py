@@ -24,6 +24,7 @@ class MAS(Strategy):
         samples: training examples of a task that Ω is estimated on, 1 or more.
     """
 
+    idle_in_first_task = ("before_step",)
     search_spaces = {"strength": Range(0.03, 30.0, log=True)}
 
     def __init__(self, strength: float = 1.0, samples: int = 200) -> None:

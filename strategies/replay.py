@@ -54,6 +54,7 @@ class Replay(Strategy):
 
     hook_phases = {"before_step": "fix"}
     keeps_examples = True
+    idle_in_first_task = ("train_batch", "loss", "before_step")
     search_spaces = {"kl_weight": Range(0.0, 3.0), "sampling": Choices(("class_balanced", "reservoir", "herding"))}
 
     def __init__(

@@ -14,6 +14,8 @@ from clbench.strategy import Stack
 
 # The floor, the ceiling and the cheapest, which always run; without joint, cumulative stands for it.
 FLOOR, CEILINGS, CHEAPEST = "naive", ("joint", "cumulative"), "slda"
+# What learns from all tasks' data at its one and only step; multi_task only where somebody asks for it.
+AT_ONCE, WHY_NOT = ("joint", "multi_task"), "learns all tasks at once, which is no sequence; a reference"
 # Where time is short, the families take turns, in each the cheapest first: by the published time on text_seq.
 FAMILIES = (
     ("slda", "ncm", "ranpac", "klda"),
@@ -61,11 +63,13 @@ def choose_field(
     for name in strategies:  # what somebody asks for by name must be there
         make_plan({**options, "strategy": name}, made=made)
     found = {name: _stack_or_reason(options, name, made) for name in (*CEILINGS, CHEAPEST, *(strategies or in_turns()))}
-    candidates, kept, excluded = [FLOOR], [], {"joint": "learns all tasks at once, which is no sequence; a reference"}
+    candidates, kept, excluded = [FLOOR], [], {"joint": WHY_NOT}
     for name in dict.fromkeys(strategies or in_turns()):
         stack = found[name]
         if isinstance(stack, str):
             excluded[name] = stack
+        elif name.partition("(")[0] in AT_ONCE:
+            excluded[name] = WHY_NOT
         elif stack.keeps_examples and not constraints.keep_data:
             excluded[name] = "keeps examples of past tasks, which --keep-data no forbids"
             kept.append(name)

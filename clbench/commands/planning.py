@@ -14,7 +14,7 @@ from clbench.commands.progress import TerminalReporter
 from clbench.commands.trackers import check_trackers
 from clbench.config import NOT_SCIENCE, WORKED_OUT, identity, read_config_file
 from clbench.errors import InputError
-from clbench.models import device_is_there
+from clbench.models import device_is_there, ranks
 from clbench.parallel import take_part
 from clbench.plugins import Made, Plan, literal, make_plan
 from clbench.results import RunFolder, Tuned, find_tuned, read_tuned
@@ -134,6 +134,8 @@ def plan_again(folder: Path, save_model: str | None = None) -> Plan:
         config["save_model"] = save_model
     if isinstance(config.get("device"), str) and not device_is_there(config["device"]):
         config["device"] = "auto"  # begun on another machine; that it goes on elsewhere is told
+    if ranks.count() > 1 and str(config.get("device")).startswith("cuda:"):
+        config["device"] = "cuda"  # the first process's; each has its own
     place = folder.resolve()
     if len(place.parents) < 3:
         raise InputError(f"{str(folder)!r} lies in no results folder; allowed: RESULTS/SCENARIO/STRATEGY/RUN")

@@ -67,7 +67,7 @@ class TerminalReporter(Reporter):
         detail = f"{speed:.0f} texts/s  loss {loss:.3f}"
         if self._bar is not None:
             self._bar.update(self._bar_task, completed=step, detail=detail)
-        elif self.verbosity > 0:
+        elif self.verbosity > 0 and step > self.first_step:  # else another run has taken it
             self._write(f"{self.label}  step {step}/{self.steps}  {detail}  {left:.0f} s left")
 
     def close(self) -> None:

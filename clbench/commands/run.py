@@ -9,11 +9,12 @@ from typing import Any
 
 from clbench import report
 from clbench.commands.figures import draw_run, drawn
+from clbench.commands.launched import stay_together
 from clbench.commands.terminal import terminal_width
 from clbench.commands.tracking import TrackingReporter
 from clbench.engine import Reporter, profile_lines, run_one
 from clbench.errors import InputError, RunError
-from clbench.models import release_memory
+from clbench.models import ranks, release_memory
 from clbench.plugins import Plan
 from clbench.results import Run
 from clbench.text import clean
@@ -25,9 +26,10 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
     A failed run does not stop the others.
     ``plans`` is emptied: what a finished run kept in memory must be gone before the next one starts.
     """
-    reporter = TrackingReporter(verbosity)
+    reporter = TrackingReporter(verbosity) if ranks.is_first() else Reporter()
     run: Run | None
-    several, runs, exit_codes = len(plans) > 1, [], []
+    several, runs = len(plans) > 1, []
+    exit_codes: list[int] = []
     while plans:
         config = plans[0].config
         if several:
@@ -35,6 +37,7 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
         try:
             run = run_one(plans.pop(0), reporter)  # no name for the plan here: it would keep the run's memory
         except (InputError, RunError) as error:
+            stay_together(len(exit_codes), error)
             print(f"error: {config.strategy}, seed {config.seed}: {error}", file=sys.stderr)
             exit_codes.append(error.exit_code)
             run = None
@@ -42,8 +45,10 @@ def run_plans(plans: list[Plan], verbosity: int) -> int:
             release_memory()  # until here its error kept what the run had
             continue
         runs.append(run)
-        tell_run(run, config.profile, several and verbosity < 1, reporter)
-    tell_comparison(runs, reporter)
+        if ranks.is_first():
+            tell_run(run, config.profile, several and verbosity < 1, reporter)
+    if ranks.is_first():
+        tell_comparison(runs, reporter)
     return 0 if not exit_codes else 1 if several else exit_codes[0]
 
 

@@ -1,22 +1,37 @@
-"""What `run --jobs` does with its plans: several at once, each in a process of its own, then the comparison."""
+"""What `run --jobs` and `run --on ray` do with their plans: several at once, then the comparison."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from clbench.commands.board import Board
 from clbench.commands.run import run_plans, tell_comparison, tell_run
 from clbench.engine import Interrupted
-from clbench.errors import InputError, RunError
-from clbench.parallel import Slot, Together, describe_slots, devices_of, make_slots, usable_cores
+from clbench.errors import InputError, RunError, unknown
+from clbench.files import expand
+from clbench.models import ranks
+from clbench.parallel import (
+    Demand,
+    Makers,
+    OnRay,
+    Slot,
+    Together,
+    Workers,
+    check_demand,
+    describe_slots,
+    devices_of,
+    living_nodes,
+    make_slots,
+    ray_cluster,
+    read_demand,
+    usable_cores,
+)
 from clbench.plugins import Plan
-from clbench.results import Run
+from clbench.results import Run, shared_folder
 
 
 def run_with_jobs(
@@ -29,21 +44,19 @@ def run_with_jobs(
         verbosity: -1 to 1.
         jobs: how many at once; None for as many as cores and memory, or GPUs, allow.
         jobs_per_gpu: how many share a GPU; None for one.
-        sharing: measure what is the same before any training once for all runs.
+        sharing: measure what is the same before any training, and learn a first task that is the same, once for all.
 
     Raises:
         InputError: more jobs than there are places on GPUs, or a tracker, which one process tells of one run.
         Interrupted: SIGINT or SIGTERM came; all states are saved.
     """
     slots = find_slots(plans, jobs, jobs_per_gpu)
-    with ExitStack() as entered:
-        if sharing and len(plans) > 1:
-            with suppress(OSError):  # there is no place for it: each run does all
-                folder = Path(entered.enter_context(TemporaryDirectory(prefix="clbench-")))
-                plans[:] = [replace(plan, shared=folder) for plan in plans]
+    with _shared(plans, sharing):
         if len(slots) < 2:
             return run_plans(plans, verbosity)
-        return run_side_by_side(plans, slots, jobs is None or jobs_per_gpu is not None, verbosity)
+        board = Board(verbosity, len(plans))
+        workers = Workers(slots, jobs is None or jobs_per_gpu is not None, board.say)
+        return run_side_by_side(plans, workers, describe_slots(slots), board)
 
 
 def find_slots(plans: Sequence[Plan], jobs: int | None, jobs_per_gpu: int | None) -> list[Slot]:
@@ -60,25 +73,93 @@ def find_slots(plans: Sequence[Plan], jobs: int | None, jobs_per_gpu: int | None
     return slots
 
 
-def run_side_by_side(plans: Sequence[Plan], slots: Sequence[Slot], measured: bool, verbosity: int) -> int:
-    """Run all plans, as many at once as there are slots, and print each summary when its run ends.
+def run_on_ray(plans: list[Plan], verbosity: int, address: str | None, demand: Demand, sharing: bool = True) -> int:
+    """Run all plans on a cluster of Ray's, as many at once as it has room for.
+
+    Args:
+        plans: checked.
+        verbosity: -1 to 1.
+        address: of the cluster; None for the one that Ray knows, or this machine.
+        demand: what each run has for itself.
+        sharing: as of :func:`run_with_jobs`, where the results folder is on storage that the nodes share.
+
+    Raises:
+        InputError: Ray is not installed, there is no cluster, or none of its nodes has enough for a run.
+        Interrupted: SIGINT or SIGTERM came; all states are saved.
+    """
+    if not plans:
+        return 0
+    with ray_cluster(address) as ray, _shared(plans, sharing):
+        nodes = living_nodes(ray)
+        room = check_demand(demand, nodes)
+        wanted = ", ".join(f"{name}={value:g}" for name, value in demand.wanted().items())
+        threads = f"{demand.threads} thread{'s' * (demand.threads > 1)} a run"
+        told = f"up to {room} at once on {len(nodes)} node{'s' * (len(nodes) > 1)} of Ray's: {wanted} each, {threads}"
+        return run_side_by_side(plans, OnRay(ray, demand, plans), told, Board(verbosity, len(plans)))
+
+
+def find_demand(
+    plans: Sequence[Plan],
+    on: str | None,
+    address: str | None,
+    resources: Sequence[str],
+    jobs: str | None,
+    jobs_per_gpu: int | None,
+) -> Demand | None:
+    """What each run asks of a cluster where ``on`` says so; None for this machine.
+
+    Raises:
+        InputError: an option does not go with the others, or cannot be read.
+    """
+    if on is None:
+        if alone := "--address" if address is not None else "--resources" if resources else "":
+            raise InputError(f"{alone} says something of a cluster; give --on ray too, or leave it away")
+        return None
+    if on != "ray":
+        raise unknown("--on", on, ("ray",))
+    if jobs is not None:
+        raise InputError(
+            f"--jobs {jobs} cannot be given with --on ray, which finds places by --resources; leave it away"
+        )
+    if plans and (trackers := plans[0].config.track):
+        raise InputError(
+            f"--track {trackers[0]} cannot be told from a cluster's nodes; leave --on ray away, or --track"
+        )
+    return read_demand(resources, plans[0].config.device if plans else "cpu", jobs_per_gpu)
+
+
+@contextmanager
+def _shared(plans: list[Plan], sharing: bool) -> Iterator[None]:
+    """Inside, several plans have a folder for what they share.
+
+    Processes that train one model together share nothing between runs: each would have to find the same there.
+    """
+    if not sharing or len(plans) < 2 or ranks.count() > 1:
+        yield
+        return
+    with shared_folder(expand(plans[0].config.output_dir, "output_dir").absolute()) as folder:
+        plans[:] = [replace(plan, shared=folder) for plan in plans]
+        yield
+
+
+def run_side_by_side(plans: Sequence[Plan], workers: Makers, told: str, board: Board) -> int:
+    """Run all plans, as many at once as ``workers`` can, and print each summary when its run ends.
 
     A failed run, or one whose process dies, does not stop the others.
 
     Args:
         plans: checked; their comparison is in this order, whichever ends first.
-        slots: where they go on.
-        measured: whether the first run shows how many there is memory for.
-        verbosity: -1 to 1.
+        workers: make the runs.
+        told: a line on where.
+        board: shows them.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; all states are saved.
     """
     runs: dict[int, Run] = {}
     exit_codes = []
-    board = Board(verbosity, len(plans))
-    with Together(slots, measured, board.say) as together, board:
-        board.say(describe_slots(slots))
+    with Together(workers) as together, board:
+        board.say(told)
         calls = [partial(_run, together, plan, board) for plan in plans]
         for number, future in together.as_they_end(calls):
             config = plans[number].config
@@ -91,7 +172,7 @@ def run_side_by_side(plans: Sequence[Plan], slots: Sequence[Slot], measured: boo
                     exit_codes.append(error.exit_code)
                     print(f"error: {config.strategy}, seed {config.seed}: {error}", file=sys.stderr, flush=True)
                     continue
-                tell_run(runs[number], config.profile, len(plans) > 1 and verbosity < 1, board)
+                tell_run(runs[number], config.profile, len(plans) > 1 and board.verbosity < 1, board)
     together.check(f"{len(runs)} of {len(plans)} runs are finished")
     tell_comparison([runs[number] for number in sorted(runs)], board)
     return 0 if not exit_codes else 1 if len(plans) > 1 else exit_codes[0]

@@ -13,7 +13,7 @@ from clbench.config import read_config_file
 from clbench.errors import InputError, RunError
 from clbench.files import expand
 from clbench.models import choose_device
-from clbench.parallel import Together, describe_slots, devices_of, make_slots, usable_cores
+from clbench.parallel import Together, Workers, describe_slots, devices_of, make_slots, usable_cores
 from clbench.results import Tuned, write_tuned
 from clbench.text import clean, text_table
 from clbench.tuning import Effort, read_search, tune
@@ -74,7 +74,7 @@ def run(
         entries = tune(given, strategies, folder, reporter, effort, spaces)
     else:
         reporter.say(describe_slots(slots))
-        with Together(slots, jobs is None, reporter.say) as together:
+        with Together(Workers(slots, jobs is None, reporter.say)) as together:
             entries = tune(given, strategies, folder, reporter, effort, spaces, together)
     write_tuned(output, entries)
     print(f"{table(entries)}\n{clean(str(output))}" if entries else clean(str(output)))

@@ -13,6 +13,7 @@ from clbench.clock import Clock
 from clbench.conformance.checks import NOT_RESUMABLE, Check, NotApplicable, seed_everything
 from clbench.conformance.fingerprints import copy_state, state_difference, task_fingerprints
 from clbench.conformance.kept import kept_difference
+from clbench.conformance.shared import first_task_difference
 from clbench.conformance.trials import Ground, Record, Trials, difference, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
 from clbench.engine import prepare
@@ -49,6 +50,7 @@ class StrategyChecks:
             Check("hidden randomness", self.hidden_randomness, twice),
             Check("test examples", self.test_examples, twice),
             Check("test labels", self.test_labels, twice),
+            Check("first task", self.first_task, twice),
             Check("resume", self.resume, (*twice, *others)),
             Check("kept model", self.kept_model, (*twice, *others, "test labels", "resume")),
         ]
@@ -162,6 +164,10 @@ class StrategyChecks:
         tasks = [change(task) for task in plan.tasks]
         with mock.patch.object(scenario, "tasks", others):
             return self.trials.run(Plan(plan.config, tasks, plan.strategy))
+
+    def first_task(self) -> str:
+        """Where its hooks are said to do nothing in the first task's steps, that is so."""
+        return first_task_difference(self.trials, tasks=2)
 
     def resume(self) -> str:
         """A run that is cut off at every kind of place, and goes on each time, ends as the uninterrupted one.

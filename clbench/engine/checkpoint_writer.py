@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from clbench.engine.checkpoint import take_snapshot, write_snapshot
+from clbench.models import ranks
 
 
 class CheckpointWriter:
@@ -26,7 +29,7 @@ class CheckpointWriter:
     def __init__(self, folder: Path, run_hash: str) -> None:
         self.folder, self.run_hash = folder, run_hash
         self._thread = ThreadPoolExecutor(1, "checkpoint", _give_way)
-        self._writing: Future[None] | None = None
+        self._writing: tuple[Future[None], Callable[[], None]] | None = None  # and what is written, which may be large
 
     def __enter__(self) -> CheckpointWriter:
         return self
@@ -49,22 +52,38 @@ class CheckpointWriter:
             RunError: the one before could not be written.
         """
         self.wait()
-        self._writing = self._thread.submit(write_snapshot, self.folder, take_snapshot(state), self.run_hash)
+        write = partial(write_snapshot, self.folder, take_snapshot(state), self.run_hash)
+        self._writing = self._thread.submit(write), write
 
     def check(self) -> None:
         """Raise the error of a writing that has ended; does not wait."""
-        if self._writing is not None and self._writing.done():
+        if self._writing is not None and self._writing[0].done():
             self.wait()
 
     def wait(self) -> None:
-        """Until the last saved state is whole on the disk.
+        """Until the last saved state is whole on the disk; who waits for what has not begun writes it.
 
         Raises:
             RunError: it could not be written; the checkpoint before is whole.
         """
         if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
+            (writing, write), self._writing = self._writing, None
+            if writing.cancel():  # not begun: where processors are short, a thread that gives way may never be
+                write()
+            else:
+                writing.result()
+
+
+class SilentWriter(CheckpointWriter):
+    """Writes nothing, as in all processes of a run but the first."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+def checkpoint_writer(folder: Path, run_hash: str) -> CheckpointWriter:
+    """What this process saves its states with; one process of a run writes."""
+    return CheckpointWriter(folder, run_hash) if ranks.is_first() else SilentWriter(folder, run_hash)
 
 
 def _give_way() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import clbench
 from clbench.clock import Clock
+from clbench.config import RunConfig
 from clbench.data import Example, TaskData
 from clbench.engine import interrupts
 from clbench.engine.beside import ability_line, measure_beside
 from clbench.engine.checkpoint import remove_checkpoint
-from clbench.engine.checkpoint_writer import CheckpointWriter
+from clbench.engine.checkpoint_writer import CheckpointWriter, checkpoint_writer
 from clbench.engine.curve import MOST_EXAMPLES, measure_end, measure_inside
 from clbench.engine.finished import begin_again_for_model, read_finished, run_folder as run_folder
+from clbench.engine.first_task import Losses, shared_first_task
 from clbench.engine.forecast import forecast
 from clbench.engine.interrupts import Interrupted, Interrupts
 from clbench.engine.model_out import keep_models
@@ -29,6 +33,7 @@ from clbench.models import (
     exhaustion_told,
     import_libraries,
     peak_memory,
+    ranks,
     reset_peak_memory,
     unused_accelerator,
 )
@@ -63,19 +68,16 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     folder = run_folder(plan.config)
-    if (finished := read_finished(plan.config, folder, report)) is not None:
+    finished = ranks.of_first(partial(read_finished, plan.config, folder, report))
+    if finished is not None:
         return finished
     folder.create()
     with folder.locked(), interrupts.watch() as signals:
         # Another process may have finished it since.
-        if (finished := read_finished(plan.config, folder, report)) is not None:
+        finished = ranks.of_first(partial(read_finished, plan.config, folder, report))
+        if finished is not None:
             return finished
-        if plan.config.overwrite and not folder.is_being_overwritten():
-            folder.remove_result()
-            folder.remove_models()
-            remove_checkpoint(folder.checkpoint)
-        elif folder.read_result() is not None:
-            begin_again_for_model(plan.config, folder, report)
+        ranks.of_first(partial(_make_way, plan.config, folder, report))
         try:
             with deterministic(choose_device(plan.config.device), plan.config.deterministic):
                 result = _run(plan, folder, signals, report)
@@ -85,10 +87,20 @@ def run(plan: Plan, report: Reporter) -> dict[str, Any]:
         finally:
             report.close()
         if not plan.config.keep_checkpoints:
-            remove_checkpoint(folder.checkpoint)
-    if signals.received is not None:  # in what came after the last checkpoint
-        raise Interrupted(f"stopped; {folder.path} is finished", signals.received)
+            ranks.of_first(partial(remove_checkpoint, folder.checkpoint))
+    if (asked := signals.agreed()) is not None:  # in what came after the last checkpoint
+        raise Interrupted(f"stopped; {folder.path} is finished", asked)
     return result
+
+
+def _make_way(config: RunConfig, folder: RunFolder, report: Reporter) -> None:
+    """Take away what lies in the folder and is to be made anew."""
+    if config.overwrite and not folder.is_being_overwritten():
+        folder.remove_result()
+        folder.remove_models()
+        remove_checkpoint(folder.checkpoint)
+    elif folder.read_result() is not None:
+        begin_again_for_model(config, folder, report)
 
 
 def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -> dict[str, Any]:
@@ -127,7 +139,7 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
         folder.write_environment({**environment, **notes, "parts": state.parts})
     with clock.left_out():
         report.begin(folder.path, settings, state.rows, state.steps)
-    with CheckpointWriter(folder.checkpoint, config.sha256) as writer:
+    with checkpoint_writer(folder.checkpoint, config.sha256) as writer:
         job = Job(prepared, state, folder, writer, signals, report)
         for row in range(state.rows, len(prepared.tasks) + 1):
             place = f"in task {prepared.tasks[row - 1].name!r}" if row else "before training"
@@ -138,11 +150,11 @@ def _run(plan: Plan, folder: RunFolder, signals: Interrupts, report: Reporter) -
                 if row and (trained or row == len(prepared.tasks)):
                     keep_models(prepared, state, folder, report)
                 if row < len(prepared.tasks) or config.keep_checkpoints:
-                    _save_and_stop_if_asked(job)
+                    _save_and_stop_if_asked(job, signals.agreed())
     folder.remove_result()  # an earlier one, where the model was asked for later
     with clock.measure("results"):
         predictions_sha256 = folder.write_predictions(prediction_columns(prepared, state))
-    result = make_result(prepared, state, peak_memory(device))
+    result = make_result(prepared, state, ranks.largest(peak_memory(device)))
     result |= {"config_sha256": config.sha256, "predictions_sha256": predictions_sha256}
     if config.evaluate_every:
         result |= {"curve_examples": MOST_EXAMPLES, "curve_sha256": folder.write_curve(state.curve)}
@@ -169,7 +181,7 @@ def _train(job: Job, position: int) -> bool:
     if learning:
         with learner.clock.measure("train"):
             seen = strategy.train(learner, task, job.prepared.config)
-            state.examples_seen += _take_steps(job, task, examples) if seen is None else seen
+            state.examples_seen += _take_steps(job, task, sources, examples) if seen is None else seen
         _tell_skipped_steps(job, task)
     else:  # nothing to step: the strategy takes what it needs from the examples in after_task
         state.examples_seen += len(examples)
@@ -179,17 +191,40 @@ def _train(job: Job, position: int) -> bool:
     return True
 
 
-def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
-    """The steps on one task; the examples learned from."""
-    config, state, signals, report = job.prepared.config, job.state, job.signals, job.report
-    every = config.evaluate_every or 0
+def _take_steps(job: Job, task: TaskData, sources: Sequence[int], examples: list[Example]) -> int:
+    """The steps on one task, or where another run was after the same steps; the examples learned from."""
+    config, state, report = job.prepared.config, job.state, job.report
+    shared = shared_first_task(job.prepared, state, sources)
     training = Training(config, job.prepared.strategy, job.prepared.learner, task, examples)
     training.micro_batch_size = state.micro_batch_size or training.micro_batch_size
     if state.training is not None:
         training.load_state_dict(state.training)
     elif state.optimizer:
         training.carry_on(state.optimizer)
+    losses = shared.take(training) if shared is not None else None
+    if losses is not None:
+        report.say(f"{task.name}: learned before by another run, with the same steps")
     report.start_task(f"{task.name} {task.position + 1}/{len(job.prepared.tasks)}", training.steps, training.step)
+    if losses is not None:
+        for step, _, loss in losses:
+            report.step(step, 0, loss)
+    else:
+        losses = _step_to_the_end(job, task, training)
+        if shared is not None:
+            shared.give(training, losses)
+    report.end_task()
+    state.training, state.micro_batch_size = None, training.micro_batch_size
+    if config.optimizer_state == "carried":
+        state.optimizer |= training.optimizer_state()
+    state.steps += training.step
+    return training.seen
+
+
+def _step_to_the_end(job: Job, task: TaskData, training: Training) -> Losses:
+    """Step after step, from wherever ``training`` is; what was told of the losses."""
+    config, state, signals, report = job.prepared.config, job.state, job.signals, job.report
+    every = config.evaluate_every or 0
+    losses: Losses = []
     reported = training.seen
     last = training.step == training.steps
     while not last:
@@ -199,23 +234,19 @@ def _take_steps(job: Job, task: TaskData, examples: list[Example]) -> int:
             last = training.strategy.stop(training.learner, task) or training.step == training.steps
         if every and training.step % every == 0 and not last:
             measure_inside(job.prepared, state, task.position, training.step)
-        if len(training.losses) == REPORT_EVERY or due or last or signals.received:
-            loss = training.take_loss()
+        asked = signals.agreed()
+        if len(training.losses) == REPORT_EVERY or due or last or asked:
+            losses.append((training.step, training.seen - reported, training.take_loss()))
             with job.prepared.learner.clock.left_out():
-                report.step(training.step, training.seen - reported, loss)
+                report.step(*losses[-1])
             reported = training.seen
             job.writer.check()
-        if due or last or signals.received:
+        if due or last or asked:
             training.check_weights()
-        if (due or signals.received) and not last:
+        if (due or asked) and not last:
             state.training = training.state_dict()
-            _save_and_stop_if_asked(job)
-    report.end_task()
-    state.training, state.micro_batch_size = None, training.micro_batch_size
-    if config.optimizer_state == "carried":
-        state.optimizer |= training.optimizer_state()
-    state.steps += training.step
-    return training.seen
+            _save_and_stop_if_asked(job, asked)
+    return losses
 
 
 def _tell_skipped_steps(job: Job, task: TaskData) -> None:
@@ -261,14 +292,15 @@ def _record(job: Job, row: int, trained: bool) -> None:
     folder.append_log({"event": "row", "after_task": row, "accuracy": state.accuracy[row], "seconds": seconds})
 
 
-def _save_and_stop_if_asked(job: Job) -> None:
+def _save_and_stop_if_asked(job: Job, asked: int | None) -> None:
+    """Begin to save the state; where a signal ``asked`` for an end, wait until that is done, and stop."""
     strategy = job.prepared.strategy
     if strategy.resumable:
         save(job.prepared, job.state, job.writer)
-    if job.signals.received is not None:
-        job.writer.wait()
+    if asked is not None:
+        ranks.of_first(job.writer.wait)
         way = "go on with" if strategy.resumable else "its state cannot be saved, start again with"
         raise Interrupted(
             f"stopped; {way}: python -m clbench resume {job.folder.path}",
-            job.signals.received,
+            asked,
         )

@@ -10,15 +10,16 @@ from clbench.config import RunConfig
 from clbench.engine.checkpoint import remove_checkpoint
 from clbench.engine.reporter import Reporter
 from clbench.files import expand
-from clbench.models import choose_device, device_name
-from clbench.results import RunFolder, check_belonging, hardware_of
+from clbench.models import choose_device, device_name, ranks
+from clbench.results import RunFolder, UnwrittenFolder, check_belonging, hardware_of
 
 
 def run_folder(config: RunConfig) -> RunFolder:
     """Where the run of ``config`` lies; with more digits of its hash where another run has the place."""
     model = Path(config.model).name if os.path.isdir(config.model) else config.model
     place = expand(config.output_dir, "output_dir"), config.scenario, config.strategy, model, config.seed
-    short, long = (RunFolder.locate(*place, config.sha256[:digits]) for digits in (8, 16))
+    kind = RunFolder if ranks.is_first() else UnwrittenFolder
+    short, long = (kind.locate(*place, config.sha256[:digits]) for digits in (8, 16))
     return long if short.holds_another(config.sha256) else short
 
 

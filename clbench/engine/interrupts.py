@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from clbench.errors import ClbenchError
+from clbench.models import ranks
 
 
 class Interrupted(ClbenchError):
@@ -29,6 +30,10 @@ class Interrupts:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = number
+
+    def agreed(self) -> int | None:
+        """The signal that came to this process, or to any that trains with it: all stop at the same step."""
+        return ranks.largest(self.received or 0) or None
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from clbench.models import (
     Form,
     Unfit,
     is_own,
+    ranks,
     save_classifier,
     save_own,
     write_card,
@@ -54,7 +55,7 @@ def keep_models(prepared: Prepared, state: State, folder: RunFolder, report: Rep
     """
     names, row, wanted = [task.name for task in prepared.tasks], state.rows - 1, prepared.config.save_model
     last = row == len(names)
-    if not wanted or (wanted == "final" and not last):
+    if not wanted or (wanted == "final" and not last) or not ranks.is_first():
         return
     measured = {name: value for name, value in zip(names, state.accuracy[row], strict=True) if value is not None}
     metrics = compute_metrics(state.accuracy) if last else {}

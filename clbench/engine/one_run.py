@@ -8,7 +8,7 @@ import traceback
 from clbench.engine.engine import run, run_folder
 from clbench.engine.reporter import Reporter
 from clbench.errors import ClbenchError, RunError
-from clbench.models import release_memory
+from clbench.models import ranks, release_memory
 from clbench.plugins import Plan
 from clbench.results import Run
 
@@ -37,4 +37,4 @@ def run_one(plan: Plan, reporter: Reporter) -> Run:
         del plan
         if not read_back:  # which takes a third of a second, and what is read back held no model
             release_memory()
-    return Run(folder.path, result, folder.read_config())
+    return Run(folder.path, result, ranks.of_first(folder.read_config))

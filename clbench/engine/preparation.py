@@ -14,7 +14,7 @@ from clbench.clock import Clock
 from clbench.config import RunConfig
 from clbench.data import Example, TaskData
 from clbench.engine.abilities import ability_test
-from clbench.engine.sharing import fingerprint
+from clbench.engine.sharing import Fingerprint, fingerprint
 from clbench.errors import InputError
 from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
@@ -35,7 +35,7 @@ class Prepared:
     ``pairs`` says whether two texts are read together.
     ``ability`` is the test of what the model could do before, where that is measured.
     ``shared`` is the folder of what runs share, None where nothing is, or where the strategy changed the
-    model or the examples, or answers in the model's place.
+    model or the examples, or answers in the model's place; ``as_it_came`` is the model's fingerprint before its setup.
     ``model_bytes`` is the size before the strategy added to it, ``data_sha256`` a hash of each task's data.
     """
 
@@ -51,6 +51,7 @@ class Prepared:
     load_again: Callable[[], LoadedModel]
     ability: AbilityTest | None = None
     shared: Path | None = None
+    as_it_came: Fingerprint | None = None
     pairs: bool = False
 
 
@@ -107,7 +108,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     shared = None if plan.strategy.answers or plan.strategy.changes_examples else plan.shared
     as_it_came = fingerprint(learner) if shared is not None else None
     plan.strategy.setup(learner)
-    if shared is not None and fingerprint(learner) != as_it_came:
+    if as_it_came is not None and fingerprint(learner).answers() != as_it_came.answers():
         shared = None
     _check_recipes(plan.strategy, learner)
     if config.compile:
@@ -120,7 +121,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
     return Prepared(
         config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability,
-        pairs=pairs, shared=shared,
+        pairs=pairs, shared=shared, as_it_came=as_it_came,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
@@ -44,27 +44,28 @@ def first_row(
         shared: the folder of what runs share.
     """
     kept: list[Any]
-    path, asked = shared / f"{_key(config)}.pickle", learner.clock.read()
+    path, asked = shared / f"{science_key(config)}.pickle", learner.clock.read()
     with FileLock(f"{path}.lock"):
         if os.path.exists(path):
             kept, seconds = pickle.loads(path.read_bytes())  # written by a run of the same command
             learner.model.eval()  # as evaluation leaves it
-            learner.clock.add(_difference(seconds, _difference(learner.clock.read(), asked)))
+            learner.clock.add(difference(seconds, difference(learner.clock.read(), asked)))
             return [each and Evaluation(each[0], each[1], each[2], learner.kind, each[3]) for each in kept]
         begun = learner.clock.read()
         found = evaluate_all(learner, strategy, tests)
         kept = [each and (each.labels, each.predictions, each.confidences, each.measure) for each in found]
         with suppress(OSError):  # a full disk: the next one measures for itself
-            write_atomic(path, pickle.dumps((kept, _difference(learner.clock.read(), begun))))
+            write_atomic(path, pickle.dumps((kept, difference(learner.clock.read(), begun))))
     return found
 
 
-def _difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+def difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    """What a clock counted between two readings, by purpose."""
     return {key: after.get(key, 0.0) - before.get(key, 0.0) for key in {**after, **before}}
 
 
-def _key(config: RunConfig) -> str:
-    """A hash of all that the first row depends on: every setting but the strategy, threads, the device's type."""
+def science_key(config: RunConfig) -> str:
+    """A hash of all but the strategy that numbers depend on: every other setting, threads, the device's type."""
     settings = {key: value for key, value in config.model_dump().items() if key not in NOT_SCIENCE | {"strategy"}}
     hashes = {name: value for name, value in config.plugin_hashes.items() if not name.startswith("strategy:")}
     place = {"threads": torch.get_num_threads(), "device": config.device.partition(":")[0]}
@@ -72,8 +73,30 @@ def _key(config: RunConfig) -> str:
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def fingerprint(learner: Learner) -> tuple[Any, ...]:
-    """All that the model's answers depend on: compared before and after a strategy's setup."""
+class Fingerprint(NamedTuple):
+    """All that the model's answers depend on, and how it would learn, so that two moments can be compared.
+
+    Attributes:
+        weights: a hash of all parameters and buffers.
+        modules: their structure, and the parameters' types and shapes.
+        learner: the learner's attributes, plain values or identities.
+        settings: the model's own.
+        learning: which parameters learn, and at which rates.
+    """
+
+    weights: bytes
+    modules: list[Any]
+    learner: dict[str, Any]
+    settings: str
+    learning: tuple[Any, ...]
+
+    def answers(self) -> tuple[Any, ...]:
+        """What evaluation depends on."""
+        return self[:4]
+
+
+def fingerprint(learner: Learner) -> Fingerprint:
+    """That of ``learner`` as it is now."""
     digest = xxh3_128()
     shape: list[Any] = []
     for name, module in learner.model.named_modules():
@@ -85,4 +108,8 @@ def fingerprint(learner: Learner) -> tuple[Any, ...]:
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     read = {key: value if isinstance(value, PLAIN) else id(value) for key, value in vars(learner).items()}
     read = {key: value for key, value in read.items() if key not in UNREAD}
-    return digest.digest(), shape, read, str(getattr(learner.model, "config", ""))
+    learning = [
+        (name, bool(p._backward_hooks), bool(p._post_accumulate_grad_hooks)) for name, p in learner.named_parameters()
+    ]
+    how = learning, dict(learner.learning_rates), learner.local_labels, learner.held_rows
+    return Fingerprint(digest.digest(), shape, read, str(getattr(learner.model, "config", "")), how)

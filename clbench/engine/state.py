@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clbench.config import RunConfig
 from clbench.engine.checkpoint import load_checkpoint, remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError, RunError
+from clbench.models import ranks
 from clbench.results import HARDWARE, RunFolder
 from clbench.toolkit import Evaluation
 
@@ -144,15 +147,19 @@ def prediction_columns(prepared: Prepared, state: State) -> dict[str, list[Any]]
 
 def learned_state(prepared: Prepared, state: State) -> dict[str, Any]:
     """All that the run has made of the model and the strategy that it began with."""
-    model = prepared.learner.model
-    # Frozen weights come back from the pretrained model; what learned and the buffers are saved.
-    frozen = {name for name, _ in model.named_parameters()} - set(state.learned)
     return {
         "tasks_seen": prepared.learner.tasks_seen,
         "skipped_steps": prepared.learner.skipped_steps,
-        "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
+        "model": learned_weights(prepared, state),
         "strategy": prepared.strategy.state_dict(),
     }
+
+
+def learned_weights(prepared: Prepared, state: State) -> dict[str, Tensor]:
+    """The weights that learned, and the buffers; frozen ones come back from the pretrained model."""
+    model = prepared.learner.model
+    frozen = {name for name, _ in model.named_parameters()} - set(state.learned)
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
 
 
 def save(prepared: Prepared, state: State, writer: CheckpointWriter) -> None:
@@ -171,14 +178,7 @@ def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
     Raises:
         InputError: the checkpoint is damaged or another's.
     """
-    try:
-        content = load_checkpoint(folder.checkpoint, prepared.config.sha256)
-    except InputError as error:
-        if not prepared.config.overwrite:
-            raise
-        report.warn(f"{error}; starting again")
-        remove_checkpoint(folder.checkpoint)
-        content = None
+    content = ranks.of_first(partial(_load, prepared.config, folder, report))
     if content is None:
         return State()
     state, learner, strategy = State(**content["state"]), prepared.learner, prepared.strategy
@@ -193,6 +193,17 @@ def restore(prepared: Prepared, folder: RunFolder, report: Reporter) -> State:
     steps = f" and {state.training['step']} steps" if state.training else ""
     report.say(f"resuming {folder.path} after {state.rows - 1} of {len(prepared.tasks)} tasks{steps}")
     return state
+
+
+def _load(config: RunConfig, folder: RunFolder, report: Reporter) -> dict[str, Any] | None:
+    try:
+        return load_checkpoint(folder.checkpoint, config.sha256)
+    except InputError as error:
+        if not config.overwrite:
+            raise
+        report.warn(f"{error}; starting again")
+        remove_checkpoint(folder.checkpoint)
+    return None
 
 
 def begin_part(state: State, hardware: Mapping[str, Any], report: Reporter) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.models import ranks as ranks
     from clbench.models.at_hand import tokenizer_at_hand as tokenizer_at_hand
     from clbench.models.card import write_card as write_card
     from clbench.models.deployment import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from clbench.models.model_kinds import check_kind as check_kind, is_made_on_the_spot as is_made_on_the_spot
     from clbench.models.pretrained import LoadedModel as LoadedModel
     from clbench.models.probe import Lookups as Lookups, same_logits as same_logits
+    from clbench.models.ranks import sum_over_processes as sum_over_processes
     from clbench.models.reloading import (
         PlainModel as PlainModel,
         images_per_pass as images_per_pass,
@@ -69,5 +71,6 @@ if TYPE_CHECKING:
         save_encoder as save_encoder,
         save_tokenizer as save_tokenizer,
     )
+    from clbench.models.students import load_student as load_student
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

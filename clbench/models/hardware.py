@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from clbench.errors import InputError, unknown
+from clbench.models import ranks
 from clbench.models.model_kinds import MADE_ON_THE_SPOT
 from clbench.sources import split_model_name
 
@@ -28,11 +29,13 @@ def choose_device(name: str) -> torch.device:
         InputError: not ``auto``, ``cpu``, ``cuda`` or ``cuda:n``, or a GPU that is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if kind := OTHERS.get(name.partition(":")[0]):
         raise InputError(f"device {name!r}: {kind} is not supported yet; allowed: auto, cpu, cuda, cuda:0")
     if not re.fullmatch(DEVICE, name):
         raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:0"))
+    if name == "cuda" and ranks.count() > 1:
+        name = f"cuda:{ranks.on_this_machine()}"  # a GPU each
     if not device_is_there(name):
         raise InputError(
             f"device {name!r} is not there: torch sees {torch.cuda.device_count()} GPUs; allowed: auto, cpu"
@@ -55,26 +58,27 @@ def unused_accelerator(device: torch.device) -> str | None:
 
 
 def device_name(device: torch.device) -> str:
-    """What the records call ``device``: the GPU's own name, or "cpu"."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    """What the records call ``device``: the GPU's own name, or "cpu", and how many of them train one model."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return name if ranks.count() == 1 else f"{ranks.count()} x {name}"
 
 
 def refuse_several_processes() -> None:
-    """Refuse to be one of several processes of a run: each would do all of it, and write the same folder.
+    """Refuse to be one of several processes that have not met: each would do all of a run, and write the same folder.
 
     Raises:
         InputError: a launcher's variables say that there are several, or ask accelerate for another way to train.
     """
     for name in ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS"):
-        if os.environ.get(name, "1").strip() not in ("", "0", "1"):
+        if ranks.count() == 1 and os.environ.get(name, "1").strip() not in ("", "0", "1"):
             raise InputError(
-                f"{name}={os.environ[name]} says that this is one of several processes; a run is one process on one "
-                f"device: start it without torchrun, accelerate launch or mpirun, or unset {name}"
+                f"{name}={os.environ[name]} says that this is one of several processes; only `run` and `resume` are "
+                f"that, started by torchrun or accelerate launch: start it without a launcher, or unset {name}"
             )
     for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM"):
         if os.environ.get(name, "").lower() in ("1", "true", "yes", "on"):
             raise InputError(
-                f"{name}={os.environ[name]} is not for clbench: a run is one process on one device; unset it"
+                f"{name}={os.environ[name]} is not for clbench: each process has the whole model; unset it"
             )
 
 

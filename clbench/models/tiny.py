@@ -22,25 +22,34 @@ def tiny_text_model(
     tasks: Sequence[Task], labels: int, config: RunConfig, auto_class: str = "AutoModelForSequenceClassification"
 ) -> tuple[nn.Module, Any]:
     """A BERT of two layers with random weights, and a tokenizer of the words of the training texts."""
-    import transformers
     from tokenizers import processors
 
     tokenizer = tiny_words(tasks, ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
     tokenizer.backend_tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    return tiny_bert(len(tokenizer), labels, most_tokens(config), config.dropout, auto_class), tokenizer
+
+
+def tiny_bert(
+    words: int, labels: int, positions: int, dropout: float, auto_class: str = "AutoModelForSequenceClassification"
+) -> nn.Module:
+    """A BERT of two layers with random weights that reads so many ``words``; padding is the first of them."""
+    import transformers
+
     settings = transformers.BertConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=words,
         hidden_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=128,
-        max_position_embeddings=most_tokens(config),
-        hidden_dropout_prob=config.dropout,
-        attention_probs_dropout_prob=config.dropout,
+        max_position_embeddings=positions,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
         num_labels=labels,
         attn_implementation="eager",
     )
-    return getattr(transformers, auto_class.replace("AutoModel", "Bert"))(settings), tokenizer
+    model: nn.Module = getattr(transformers, auto_class.replace("AutoModel", "Bert"))(settings)
+    return model
 
 
 def most_tokens(config: RunConfig) -> int:

@@ -1,10 +1,13 @@
-"""Several runs at once: each in a process of its own, on cores or a GPU of its own; a part of all runs a machine."""
+"""Several runs at once: in processes of this machine, on a cluster of Ray's; a part of all runs a machine."""
 
 from typing import TYPE_CHECKING
 
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.parallel.cluster import living_nodes as living_nodes, ray_cluster as ray_cluster
+    from clbench.parallel.demands import Demand as Demand, check_demand as check_demand, read_demand as read_demand
+    from clbench.parallel.on_ray import OnRay as OnRay
     from clbench.parallel.parts import read_part as read_part, take_part as take_part
     from clbench.parallel.slots import (
         Slot as Slot,
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
         read_jobs as read_jobs,
         usable_cores as usable_cores,
     )
-    from clbench.parallel.together import Together as Together
+    from clbench.parallel.together import Makers as Makers, Together as Together
     from clbench.parallel.workers import Workers as Workers
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

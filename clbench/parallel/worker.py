@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,6 +27,7 @@ class Order:
         tasks: the file with its tasks, which several runs read.
         notes, sources, shared: of the plan.
         slot: where it goes on.
+        plugin_files: where plug-ins lie on this machine, as in ``config``.
     """
 
     config: RunConfig
@@ -34,6 +36,7 @@ class Order:
     sources: tuple[str, ...]
     shared: Path | None
     slot: Slot
+    plugin_files: Mapping[str, str]
 
 
 def work(order: Order, messages: Connection, answers: Connection) -> None:
@@ -67,11 +70,11 @@ def _run(order: Order, sender: Sender) -> None:
 
     torch.set_num_threads(order.slot.threads)
     config = order.config
-    scenario = config.plugin_files.get(f"scenario:{config.scenario}")
+    scenario = order.plugin_files.get(f"scenario:{config.scenario}")
     if scenario and not (is_own_data("scenario", scenario) or is_preset("scenario", scenario)):
         load("scenario", scenario)  # its file may define what its tasks are made of
     with order.tasks.open("rb") as file:
         tasks = pickle.load(file)  # written by our parent, for us
-    strategy = rebuild_strategy(config.strategy, config.plugin_files, config.plugin_hashes)
+    strategy = rebuild_strategy(config.strategy, order.plugin_files, config.plugin_hashes)
     plans = [Plan(config, tasks, strategy, order.notes, order.sources, order.shared)]
     sender.finish(run_one(plans.pop(), sender))

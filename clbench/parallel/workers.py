@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 class Workers:
     """Makes runs in processes of their own; :meth:`run` is called from as many threads as there are slots.
 
+    Attributes:
+        at_once: how many.
+
     Args:
         slots: where runs go on.
         measured: begin with one run alone, and use as many slots as there is memory for by what it takes.
@@ -49,6 +52,7 @@ class Workers:
         work: Callable[..., None] = work,
     ) -> None:
         self.slots, self._tell, self._work = list(slots), tell or Reporter().say, work
+        self.at_once = len(self.slots)
         self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._measured = not measured
         for slot in self.slots[:1] if measured else self.slots:
@@ -92,7 +96,11 @@ class Workers:
 
     def _run(self, plan: Plan, slot: Slot, reporter: Reporter) -> Run:
         config = plan.config.model_copy(update={"device": slot.device})
-        order = Order(config, self._tasks_file(plan), plan.notes, plan.sources, plan.shared, slot)
+        tasks, files = self._tasks_file(plan), config.plugin_files
+        return self.make(Order(config, tasks, plan.notes, plan.sources, plan.shared, slot, files), reporter)
+
+    def make(self, order: Order, reporter: Reporter) -> Run:
+        """Make the run of ``order`` at once; as :meth:`run`, for who has chosen its place."""
         process, messages, answers = self._start(order)
         try:
             run: Run | None = receive(messages, answers, reporter, self._make_room)

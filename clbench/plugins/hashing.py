@@ -1,7 +1,7 @@
 """The hash of a plug-in: of its code, and of the code that it reaches.
 
-Comments, docstrings, formatting and ``search_spaces`` are no part of it, so that a better docstring does not make
-finished runs another's.
+Comments, docstrings, formatting, ``search_spaces`` and ``idle_in_first_task`` are no part of it, so that a better
+docstring does not make finished runs another's.
 What is reached: the toolkit's files, other built-in plug-ins, and the files in the plug-in's own folder. What is
 imported by a name that only the running program knows (``importlib.import_module(name)``) is not seen.
 """
@@ -23,6 +23,8 @@ from clbench.files import read_file
 
 TOOLKIT = "clbench.toolkit"
 PLUGINS = ("clbench.strategies", "clbench.scenarios")
+# What ``tune`` tries, and what runs of one command may share.
+CHANGES_NO_RUN = ("search_spaces", "idle_in_first_task")
 
 
 def source_hash(path: Path) -> str:
@@ -61,7 +63,7 @@ def _plain(value: Any) -> Any:
         fields = ((name, item) for name, item in ast.iter_fields(value) if name != "kind")
         return [type(value).__name__, {name: _plain(item) for name, item in fields if item is not None and item != []}]
     if isinstance(value, list):
-        return [_plain(item) for item in value if not _is_text(item) and not _is_search_spaces(item)]
+        return [_plain(item) for item in value if not _is_text(item) and not _changes_no_run(item)]
     return ascii(value)  # what repr prints of a text depends on the characters that this Python knows
 
 
@@ -83,10 +85,10 @@ def _is_text(node: Any) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _is_search_spaces(node: Any) -> bool:
-    """Whether a statement says what ``tune`` tries, which changes no run."""
+def _changes_no_run(node: Any) -> bool:
+    """Whether a statement gives a class something that no run depends on."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return any(isinstance(target, ast.Name) and target.id == "search_spaces" for target in targets)
+    return any(isinstance(target, ast.Name) and target.id in CHANGES_NO_RUN for target in targets)
 
 
 def _imports(path: Path) -> Iterator[Path]:

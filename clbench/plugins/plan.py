@@ -15,6 +15,7 @@ from clbench.kinds import ABILITIES, Kind, available_kinds, find_kind, kind_name
 from clbench.models import check_kind, choose_device, choose_precision, model_identity, refuse_several_processes
 from clbench.plugins.building import ask, construct, load
 from clbench.plugins.members import build_strategies, locate
+from clbench.plugins.processes import check_processes
 from clbench.scenario import Scenario, Task
 from clbench.sources import canonical_model
 from clbench.strategy import Stack, check_optimizer_state, check_own_labels, check_stack
@@ -105,6 +106,7 @@ def make_plan(
     check_kind(config.model, scenario_class.kind)
     check_stack(members, config.setting, kind_name(scenario_class.kind), config.accumulation, config.task_steps)
     check_optimizer_state(members, config.optimizer_state)
+    check_processes(members, config)
     _check_measures(config, find_kind(scenario_class.kind))
     tasks, data, notes, sources = _make_tasks(scenario_name, scenario_class, config, config.seed, made)
     tasks = _first(tasks, config.first_tasks)

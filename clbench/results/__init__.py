@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from clbench.results.predictions import Answers as Answers, measure_of as measure_of, read_answers as read_answers
     from clbench.results.runs import Run as Run, find_run as find_run, find_runs as find_runs
     from clbench.results.schema import ACCURACY as ACCURACY, COSTS as COSTS
+    from clbench.results.shared import shared_folder as shared_folder
     from clbench.results.tracking import read_tracking as read_tracking, write_tracking as write_tracking
     from clbench.results.tuned import (
         COMPLETE as COMPLETE,
@@ -43,5 +44,6 @@ if TYPE_CHECKING:
         read_tuned as read_tuned,
         write_tuned as write_tuned,
     )
+    from clbench.results.unwritten import UnwrittenFolder as UnwrittenFolder
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

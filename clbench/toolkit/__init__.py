@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from clbench.config import RunConfig as RunConfig
     from clbench.data import IGNORE as IGNORE, upload as upload
     from clbench.kinds import Part as Part
+    from clbench.models import load_student as load_student, sum_over_processes as sum_over_processes
     from clbench.rng import generator as generator, seeded_torch as seeded_torch, stream_seed as stream_seed
     from clbench.sources import (
         Rows as Rows,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         text_dataset as text_dataset,
         token_dataset as token_dataset,
     )
-    from clbench.toolkit import lora as lora, merging as merging
+    from clbench.toolkit import lora as lora, merging as merging, running_merges as running_merges
     from clbench.toolkit.ability import (
         AbilityTest as AbilityTest,
         feature_accuracy as feature_accuracy,

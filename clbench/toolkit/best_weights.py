@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clbench.data import Example
 from clbench.learner import Learner
+from clbench.models import ranks
 from clbench.toolkit.importance import Weights
 from clbench.toolkit.passes import in_passes
 
@@ -22,17 +23,20 @@ def mean_loss(learner: Learner, examples: Sequence[Example]) -> float:
     """
     was_training = learner.model.training
     learner.model.eval()
+    own = ranks.my_share(examples)
 
     def losses(batches: Iterable[list[int]]) -> list[Tensor]:
         found = []
         for numbers in batches:
-            batch = learner.collate([examples[number] for number in numbers])
+            batch = learner.collate([own[number] for number in numbers])
             found.append(learner.example_losses(learner.logits(batch, learner.model), batch).double())
         return found
 
     try:
         with torch.no_grad():
-            return float(torch.cat(in_passes(learner, examples, losses)).mean())
+            found = in_passes(learner, own, losses)
+            mean = torch.cat(found).mean() if found else torch.zeros((), dtype=torch.double, device=learner.device)
+            return float(ranks.sum_over_processes(mean * (len(own) / len(examples))))
     finally:
         learner.model.train(was_training)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from clbench.data import Example
 from clbench.kinds import Kind
 from clbench.learner import Learner
+from clbench.models import ranks
 from clbench.strategy import Strategy
 from clbench.toolkit.passes import in_passes
 
@@ -73,13 +74,19 @@ def evaluate_all(
     for group in groups:
         examples = [example for position in group for example in tests[position]]
         questions = [learner.kind.question(example) for example in examples]
-        predict = partial(_predict, learner, strategy, questions, group)
-        answers = in_passes(learner, questions, predict, token_budget)
+        answers = ranks.shared_out(questions, partial(_answers, learner, strategy, group, token_budget))
         given = iter(zip(examples, answers, strict=True))
         for position in group:
             own = list(islice(given, len(tests[position])))
             rows[position] = _read(learner, position, own)
     return rows
+
+
+def _answers(
+    learner: Learner, strategy: Strategy, tasks: Sequence[int], token_budget: int, questions: Sequence[Example]
+) -> list[tuple[Any, Any]]:
+    """The answer to each question, which is of one of ``tasks``, and how sure it is."""
+    return in_passes(learner, questions, partial(_predict, learner, strategy, questions, tasks), token_budget)
 
 
 def _read(learner: Learner, position: int, given: Sequence[tuple[Example, tuple[Any, Any]]]) -> Evaluation:
@@ -98,7 +105,7 @@ def _predict(
     tasks: Sequence[int],
     batches: Iterable[list[int]],
 ) -> list[tuple[Any, Any]]:
-    """The answer to each question, which is of one of ``tasks``, and how sure it is; numbers or lists of numbers."""
+    """What :func:`_answers` gives, as numbers or lists of numbers."""
     given = learner.labels.setting == "task"
     allowed = learner.candidates(local=False)
     numbers, answers, confidences = [], [], []

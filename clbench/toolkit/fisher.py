@@ -17,6 +17,7 @@ from torch import Tensor
 
 from clbench.data import Batch, Example, padded
 from clbench.learner import Learner
+from clbench.models import ranks
 from clbench.toolkit.passes import in_passes
 from clbench.toolkit.per_example import Sums, add_squares_by_loop, rows_observed, squares_collected, supported
 
@@ -52,9 +53,12 @@ def diagonal_fisher(
     counts = [learner.kind.draws(example) for example in examples]
     draws = torch.rand(sum(counts), generator=generator).split(counts)
 
+    own = ranks.my_share(range(len(examples)))
+
     def squares(batches: Iterable[list[int]]) -> Sums:
         sums = {p: torch.zeros_like(p, dtype=torch.float32) for p in parameters.values()}
-        for numbers in batches:
+        for places in batches:
+            numbers = [own[place] for place in places]
             batch = learner.collate([examples[i] for i in numbers])
             if batched:
                 with squares_collected(learner.model, sums, len(numbers)):
@@ -68,7 +72,8 @@ def diagonal_fisher(
     try:
         with learner.unscaled():
             batched = not loop and supported(learner.model) and _fits(learner, examples[0])
-            sums = in_passes(learner, examples, squares, token_budget)
+            sums = in_passes(learner, [examples[i] for i in own], squares, token_budget)
+            ranks.sum_in_place(list(sums.values()))
     finally:
         learner.model.train(was_training)
     return {name: sums[p] / len(examples) for name, p in parameters.items()}

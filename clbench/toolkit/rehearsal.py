@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clbench.data import BUCKET_BATCHES, IGNORE, Batch, Example, TaskData, concatenate, length, padded
 from clbench.learner import Learner
-from clbench.models import halve_until_it_fits
+from clbench.models import halve_until_it_fits, ranks
 from clbench.toolkit.buffer import ExampleBuffer
 from clbench.toolkit.passes import in_passes
 
@@ -232,8 +232,10 @@ def memory_gradient(learner: Learner, batch: Batch, parameters: Sequence[Tensor]
 
     def mean_gradient(rows: int) -> list[Tensor]:
         sums: list[Tensor | None] = [None] * len(parameters)
-        for start in range(0, count, rows):
-            part = {key: value[start : start + rows] for key, value in batch.items()}
+        for numbers in ranks.my_rows(count).split(rows):
+            if not len(numbers):  # fewer rows than processes
+                break
+            part = {key: value[numbers[0] : numbers[-1] + 1] for key, value in batch.items()}
             loss = learner.example_losses(learner.logits(part, learner.model), part).mean()
             share = len(part["labels"]) / count
             given = torch.autograd.grad(loss * share, parameters, allow_unused=True)
@@ -244,4 +246,6 @@ def memory_gradient(learner: Learner, batch: Batch, parameters: Sequence[Tensor]
         ]
 
     with learner.unscaled():
-        return halve_until_it_fits(mean_gradient, count)
+        found = halve_until_it_fits(mean_gradient, count)
+    ranks.sum_in_place(found)
+    return found

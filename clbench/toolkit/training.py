@@ -18,10 +18,12 @@ from clbench.config import RunConfig
 from clbench.data import Batch, Example, TaskData, length, training_batches
 from clbench.errors import RunError
 from clbench.learner import Learner
-from clbench.models import exhaustion_told, halve_until_it_fits
+from clbench.models import exhaustion_told, halve_until_it_fits, ranks
 from clbench.rng import generator, stream_seed
 from clbench.strategy import Strategy
 from clbench.toolkit.recipe import learning_rate_factor, make_optimizer, parameter_groups
+
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 
 
 class Training:
@@ -58,7 +60,10 @@ class Training:
             optimizer.register_step_pre_hook(lambda given, *_: self.overflows.append(given.found_inf.clone()))
         learner.parameter_groups = self.optimizer.param_groups
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
-        torch.manual_seed(stream_seed(config.seed, "dropout", task.name))
+        ranks.take_from_first([parameter for _, parameter in learner.named_parameters()])
+        # In each process other rows: each has masks of its own.
+        others = [ranks.number()] if ranks.number() else []
+        torch.manual_seed(stream_seed(config.seed, "dropout", task.name, *others))
         learner.model.train()
 
     def run_step(self) -> None:
@@ -116,12 +121,14 @@ class Training:
         return total
 
     def _pass(self, batch: Batch) -> Tensor:
-        """Add the gradients of ``batch``, part after part, to those that are there; its loss."""
+        """Let the gradients be those of ``batch``, taken part after part; the loss of this process's parts."""
         config, strategy, learner, timed = self.config, self.strategy, self.learner, self.learner.clock.part
         count = len(batch["labels"])
         parts = -(-config.batch_size // self.micro_batch_size)
         total = torch.zeros((), device=learner.device)
-        for numbers in torch.arange(count).chunk(parts):
+        for numbers in ranks.my_rows(count).chunk(parts):
+            if not len(numbers):  # fewer rows than processes: this one adds nothing to the others' gradients
+                break
             part = {key: value[numbers[0] : numbers[-1] + 1] for key, value in batch.items()}
             with timed("train/forward"):
                 logits = learner.logits(part)
@@ -132,6 +139,7 @@ class Training:
             with timed("train/backward"):
                 self.accelerator.backward(loss)
             total += loss.detach()
+        ranks.sum_gradients(parameter for _, parameter in learner.named_parameters())
         return total
 
     def _gradients_again(self, batch: Batch) -> None:
@@ -168,7 +176,7 @@ class Training:
         Raises:
             RunError: a loss was not a number; names the task, step and batch.
         """
-        values = torch.stack(self.losses).float().cpu()
+        values = ranks.sum_over_processes(torch.stack(self.losses).float()).cpu()
         if self.overflows:
             self.learner.skipped_steps += int(torch.stack(self.overflows).sum())
             self.overflows = []
@@ -199,14 +207,15 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """Position, optimizer, gradient scaler and the random streams of torch."""
         state = self.optimizer.optimizer.state_dict()["state"]
+        streams = ranks.gathered(_torch_streams(self.learner.device))
         return {
             "step": self.step,
             "seen": self.seen,
             "micro_batch_size": self.micro_batch_size,
             "optimizer": {str(number): value for number, value in state.items()},
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(self.learner.device) if self.learner.device.type == "cuda" else None,
+            **streams[0],
+            **({"other_processes": streams[1:]} if streams[1:] else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -217,9 +226,12 @@ class Training:
         self._load_optimizer(whole)
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["torch_rng"])
-        if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], self.learner.device)
+        streams = [state, *state.get("other_processes", ())]
+        if ranks.number() < len(streams):  # else the run was begun by fewer processes
+            own = streams[ranks.number()]
+            torch.set_rng_state(own["torch_rng"])
+            if own["cuda_rng"] is not None:
+                torch.cuda.set_rng_state(own["cuda_rng"], self.learner.device)
 
     def optimizer_state(self) -> dict[str, dict[str, Any]]:
         """What the optimizer keeps of each parameter that learns, by the parameter's name: for the next task."""
@@ -248,6 +260,12 @@ class Training:
         return examples, self.learner.collate(examples)
 
 
+def _torch_streams(device: torch.device) -> dict[str, Tensor | None]:
+    """The states of torch's own random streams, from which dropout is drawn."""
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return {"torch_rng": torch.get_rng_state(), "cuda_rng": cuda}
+
+
 def _accelerator(config: RunConfig, learner: Learner) -> Accelerator:
     # accelerate keeps its precision in a global; every task starts from a clean one.
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -258,8 +276,11 @@ def _accelerator(config: RunConfig, learner: Learner) -> Accelerator:
 
 @contextmanager
 def _without_settings_in_the_environment() -> Iterator[None]:
-    """Inside, accelerate finds no settings of its own among the environment variables: a run's are in its config."""
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")}
+    """Inside, accelerate finds no settings among the environment variables: a run's are in its config.
+
+    It does not see a launcher either: gradients are summed here, before any hook and before any scaler looks at them.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("ACCELERATE_", *LAUNCHER))}
     try:
         yield
     finally:

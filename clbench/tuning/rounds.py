@@ -129,7 +129,7 @@ def _hold_rounds(
         last = trials_of(study, candidate.spaces, number + 1)[-1]
         reporter.say(f"{candidate.name}, trial {number + 1} of {effort.trials}: {_told(last)}")
 
-    at_once = 1 if together is None else min(len(together.workers.slots), len(entrants))
+    at_once = 1 if together is None else min(together.workers.at_once, len(entrants))
     for number in range(effort.trials):
         spent = fsum(spent_seconds(each.study) for each in entrants) / at_once
         fresh = all(count_trials(each.study) == number for each in entrants)

@@ -148,6 +148,9 @@ def test_who_takes_part() -> None:
     free = choose_field(TOY, Constraints(), made)
     assert not free.shadows
     assert set(field.candidates) | set(field.shadows["keep_data"]) == set(free.candidates)
+    named = choose_field(TOY, Constraints(), made, ["merge", "multi_task(weights='size')"])
+    assert named.candidates == ("naive", "merge")
+    assert "reference" in named.excluded["multi_task(weights='size')"]
     images = choose_field({"scenario": "digits_seq", "device": "cpu"}, Constraints(), {})
     assert "prompt_tuning" not in images.candidates
     assert "does not support image tasks" in images.excluded["prompt_tuning"]
@@ -176,7 +179,8 @@ def test_a_strategy_that_finds_no_layer_in_the_model_leaves_the_race(tmp_path: A
         Runner({**options, "model": "minilm"}, tmp_path, 100.0, Reporter()).run("naive", 0, FINAL)
 
 
-@pytest.mark.parametrize("name", ["replay", "agem", "gem", "der", "er_ace", "gdumb", "joint", "cumulative", "alarm"])
+@pytest.mark.parametrize("name", ["replay", "agem", "gem", "der", "er_ace", "gdumb", "joint", "cumulative", "alarm",
+                                  "few_shot", "student", "multi_task"])  # fmt: skip
 def test_strategies_that_keep_examples_say_so(name: str) -> None:
     assert make_plan({**TOY, "strategy": name}).strategy.keeps_examples
 

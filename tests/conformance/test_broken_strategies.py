@@ -254,6 +254,29 @@ BROKEN_STRATEGIES = {
             return torch.nn.functional.one_hot(batch["labels"], len(learner.labels.names)).float()
         """,
     ),
+    "a hook that is said to be idle moves the weights": (
+        "first task",
+        "with the first task taken over from naive",
+        """
+        idle_in_first_task = ("after_step",)
+        def after_step(self, learner):
+            shake(learner, generator(learner.step))
+        """,
+    ),
+    "a hook that is said to be idle counts": (
+        "first task",
+        "with the first task taken over from naive the checkpoint['strategy']['broken']['steps'] is 8, then 4",
+        """
+        idle_in_first_task = ("after_step",)
+        steps = 0
+        def after_step(self, learner):
+            self.steps += 1
+        def state_dict(self):
+            return {"steps": self.steps}
+        def load_state_dict(self, state):
+            self.steps = state["steps"]
+        """,
+    ),
     "forgets its random stream": (
         "resume",
         "the weights differ after step 2 of kitchen, before the cut after kitchen",

@@ -67,6 +67,19 @@ def test_leaving_waits_and_the_last_state_stays(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "checkpoint", HASH) == {"number": 4}
 
 
+def test_who_waits_writes_what_the_thread_has_not_begun(tmp_path: Path) -> None:
+    """The thread gives way to whoever computes, for ever where there are more of them than processors."""
+    starved, writer = threading.Event(), CheckpointWriter(tmp_path / "checkpoint", HASH)
+    writer._thread.submit(starved.wait, 60)
+    writer.save({"number": 1})
+    writer.save({"number": 2})
+    assert load_checkpoint(tmp_path / "checkpoint", HASH) == {"number": 1}
+    writer.wait()
+    assert load_checkpoint(tmp_path / "checkpoint", HASH) == {"number": 2}
+    starved.set()
+    writer.__exit__(None, None, None)
+
+
 @pytest.mark.parametrize("call", ["save", "wait", "check", "leave"])
 def test_an_error_comes_up_at_the_next_call(tmp_path: Path, fail: Callable[[], None], call: str) -> None:
     writer = CheckpointWriter(tmp_path / "checkpoint", HASH)

@@ -144,10 +144,10 @@ def test_a_row_that_was_logged_before_the_checkpoint_is_logged_once(
 ) -> None:
     """The process dies between the two; an error of its own is told in the log, and stays."""
 
-    def die_after_the_first_task(job: engine.Job) -> None:
+    def die_after_the_first_task(job: engine.Job, asked: int | None) -> None:
         if job.state.rows == 2 and job.state.training is None:
             raise OSError("the machine is gone")
-        save_and_stop(job)
+        save_and_stop(job, asked)
 
     save_and_stop = engine._save_and_stop_if_asked
     monkeypatch.setattr(engine, "_save_and_stop_if_asked", die_after_the_first_task)

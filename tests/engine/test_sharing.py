@@ -101,7 +101,7 @@ def test_a_run_costs_what_it_would_have_cost_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("more", [{"seed": 1}, {"lr": 2e-3}, {"setting": "domain"}, {"limit": 6}, {"evaluate": "seen"}])
 def test_another_setting_shares_nothing(more: dict[str, Any], tmp_path: Path) -> None:
-    keys = {sharing._key(plan(name, tmp_path, **options).config) for name in SAME[:3] for options in ({}, more)}
+    keys = {sharing.science_key(plan(name, tmp_path, **options).config) for name in SAME[:3] for options in ({}, more)}
     assert len(keys) == 2
 
 

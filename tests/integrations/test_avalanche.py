@@ -271,7 +271,7 @@ def test_seeded_puts_the_random_states_back() -> None:
 
 def test_its_strategies_pass_the_checks_that_have_a_meaning_for_them(capfd: pytest.CaptureFixture[str]) -> None:
     results = check_strategy("avalanche.EWC(ewc_lambda=10.0)")
-    assert len(results) == 13
+    assert len(results) == 14
     assert {result.name: (result.status, result.reason) for result in results if result.status != "ok"} == {
         "state_dict": ("skipped", "resumable is False, so an interrupted run starts again"),
         "aliases": ("skipped", "needs 'state_dict'"),

@@ -229,3 +229,23 @@ def test_what_makes_no_sense_is_refused_by_name(name: str, arguments: dict[str, 
         strategy(name, **arguments)
     assert part in str(caught.value)
     assert "allowed: " in str(caught.value)
+
+
+def test_class_weights_by_hand(make_learner: MakeLearner) -> None:
+    """3 rows of one label and 1 of the other: 4 / (2·3) and 4 / (2·1); of another task 1 and 2 rows: 3/2 and 3/4."""
+    learner = make_learner()
+    balance = strategy("balance", mode="class_weights")
+    first = task_of([("u", "a"), ("v", "a"), ("w", "a"), ("x", "b")])
+    assert balance.examples(learner, first, first.train) is first.train
+    assert told(learner)["weights"] == {"a": 0.667, "b": 2.0}
+    second = task_of([("x", "a"), ("y", "b"), ("z", "b")])
+    balance.examples(learner, second, second.train)
+    balance.before_task(learner, task_data(learner, 1))
+    logits = torch.tensor([[0.0, 1.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 3.0, 1.0]])
+    batch = {"labels": torch.tensor([0, 1, 3]), "task_ids": torch.tensor([0, 0, 1])}
+    losses = learner.example_losses(logits, batch)
+    found = losses.mean() + balance.loss(learner, batch, logits)
+    assert found.item() == pytest.approx(float(losses[0] * 2 / 3 + losses[1] * 2 + losses[2] * 3 / 4) / 3)
+    batch["remembered"] = torch.tensor([False, True, True])
+    found = losses.mean() + balance.loss(learner, batch, logits)
+    assert found.item() == pytest.approx(float(losses[0] * 2 / 3 + losses[1] + losses[2]) / 3)

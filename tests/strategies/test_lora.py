@@ -634,3 +634,32 @@ def test_the_class_means_leave_out_a_label_without_examples(make_learner: MakeLe
     means = routing.class_means(learner, built.layers, task_data(learner, 0, examples))
     assert means.shape[0] == 1
     assert bool(means.isfinite().all())
+
+
+# --- how a module begins
+
+
+@pytest.mark.parametrize("init", ["lora", "gaussian", "orthogonal", "pissa", "olora"])
+def test_the_model_begins_as_it_was(init: str, make_learner: MakeLearner, make_examples: Examples) -> None:
+    learner = make_learner()
+    plain = copy.deepcopy(learner.model).eval()
+    strategy("lora_sequential", learner, rank=2, alpha=6.0, init=init)
+    learner.model.eval()
+    batch = learner.collate(make_examples(learner.labels, 5))
+    assert torch.allclose(learner.logits(batch), learner.logits(batch, plain), atol=1e-5)
+    found = deltas(learner.model, "shared", 3.0)
+    name = "bert.pooler.dense"
+    weight, delta = plain.get_parameter(f"{name}.weight"), found[name]
+    if init == "pissa":
+        u, s, v = torch.linalg.svd(weight)
+        assert torch.allclose(delta, u[:, :2] @ torch.diag(s[:2]) @ v[:2], atol=1e-4)
+    elif init == "olora":
+        q, r = torch.linalg.qr(weight)
+        assert torch.allclose(delta, 3.0 * q[:, :2] @ r[:2], atol=1e-4)
+    else:
+        assert delta.abs().max() < 1e-6
+
+
+def test_an_odd_rank_has_no_orthogonal_halves() -> None:
+    with pytest.raises(InputError, match="lora_sequential: rank=3, init='orthogonal'; allowed: an even rank"):
+        strategy("lora_sequential", rank=3, init="orthogonal")

@@ -13,7 +13,7 @@ import pytest
 from clbench.config import make_config
 from clbench.engine import Reporter
 from clbench.errors import InputError, RunError
-from clbench.parallel import Slot, Together
+from clbench.parallel import Slot, Together, Workers
 from clbench.results import Tried
 from clbench.strategy import Choices, Range, Space
 from clbench.tuning.candidates import Candidate
@@ -158,7 +158,7 @@ def test_trials_of_a_round_go_on_at_once_and_find_what_they_find_alone(tmp_path:
         _hold_rounds(entrants(folder), objective, effort, Reporter(), together)
         return [trials_of(each.study, each.candidate.spaces, 9) for each in entrants(folder)]
 
-    with Together([Slot("cpu", (0,), 1)] * 2) as together:
+    with Together(Workers([Slot("cpu", (0,), 1)] * 2)) as together:
         at_once = held(tmp_path / "at once", Effort(trials=4), together)
     both = threading.Barrier(1)
     assert [len(trials) for trials in at_once] == [4, 4]
@@ -173,6 +173,6 @@ def test_the_budget_of_trials_at_once_is_time_that_passes(tmp_path: Path, monkey
             entrants(folder), lambda _: lambda *_: 0.0, Effort(trials=9, budget=41.0), Reporter(), together
         )
 
-    with Together([Slot("cpu", (0,), 1)] * 3) as together:  # two strategies: two at once, 10 s a round
+    with Together(Workers([Slot("cpu", (0,), 1)] * 3)) as together:  # two strategies: two at once, 10 s a round
         assert rounds(tmp_path / "at once", together) == 4
     assert rounds(tmp_path / "in turn", None) == 2
