@@ -424,7 +424,7 @@ def test_the_error_of_a_failed_check_has_its_line(tmp_path: Path) -> None:
     with pytest.raises(AssertionError) as failure:
         check_strategy(path)
     assert str(failure.value).splitlines() == [
-        f"{path} fails 1 of 13 checks:",
+        f"{path} fails 1 of 14 checks:",
         "loads              FAILED: ModuleNotFoundError: No module named 'no_such_module' (broken.py, line 22)",
     ]
 

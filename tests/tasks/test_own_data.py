@@ -606,15 +606,15 @@ def test_a_split_in_parts_is_one(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = table(tmp_path, *GOOD)
-    read = Path.read_bytes
+    read = data_sources.read_file
 
-    def read_slowly(self: Path) -> bytes:
-        content = read(self)
+    def read_slowly(file_path: Path, most: int) -> bytes:
+        content = read(file_path, most)
         with path.open("a") as file:
             file.write("a,late,x\n")
         return content
 
-    monkeypatch.setattr(Path, "read_bytes", read_slowly)
+    monkeypatch.setattr(data_sources, "read_file", read_slowly)
     with pytest.raises(InputError, match=r"t\.csv changed while it was read; wait until it is written"):
         data_sources.read_source(str(path))
 

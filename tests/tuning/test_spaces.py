@@ -118,7 +118,7 @@ def test_the_spaces_of_a_strategy_hold_its_defaults_and_what_it_takes(name: str)
 
 def test_the_main_strategies_have_spaces() -> None:
     lacking = {name for name in available("strategy") if not load("strategy", name).search_spaces}
-    assert lacking == {"naive", "joint", "cumulative", "independent", "frozen", "ncm", "ranpac", "gdumb"}
+    assert lacking == {"naive", "joint", "cumulative", "ensemble", "independent", "frozen", "ncm", "ranpac", "gdumb"}
 
 
 def test_another_space_is_no_other_code(tmp_path: Any) -> None:
