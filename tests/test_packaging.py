@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import clbench
-from tests.helpers import ROOT, interpreters
+from tests.helpers import ROOT, interpreters, slow
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SMALL = ("--epochs", "1", "--scenario-arg", "train=30", "--scenario-arg", "dev=9", "--scenario-arg", "test=15")
@@ -106,7 +106,7 @@ def wheel_environment(wheels: dict[str, Path], tmp_path_factory: pytest.TempPath
     return python
 
 
-@pytest.fixture(params=["wheel", "checkout"])
+@pytest.fixture(params=["wheel", slow("checkout")])
 def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, dict[str, str], Path]]:
     """A Python, its environment variables and the folder that its clbench must come from."""
     if request.param == "wheel":

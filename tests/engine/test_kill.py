@@ -60,7 +60,7 @@ def test_a_checkpoint_is_whole_whichever_of_its_changes_the_process_dies_before(
     alone: RunFolder, tmp_path: Path
 ) -> None:
     wanted = [{"checkpoint", "checkpoint.new"}, {"checkpoint.new", "checkpoint.old"}, {"checkpoint", "checkpoint.old"}]
-    for number in range(22, 60):  # the process dies before the number-th change it makes
+    for number in range(30, 60):  # the process dies before the number-th change it makes
         output = tmp_path / str(number)
         assert start_forked(STACK.arguments(output), output / "logs", number).wait() == -signal.SIGKILL
         folder = only_folder(output)

@@ -13,7 +13,7 @@ from benchmarks.processes import start_forked, start_fresh
 from benchmarks.writers import Sight, look, write_together
 
 CASE = Case("toy", "naive")
-WRITERS = 4  # twice as many as a small machine has cores; eight interpreters with -m slow
+WRITERS = 3  # more than a small machine has cores; eight interpreters with -m slow
 
 
 def test_writers_lose_and_tear_nothing(tmp_path: Path) -> None:

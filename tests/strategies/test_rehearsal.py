@@ -809,7 +809,7 @@ SHORT: dict[str, Any] = {"setting": "class", "epochs": 4, "lr": 2e-3, "head_lr":
 @pytest.mark.parametrize(
     ("expression", "options", "margin"),
     [
-        ("replay(memory_size=0.3)", SHORT, 0.4),
+        slow("replay(memory_size=0.3)", SHORT, 0.4),
         slow("replay(memory_size=0.3, kl_weight=1.0, sampling='herding')", SHORT, 0.2),
         slow("er_ace(memory_size=0.3)", SHORT, 0.2),
         # The logits alone do not help in the class setting; where all tasks share the labels they do.

@@ -18,6 +18,7 @@ from benchmarks.tickets import HEADER, tickets, write_csv
 from clbench.engine import engine
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
+from clbench.files import read_file
 from clbench.plugins.plan import Plan, make_plan
 from clbench.tasks import data_sources
 from clbench.tasks.columns import Table
@@ -606,10 +607,8 @@ def test_a_split_in_parts_is_one(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = table(tmp_path, *GOOD)
-    read = data_sources.read_file
-
     def read_slowly(file_path: Path, most: int) -> bytes:
-        content = read(file_path, most)
+        content = read_file(file_path, most)
         with path.open("a") as file:
             file.write("a,late,x\n")
         return content
