@@ -607,6 +607,7 @@ def test_a_split_in_parts_is_one(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = table(tmp_path, *GOOD)
+
     def read_slowly(file_path: Path, most: int) -> bytes:
         content = read_file(file_path, most)
         with path.open("a") as file:
