@@ -42,16 +42,14 @@ def reversed_order(expression: str) -> str:
 
 
 def difference(expression: str, folder: Path, setting: str) -> str:
-    """How the two orders differ; empty where they do not, or where both are refused."""
+    """How the two orders differ; empty where they do not, or where both are refused, also when they meet the model."""
     try:
-        make_plan({**OPTIONS, "strategy": expression, "setting": setting})
+        said, ended = outcome(expression, folder, setting)
     except InputError:
         with pytest.raises(InputError):
-            make_plan({**OPTIONS, "strategy": reversed_order(expression), "setting": setting})
+            outcome(reversed_order(expression), folder, setting)
         return ""
-    (said, ended), (other_said, other_ended) = (
-        outcome(written, folder, setting) for written in (expression, reversed_order(expression))
-    )
+    other_said, other_ended = outcome(reversed_order(expression), folder, setting)
     if said != other_said:
         return f"{expression}: other predictions"
     moved = [name for name, value in ended.items() if not torch.equal(value, other_ended[name])]
@@ -145,7 +143,7 @@ def drifted(expression: str, folder: Path, setting: str) -> list[str]:
         for name, value in watcher.after[task].items():
             before = watcher.after[task - 1][name] if task else watcher.start[name]
             frozen = name not in learning
-            of_old_rows = ".classifier." in f".{name}" and task > 0
+            of_old_rows = ".classifier." in f".{name}" and task > 0 and setting != "domain"  # where labels are shared
             if frozen and not torch.equal(value, before):
                 found.append(f"task {task}: {name}")
             if of_old_rows and not torch.equal(value[: 3 * task], before[: 3 * task]):
