@@ -209,6 +209,7 @@ def test_the_page_of_the_model_shows_what_its_commands_print(
     assert outputs == {}
 
 
+@pytest.mark.slow
 def test_the_commands_of_tuning_run_on_small_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

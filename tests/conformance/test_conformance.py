@@ -42,10 +42,11 @@ SCENARIO_ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-# What others check with nearly the same code; on the stand-in for a GPU they run by default, too.
+# Of each family one or two are checked by default, all with -m slow; on the stand-in for a GPU all run by default.
 LIKE_OTHERS = {
-    *("cumulative", "feature_distillation", "l2_anchor", "lora_incremental", "lora_sequential"),
-    *("p_tuning_v2", "prefix_tuning"),
+    *("alarm", "cumulative", "ema", "feature_distillation", "frozen", "gem", "ia3", "l2_anchor"),
+    *("lora_incremental", "lora_merge", "lora_sequential", "mas", "p_tuning_v2", "prefix_tuning"),
+    *("prompt_tuning", "rwalk", "seq_star"),
 }
 
 ALONE = [slow(name) if name in RECIPES | LIKE_OTHERS else SMALLER.get(name, name) for name in STRATEGIES]

@@ -73,6 +73,7 @@ def test_a_checkpoint_is_whole_whichever_of_its_changes_the_process_dies_before(
     pytest.fail(f"no death left {wanted}")
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> None:
     for number in range(5, 16):
         process = start_forked(STACK.arguments(tmp_path), tmp_path / "logs", number)

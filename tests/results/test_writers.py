@@ -16,6 +16,7 @@ CASE = Case("toy", "naive")
 WRITERS = 3  # more than a small machine has cores; eight interpreters with -m slow
 
 
+@pytest.mark.slow
 def test_writers_lose_and_tear_nothing(tmp_path: Path) -> None:
     outcome = write_together(tmp_path, range(WRITERS))
     assert outcome.codes == [0] * WRITERS
