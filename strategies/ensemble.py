@@ -77,9 +77,5 @@ class Ensemble(Strategy):
 
 def _train(learner: Learner, task: TaskData, config: RunConfig) -> int:
     training = Training(config, Strategy(), learner, task, task.train)
-    for step in range(1, training.steps + 1):
-        training.run_step()
-        if step % training.steps_per_epoch == 0:
-            training.take_loss()  # raises when it is no number
-    training.check_weights()
+    training.run_all_steps()
     return training.seen

@@ -48,11 +48,7 @@ class GDumb(Strategy):
         learner.model.load_state_dict(self.start)
         settings = config.model_copy(update={"epochs": self.epochs, "min_steps": 0})
         training = Training(settings, Strategy(), learner, task, self.buffer.examples)
-        for step in range(1, training.steps + 1):
-            training.run_step()
-            if step % training.steps_per_epoch == 0:
-                training.take_loss()  # raises when it is no number
-        training.check_weights()
+        training.run_all_steps()
         return training.seen
 
     def state_dict(self) -> dict[str, Any]:

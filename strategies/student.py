@@ -110,11 +110,7 @@ class Student(Strategy):
         with temporarily(learner, model=self.student, head=self.head, compiled=None, learning_rates=rates):
             lesson = _Lesson(learner, self.temperature, self.alpha, self.types)
             training = Training(self.config, lesson, learner, task, taught)
-            for step in range(1, training.steps + 1):
-                training.run_step()
-                if step % training.steps_per_epoch == 0:
-                    training.take_loss()  # raises when it is no number
-            training.check_weights()
+            training.run_all_steps()
         self.student.eval()
         self.distilled = True
 

@@ -68,7 +68,7 @@ class SharedFirstTask:
         for group, peak in zip(training.optimizer.param_groups, training.peak_rates, strict=True):
             group["lr"] = peak * learning_rate_factor(training.step - 1, training.steps, config.warmup, config.schedule)
         learner.step, learner.steps, learner.skipped_steps = training.step - 1, training.steps, content["skipped"]
-        learner.new_examples = training._collated(training.step - 1)[0]
+        learner.new_examples = training.collated(training.step - 1)[0]
         self.state.curve = content["curve"]
         learner.clock.add(difference(content["seconds"], difference(learner.clock.read(), self._begun)))
         return [tuple(each) for each in content["losses"]]

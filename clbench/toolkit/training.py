@@ -77,7 +77,7 @@ class Training:
         self.learner.step, self.learner.steps = self.step, self.steps
         # Drawn once, so that neither accumulation nor a retry changes what the step learns from.
         with timed("train/data"):
-            self.learner.new_examples, batch = self.next or self._collated(self.step)
+            self.learner.new_examples, batch = self.next or self.collated(self.step)
             self.next = None
         with timed("train/strategy"):
             batch = self.strategy.train_batch(batch)
@@ -111,7 +111,7 @@ class Training:
         total = self._pass(batch)
         if self.next is None and self.step + 1 < self.steps:
             with timed("train/data"):  # while a GPU computes, and before any hook waits for it
-                self.next = self._collated(self.step + 1)
+                self.next = self.collated(self.step + 1)
         self.accelerator.unscale_gradients(self.optimizer)
         self.gradients_unscaled = True
         with timed("train/strategy"):
@@ -169,6 +169,18 @@ class Training:
             self.gradients_unscaled = False
         with timed("train/strategy"):
             strategy.after_step(learner)
+
+    def run_all_steps(self) -> None:
+        """Every step of the task, for a strategy that trains by itself.
+
+        Raises:
+            RunError: a loss or a weight is not a number, or as :meth:`run_step`.
+        """
+        for step in range(1, self.steps + 1):
+            self.run_step()
+            if step % self.steps_per_epoch == 0:
+                self.take_loss()  # raises when it is no number
+        self.check_weights()
 
     def take_loss(self) -> float:
         """The mean loss since the last call.
@@ -250,7 +262,7 @@ class Training:
         self.optimizer.optimizer.load_state_dict(state)
         self.learner.parameter_groups = self.optimizer.param_groups  # new ones
 
-    def _collated(self, step: int) -> tuple[list[Example], Batch]:
+    def collated(self, step: int) -> tuple[list[Example], Batch]:
         """The new examples of ``step`` and their batch; each epoch's order is a random stream of its own."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if position == 0 or not self.batches:

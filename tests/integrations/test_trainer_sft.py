@@ -112,7 +112,7 @@ def in_trainer(expression: str, folder: Path, **more: Any) -> tuple[Any, list[An
 class InOrder(Training):
     """clbench's own loop with the rows in their order."""
 
-    def _collated(self, step: int) -> Any:
+    def collated(self, step: int) -> Any:
         size = self.config.batch_size
         start = step % self.steps_per_epoch * size
         examples = list(self.examples[start : start + size])
