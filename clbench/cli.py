@@ -126,6 +126,14 @@ def run(
     compile: Annotated[
         bool, typer.Option("--compile", help="train with torch.compile: pays on GPUs, in long runs")
     ] = False,
+    gradient_checkpointing: Annotated[
+        bool,
+        typer.Option(
+            "--gradient-checkpointing",
+            help="compute each layer again in the backward pass instead of keeping its activations: less memory, the "
+            "same result, one more forward pass a step",
+        ),
+    ] = False,
     tuned: Annotated[
         Path | None, typer.Option(metavar="FILE", help="take each strategy's values from what `tune` wrote")
     ] = None,
@@ -219,6 +227,7 @@ def run(
         "save_model": save_model, "keep_head": keep_head or None, "batch_norm": batch_norm,
         "ability": ability or None, "probe": probe or None, "track": track or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
+        "gradient_checkpointing": gradient_checkpointing or None,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
     with launched.met(jobs, jobs_per_gpu, on):

@@ -33,6 +33,7 @@ NOT_SCIENCE = {
 LATER = {
     **{"keep_head": False, "batch_norm": "frozen", "first_tasks": None, "tuned": False},
     **{"ability": False, "probe": False, "evaluate_every": None},
+    **{"gradient_checkpointing": False},
     **{"optimizer": "adamw", "momentum": 0.0, "optimizer_state": "fresh", "schedule": "linear", "task_steps": None},
 }
 
@@ -55,7 +56,8 @@ class RunConfig(BaseModel):
     those of a tuned.yaml; ``eval_split`` is "test" except when hyper-parameters are chosen, which is done on "dev";
     ``evaluate`` "seen" leaves out tasks that are still to come, half of a long sequence's evaluations, and with them
     forward transfer; ``evaluate_every`` also measures inside a task, each so many steps; ``compile`` trains with
-    torch.compile; ``deterministic`` asks a GPU for the same bits each time, as a CPU gives them. ``keep_head`` keeps,
+    torch.compile, ``gradient_checkpointing`` computes each layer again in the backward pass instead of keeping what it
+    computed; ``deterministic`` asks a GPU for the same bits each time, as a CPU gives them. ``keep_head`` keeps,
     of an output layer that the model brings, the rows of labels with the same names. ``batch_norm`` says whether
     training moves an image model's statistics of batch normalisation. ``ability`` also measures what the pretrained
     model could do before, ``probe`` what a linear probe of the features gets right. ``trust_remote_code`` runs code
@@ -104,6 +106,7 @@ class RunConfig(BaseModel):
     evaluate: Literal["all", "seen"] = "all"
     evaluate_every: int | None = Field(None, ge=1)
     compile: bool = False
+    gradient_checkpointing: bool = False
     precision: Precision = "auto"
     plugin_hashes: dict[str, str] = Field(default_factory=dict)
     source_sha256: str = ""

@@ -47,6 +47,7 @@ SCIENCE: dict[str, Any] = {
     "evaluate": "seen",
     "evaluate_every": 10,
     "compile": True,
+    "gradient_checkpointing": True,
     "keep_head": True,
     "batch_norm": "updated",
     "ability": True,

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from clbench.models.pretrained import LoadedModel as LoadedModel
     from clbench.models.probe import Lookups as Lookups, same_logits as same_logits
     from clbench.models.ranks import sum_over_processes as sum_over_processes
+    from clbench.models.recomputation import recomputes_activations as recomputes_activations
     from clbench.models.reloading import (
         PlainModel as PlainModel,
         images_per_pass as images_per_pass,

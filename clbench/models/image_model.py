@@ -52,6 +52,9 @@ class ImageModel(nn.Module):
         preprocessing: what it wants.
         batch_norm: "frozen", or "updated" for statistics that training moves.
         timm: config.json of a network of timm's; None for any other.
+
+    Attributes:
+        recomputes: a network of timm's computes its layers again in each backward pass of training.
     """
 
     mean: Tensor
@@ -66,6 +69,7 @@ class ImageModel(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.preprocessing, self.batch_norm, self.timm = network, preprocessing, batch_norm, timm
+        self.recomputes = False
         for name, values in (("mean", preprocessing.mean), ("deviation", preprocessing.deviation)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
         # So depthwise convolutions train half as fast again on a CPU, others do not. The weights keep their layout, so
@@ -90,6 +94,8 @@ class ImageModel(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Training mode, or not; frozen batch normalisation stays as it is in evaluation."""
         super().train(mode)
+        if self.recomputes:  # transformers asks the mode by itself
+            self.network.set_grad_checkpointing(mode)  # type: ignore[operator] # timm's
         if self.batch_norm == "frozen":
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):

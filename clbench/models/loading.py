@@ -14,6 +14,7 @@ from clbench.models.language_model import load_language_model
 from clbench.models.libraries import import_libraries
 from clbench.models.model_kinds import check_model_type, reads_images
 from clbench.models.pretrained import LoadedModel, load_pretrained
+from clbench.models.recomputation import recompute_activations
 from clbench.models.tiny import most_tokens, tiny_language_model, tiny_text_model
 from clbench.models.vision import load_image_model
 from clbench.rng import seeded_torch
@@ -30,7 +31,8 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
     Random weights come from the stream "model" of the run's seed; dropout is set to ``config.dropout``.
 
     Raises:
-        InputError: the model is unknown, cannot be loaded, or does not fit the scenario's kind of task.
+        InputError: the model is unknown, cannot be loaded, does not fit the scenario's kind of task, or cannot do what
+            ``config`` asks of it.
     """
     import_libraries()
     check_model_type(config.model, tasks[0].kind)
@@ -48,6 +50,8 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
         else:
             names = _spellings(config, tasks)[:labels]
             loaded = load_pretrained(config, labels, device, names, kind.auto_class)
+    if config.gradient_checkpointing:
+        recompute_activations(loaded.model, config.model)
     loaded.model.to(device)
     return loaded
 

@@ -15,7 +15,9 @@ from peft import PrefixEncoder, PrefixTuningConfig
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
+from clbench.errors import InputError
 from clbench.learner import Learner
+from clbench.models import recomputes_activations
 from clbench.rng import seeded_torch
 from clbench.toolkit.prompt_trial import plain_logits, try_vectors, unfit
 
@@ -80,8 +82,13 @@ def prepend_keys_and_values(learner: Learner, prefix: Callable[[], Tensor | None
     A token's row holds, layer by layer, its key and its value, as PEFT's ``PrefixEncoder`` gives them; None for none.
 
     Raises:
-        InputError: the model's forward pass cannot take them.
+        InputError: the model's forward pass cannot take them, or is done again for gradients.
     """
+    if recomputes_activations(learner.model):
+        raise InputError(
+            "--gradient-checkpointing: a layer that is computed again reads no keys and values from before the text; "
+            "allowed: strategies without such a prefix, such as prompt_tuning"
+        )
     layers, heads, width = attention_shape(learner)
     plain = plain_logits(learner)
 
