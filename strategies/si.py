@@ -62,7 +62,7 @@ class SI(Strategy):
             if name in now:
                 gained = decrease / ((now[name] - self.path.start[name]).square() + self.damping)
                 self.importance[name] = (self.importance.get(name, 0.0) + gained).clamp(min=0.0)
-        self.path.start = {}
+        self.path = PathIntegral()  # nothing of it is needed between tasks
 
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """From now on the penalty pulls to the weights that answer."""

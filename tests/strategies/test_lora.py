@@ -14,11 +14,15 @@ import torch
 from peft.tuners.adalora import RankAllocator
 from torch import Tensor, nn
 
+from clbench.config import RunConfig
 from clbench.data import Example
+from clbench.engine.checkpoint import tensor_bytes
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.plugins.plan import make_plan
+from clbench.strategy import Stack
 from clbench.toolkit import adaptive_rank, lora, merging, routing
+from clbench.toolkit.training import Training
 from tests.helpers import Examples, MakeLearner, Weights, strategy, task_data, watched, weights
 from tests.models import zoo
 
@@ -87,6 +91,30 @@ def test_nothing_is_protected_in_one_shared_module(make_learner: MakeLearner) ->
     assert sequential.mask(scores, torch.tensor([1])).isfinite().tolist() == [[True] * 4]
     assert incremental.mask(scores, torch.tensor([1])).isfinite().tolist() == [[False, False, True, True]]
     assert sequential.learning_rates["body"] == incremental.learning_rates["body"] == 1e-3
+
+
+# lora_A and lora_B of rank 2 on the tiny BERT: in each of two layers four of 8 to 8 and two of 8 to 12 or 12 to 8; the
+# pooler's of 8 to 8; and an output layer of 4 labels.
+LEARNING = 2 * (4 * 2 * (8 + 8) + 2 * 2 * (8 + 12)) + 2 * (8 + 8) + 4 * (8 + 1)
+
+
+@pytest.mark.parametrize("penalty", ["ewc", "mas", "si"])
+def test_a_penalty_keeps_two_numbers_for_each_weight_of_the_module_and_none_for_a_frozen_one(
+    penalty: str, make_learner: MakeLearner, make_examples: Examples
+) -> None:
+    assert LEARNING == 484
+    learner = make_learner(tasks=2)
+    adapted, held = strategy("lora_sequential", learner, rank=2), strategy(penalty, learner)
+    stack = Stack([("lora_sequential", adapted), (penalty, held)])
+    for position in range(2):
+        task = task_data(learner, position, make_examples(learner.labels, 4, position))
+        stack.before_task(learner, task)
+        config = RunConfig(scenario="x", strategy="x", epochs=1, min_steps=0, batch_size=4)
+        Training(config, stack, learner, task, task.train).run_step()
+        stack.after_steps(learner, task)
+        stack.after_task(learner, task)
+        assert sum(p.numel() for _, p in learner.named_parameters()) == LEARNING
+        assert tensor_bytes(stack.state_dict()) == 2 * 4 * LEARNING
 
 
 def test_names_of_many_modules_are_not_each_others_beginning() -> None:
