@@ -121,6 +121,8 @@ class Strategy:
         idle_in_first_task: which of the hooks that this class defines and that act inside a task's steps do nothing in
             those of the first task, so that runs of one command may learn it once; a claim that ``check`` looks into.
         search_spaces: what ``tune`` tries for its arguments, by name; those left out stay as they are.
+        kept_numbers: how many fp32 numbers of each learning weight it holds inside the steps of a later task, for the
+            estimate of ``run --dry-run``; None where it keeps something else, or nothing.
         resumable: whether ``state_dict`` holds all that it needs to go on; otherwise an interrupted run starts again.
     """
 
@@ -132,6 +134,7 @@ class Strategy:
     idle_in_first_task: ClassVar[tuple[str, ...]] = ()
     search_spaces: ClassVar[Mapping[str, Space]] = {}
     is_recipe: ClassVar[bool] = False
+    kept_numbers: ClassVar[int | None] = None
     accumulates: bool = True
     counts_steps: bool = True
     own_labels: bool = False

@@ -27,6 +27,7 @@ class EWC(Strategy):
     """
 
     idle_in_first_task = ("before_step",)
+    kept_numbers = 2
     search_spaces = {"ewc_lambda": Range(100.0, 100_000.0, log=True)}
 
     def __init__(

@@ -24,6 +24,7 @@ class L2Anchor(Strategy):
         anchor: "last" (no penalty in the first task) or "pretrained" (from the first step on).
     """
 
+    kept_numbers = 1
     search_spaces = {"strength": Range(0.05, 10.0, log=True)}
 
     def __init__(self, strength: float = 0.8, anchor: Literal["last", "pretrained"] = "last") -> None:

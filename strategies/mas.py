@@ -25,6 +25,7 @@ class MAS(Strategy):
     """
 
     idle_in_first_task = ("before_step",)
+    kept_numbers = 2
     search_spaces = {"strength": Range(0.03, 30.0, log=True)}
 
     def __init__(self, strength: float = 1.0, samples: int = 200) -> None:

@@ -25,6 +25,7 @@ class SI(Strategy):
         damping: ξ, above 0, keeps the importance of weights that hardly moved finite; 0.1 is the paper's.
     """
 
+    kept_numbers = 6  # beside importance and centre the path's start and decrease, and a step's gradient and start
     search_spaces = {"strength": Range(1_000.0, 1_000_000.0, log=True)}
 
     def __init__(self, strength: float = 30000.0, damping: float = 0.1) -> None:

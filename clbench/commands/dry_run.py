@@ -25,14 +25,21 @@ def print_plans(plans: Sequence[Plan]) -> int:
             reporter.note(line)
         engine.tell_notes(plan.tasks, reporter)
     for plan in {plan.config.strategy: plan for plan in reversed(plans)}.values():
-        for line in _prepared(plan).warnings:
+        prepared = _prepared(plan)
+        for line in prepared.warnings:
             if line not in told:
                 told.add(line)
                 reporter.warn(line)
+        reporter.note(f"{plan.config.strategy}: {_memory(prepared).line()}")
     for plan in plans:
         values = {k: v for k, v in plan.config.model_dump().items() if k not in NOT_SCIENCE and k not in WORKED_OUT}
         print(f"{engine.run_folder(plan.config).path}\n{json.dumps(values, indent=2, default=list)}")
     return 0
+
+
+def _memory(prepared: engine.Prepared) -> engine.MemoryEstimate:
+    examples = [example for task in prepared.tasks for example in task.train]
+    return engine.estimate_memory(prepared.learner, prepared.strategy, prepared.config, examples)
 
 
 def _prepared(plan: Plan) -> engine.Prepared:

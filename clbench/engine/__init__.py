@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clbench.engine.finished import run_folder as run_folder
     from clbench.engine.first_task import idle_in_first_task as idle_in_first_task
     from clbench.engine.interrupts import Interrupted as Interrupted, Interrupts as Interrupts, watch as watch
+    from clbench.engine.memory_estimate import MemoryEstimate as MemoryEstimate, estimate_memory as estimate_memory
     from clbench.engine.one_run import run_one as run_one
     from clbench.engine.outcome import profile_lines as profile_lines
     from clbench.engine.preparation import Prepared as Prepared, parameter_bytes as parameter_bytes, prepare as prepare

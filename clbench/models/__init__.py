@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         survive_torchvision as survive_torchvision,
     )
     from clbench.models.linear import OneDNNLinear as OneDNNLinear, use_onednn as use_onednn
+    from clbench.models.live_bytes import LiveBytes as LiveBytes
     from clbench.models.loading import load_model as load_model
     from clbench.models.masked import load_masked as load_masked
     from clbench.models.memory import (
@@ -54,7 +55,10 @@ if TYPE_CHECKING:
     from clbench.models.pretrained import LoadedModel as LoadedModel
     from clbench.models.probe import Lookups as Lookups, same_logits as same_logits
     from clbench.models.ranks import sum_over_processes as sum_over_processes
-    from clbench.models.recomputation import recomputes_activations as recomputes_activations
+    from clbench.models.recomputation import (
+        recompute_activations as recompute_activations,
+        recomputes_activations as recomputes_activations,
+    )
     from clbench.models.reloading import (
         PlainModel as PlainModel,
         images_per_pass as images_per_pass,
