@@ -21,20 +21,20 @@ from clbench.engine import MemoryEstimate
 
 # Blocks from this size on come from the kernel and go back at once, so that what is resident is what is in use.
 BLOCK = "65536"
-PRELOADED = ["benchmarks.memory_case", "transformers.models.llama.modeling_llama", "peft", "accelerate"]
+PRELOADED = ["benchmarks.warm", "benchmarks.memory_case"]
 MIB = 2**20
 
 NOTES = """
-Predicted is the estimate that `run --dry-run` prints, `clbench.engine.estimate_memory`: from shapes, with nothing allocated.
-Weights, gradients, the optimizer's state (AdamW's two numbers a weight) and the strategy's are counted; activations are the
-most that is alive above them in one forward and backward pass on fake tensors.
+Predicted is the estimate that `run --dry-run` prints, `clbench.engine.estimate_memory`: from shapes, with nothing
+allocated. Weights, gradients, the optimizer's state (AdamW's two numbers a weight) and the strategy's are counted;
+activations are the most that is alive above them in one forward and backward pass on fake tensors.
 
-Measured is resident memory as Linux counts it, in a new process a row, whose malloc takes each block of 64 KiB or more from the
-kernel and gives it back at once (`MALLOC_MMAP_THRESHOLD_`). First the process learns from a model of a few thousand weights,
-since code and workspaces come with the first step; what is resident then is subtracted. Then it learns two tasks of {steps}
-steps. "steps" is the peak in the steps of the second, when the strategy has what it keeps of the first; "all" is the
-peak of everything: building the model, the Fisher pass, the steps of both tasks. Sizes are in MiB, the last column is
-predicted / measured in the steps."""
+Measured is resident memory as Linux counts it, in a new process a row, whose malloc takes each block of 64 KiB or more
+from the kernel and gives it back at once (`MALLOC_MMAP_THRESHOLD_`). First the process learns from a model of a few
+thousand weights, since code and workspaces come with the first step; what is resident then is subtracted. Then it
+learns two tasks of {steps} steps. "steps" is the peak in the steps of the second, when the strategy has what it keeps
+of the first; "all" is the peak of everything: building the model, the Fisher pass, the steps of both tasks. Sizes are
+in MiB, the last column is predicted / measured in the steps."""
 LARGE_NOTES = """
 Predicted only: no such model was allocated, loaded or trained here. Sizes are in GiB."""
 
