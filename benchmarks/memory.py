@@ -45,9 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("results"))
     options = parser.parse_args(given)
     os.environ.update({"MALLOC_MMAP_THRESHOLD_": BLOCK, "MALLOC_TRIM_THRESHOLD_": BLOCK, "OMP_NUM_THREADS": "1"})
-    measured = measure_apart(SMALL)
     device = prepare_process("cpu", 1)
     predicted, large = [predict(case) for case in SMALL], [predict(case) for case in LARGE]
+    print(*(estimate.line() for estimate in (*predicted, *large)), sep="\n", file=sys.stderr, flush=True)
+    measured = measure_apart(SMALL)
     environment = describe("benchmarks.memory", given, device, 1)
     commit = (environment["commit"] or "unknown")[:12] + (" with changes" if environment["dirty"] else "")
     lines = [
