@@ -57,7 +57,7 @@ def diagonal_fisher(
 
     def squares(batches: Iterable[list[int]]) -> Sums:
         sums = {p: torch.zeros_like(p, dtype=torch.float32) for p in parameters.values()}
-        for places in batches if batched else ([place] for places in batches for place in places):
+        for places in batches if batched else ([place] for several in batches for place in several):
             numbers = [own[place] for place in places]
             batch = learner.collate([examples[i] for i in numbers])
             if batched:
