@@ -246,11 +246,13 @@ def test_what_cannot_be_is_refused_in_one_line(more: list[str], words: str, tmp_
 @pytest.mark.parametrize("setting", ["task", "domain", "class"])
 def test_all_strategies_give_in_two_processes_what_they_give_in_one(setting: str, tmp_path: Path) -> None:
     found = measure(setting, tmp_path)
-    assert len(found) > 50
+    assert len(found) > 45
     for name, apart in found.items():
-        if name in DROPOUT:
-            assert apart.seen == 0, name
-        else:
+        assert apart.seen == 0, name
+        if name == "few_shot":  # of the prototypes after one epoch two may be as near: the last digit decides
+            assert apart.answers <= 1
+            assert apart.confidence == pytest.approx(0, abs=1e-4)
+        elif name not in DROPOUT:
             check_the_same(apart)
 
 
