@@ -44,8 +44,8 @@ of a batch are alike and the last batch has a row for one process only. A cell i
 15 texts, rows before training and of unseen tasks included; a confidence is the one that predictions.parquet has for
 each text after each task; answers counts those that differ, of all. The largest of each is given, and – where a
 strategy does not support the setting. Where answers differ and confidences do not, two labels are as probable as each
-other, and the last digit decides (`few_shot` before it has learned much). `dropout` and `r_drop` draw masks for each process' own rows, so that theirs are
-other draws, not the same by other sums.
+other, and the last digit decides (`few_shot` before it has learned much). `dropout` and `r_drop` draw masks for each
+process' own rows, so that theirs are other draws, not the same by other sums.
 
 Adam is not measured here: it divides gradients by their size, also where they are hardly more than rounding. Nor are
 GPUs (NCCL): the processes exchange gradients by gloo, on one machine."""
@@ -178,8 +178,9 @@ def page(found: dict[str, dict[str, Difference]]) -> list[str]:
         if name not in DROPOUT and (each.answers or each.cell or each.seen)
     ]
     told = (
-        f"Strategies: {counts}. Of the {len(same)} pairs of runs without dropout {len(same) - len(others)} give the same "
-        f"answers and accuracies, all but {', '.join(others) or 'none'}; confidences differ by {largest:.1e} at most."
+        f"Strategies: {counts}. Of the {len(same)} pairs of runs without dropout {len(same) - len(others)} give the "
+        f"same answers and accuracies, all but {', '.join(others) or 'none'}; confidences differ by {largest:.1e} at "
+        "most."
     )
     return [told, "", *table(header, body), *NOTES.splitlines()]
 
