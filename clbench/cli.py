@@ -544,6 +544,9 @@ def predict(
     return 0
 
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C, too, and says nothing
+
+
 def _answer_lost(error: OSError) -> int:
     """stdout takes no more: a pipe that closed early wants no words, a full disk does."""
     # What is still in the buffer must not fail once more when Python ends.
@@ -562,6 +565,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = int(app(arguments, standalone_mode=False, prog_name="clbench") or 0)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
@@ -575,7 +580,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except Exception as error:
         # Usage errors of the option parser; anything else is a defect of ours and shows its traceback.
         if not hasattr(error, "format_message"):
