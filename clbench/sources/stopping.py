@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import NoReturn
 
 
@@ -18,8 +17,8 @@ class _Terminated(BaseException):
 def ended_by_signals() -> Iterator[None]:
     """Inside, the first SIGINT raises KeyboardInterrupt, and the first SIGTERM ends the process once that is left.
 
-    A network or another process may be waited for without an end, and nothing has to be saved. A client that was started
-    inside is ended by ``subprocess``. Outside the main thread nothing changes.
+    A network or another process may be waited for without an end, and nothing has to be saved. A client that was
+    started inside is ended by ``subprocess``. Outside the main thread nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -36,5 +35,5 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _terminate(*_: object) -> NoReturn:
     raise _Terminated
