@@ -534,7 +534,9 @@ def predict(
     input: Annotated[
         Path | None, typer.Option(metavar="FILE", help="what is asked: a line each, or a column of a table")
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="where the answers go [stdout]")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="where the answers go [stdout]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")] = "auto",
 ) -> int:
     """Answer texts, prompts or image files: a JSON line each, with probability, task and how the task was found."""
