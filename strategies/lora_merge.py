@@ -41,7 +41,7 @@ class LoraMerge(Strategy):
         scale: of the merged vector, above 0; 1 is what the TIES paper takes without a tuning set.
         rank: of each module, 1 or more; not tuned.
         alpha: a module's output is scaled by alpha / rank, above 0; not tuned.
-        target_modules: names of the linear layers that get one, as PEFT matches them; empty for all in the body.
+        target_modules: names of the layers that get one, as PEFT matches them; empty for all in the body.
         learning_rate: peak learning rate of the modules, above 0; the default is the best of 0.001, 0.003 and 0.01 on
             text_seq's dev texts.
     """

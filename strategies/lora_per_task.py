@@ -14,12 +14,14 @@ from clbench.toolkit import AdaptiveRank, Choices, Range, Router, RunConfig, ada
 
 
 class LoraPerTask(Strategy):
-    """Per task: LoRA modules on the body's linear layers, and the output layer's rows of the task's labels.
+    """Per task: LoRA modules on the body's layers, and the output layer's rows of the task's labels.
+
+    They go on its linear layers, or on its convolutions where it has none.
 
     Args:
         rank: of each module.
         alpha: a module's output is scaled by alpha / rank.
-        target_modules: names of the linear layers that get one, as PEFT matches them; empty for all in the body.
+        target_modules: names of the layers that get one, as PEFT matches them; empty for all in the body.
         learning_rate: peak learning rate of the modules; the default is the best of 0.001, 0.003 and 0.01 on text_seq's
             dev texts.
         quantization: "4bit" stores the body's linear layers in NormalFloat4; needs a GPU and bitsandbytes.
@@ -65,6 +67,8 @@ class LoraPerTask(Strategy):
         self.routed = learner.labels.setting != "task"
         lora.check_quantization("lora_per_task", self.quantization, learner.device)
         targets = lora.target_layers("lora_per_task", learner, self.target_modules, self.rank)
+        if self.adaptive_rank:
+            lora.check_linear("lora_per_task: adaptive_rank", learner, targets)
         if self.quantization:
             lora.quantize_4bit(learner.model, targets, learner.precision)
         make = adaptive_settings if self.adaptive_rank else lora.lora_settings

@@ -16,7 +16,16 @@ from peft import LoraConfig
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import Choices, Range, add_modules, check_arguments, learn_only, lora_settings, target_layers
+from clbench.toolkit import (
+    Choices,
+    Range,
+    add_modules,
+    check_arguments,
+    check_linear,
+    learn_only,
+    lora_settings,
+    target_layers,
+)
 
 MODULE = "shared"
 
@@ -29,7 +38,7 @@ class LoraSequential(Strategy):
     Args:
         rank: of the module, 1 or more; not tuned.
         alpha: the module's output is scaled by alpha / rank, above 0; not tuned.
-        target_modules: names of the linear layers that get one, as PEFT matches them; empty for all in the body.
+        target_modules: names of the layers that get one, as PEFT matches them; empty for all in the body.
         learning_rate: peak learning rate of the module, above 0; the default is the best of 0.0003, 0.001 and 0.003 on
             text_seq's dev texts.
         init: how the module begins, by PEFT: "lora" as in its paper, "gaussian" (A normal), "orthogonal" (A and B are
@@ -59,6 +68,8 @@ class LoraSequential(Strategy):
     def setup(self, learner: Learner) -> None:
         """Wrap the model; its module is there from the first step on."""
         targets = target_layers("lora_sequential", learner, self.target_modules, self.rank)
+        if self.init in ("orthogonal", "pissa", "olora"):
+            check_linear(f"lora_sequential: init={self.init!r}", learner, targets)
         add_modules(learner, [MODULE], lambda: self._settings(targets))
         learner.learning_rates["body"] = self.learning_rate
         learn_only(learner, MODULE)

@@ -37,7 +37,7 @@ class OLora(Strategy):
         penalty: "squared" as in the paper, or "absolute" as in its authors' code.
         rank: of each module, 1 or more; not tuned.
         alpha: a module's output is scaled by alpha / rank, above 0; not tuned.
-        target_modules: names of the linear layers that get one, as PEFT matches them; empty for all in the body.
+        target_modules: names of the layers that get one, as PEFT matches them; empty for all in the body.
         learning_rate: peak learning rate of the modules, above 0; the default is the best of 0.0003, 0.001 and 0.003 on
             text_seq's dev texts.
     """
@@ -85,23 +85,25 @@ class OLora(Strategy):
         # Not earlier: a resumed run loads the weights after before_task.
         self.past = self.past or self._past()
         for new, old in zip(self._matrices(self.position), self.past, strict=True):
-            overlap = new @ old.T
+            overlap = new.flatten(1) @ old.T
             factor = 2 * overlap if self.penalty == "squared" else overlap.sign()
             if new.grad is not None:
-                new.grad.addmm_(factor, old, alpha=self.orthogonality)
+                pushed = new.grad.flatten(1).addmm(factor, old, alpha=self.orthogonality)
+                new.grad.copy_(pushed.view_as(new.grad))
 
     @torch.no_grad()
     def after_task(self, learner: Learner, task: TaskData) -> None:
         """Note how orthogonal the new module has become."""
         if task.position:
-            overlaps = [new @ old.T for new, old in zip(self._matrices(task.position), self._past(), strict=True)]
+            matrices = zip(self._matrices(task.position), self._past(), strict=True)
+            overlaps = [new.flatten(1) @ old.T for new, old in matrices]
             sums = [(o.square() if self.penalty == "squared" else o.abs()).sum() for o in overlaps]
             learner.note("orthogonality", task=task.name, penalty=float(torch.stack(sums).sum()))
 
     def _matrices(self, task: int) -> list[Tensor]:
-        """The A of a task's module in each layer (rank, inputs)."""
+        """The A of a task's module in each layer (rank, inputs), of a convolution (rank, inputs, height, width)."""
         return [layer.lora_A[self.names[task]].weight for layer in self.layers]
 
     def _past(self) -> list[Tensor]:
         """The rows of all earlier A in each layer (earlier tasks · rank, inputs)."""
-        return [torch.cat(same) for same in zip(*map(self._matrices, range(self.position)), strict=True)]
+        return [torch.cat(same).flatten(1) for same in zip(*map(self._matrices, range(self.position)), strict=True)]

@@ -86,12 +86,14 @@ if TYPE_CHECKING:
         body_layers as body_layers,
         layer_sizes as layer_sizes,
         matching as matching,
+        module_layers as module_layers,
         no_such_layer as no_such_layer,
     )
     from clbench.toolkit.lora import (
         add_modules as add_modules,
         add_task_modules as add_task_modules,
         check_arguments as check_arguments,
+        check_linear as check_linear,
         learn_on_top as learn_on_top,
         learn_only as learn_only,
         lora_layers as lora_layers,

@@ -1,4 +1,4 @@
-"""The linear layers of a model's body, by name: where modules, adapters and scales go."""
+"""The layers of a model's body, by name, where modules, adapters and scales go."""
 
 from __future__ import annotations
 
@@ -24,15 +24,32 @@ def body_layers(learner: Learner) -> dict[str, nn.Module]:
     return {name: module for name, module in named if not learner.is_head(name)}
 
 
+def module_layers(learner: Learner) -> dict[str, nn.Module]:
+    """Where LoRA modules may go: the body's linear layers, or its plain convolutions where it has no linear layer.
+
+    A convolution of groups has too few weights a channel for a low rank, and PEFT's module knows no dilation.
+    """
+    return body_layers(learner) or {
+        name: module
+        for name, module in learner.model.named_modules()
+        if is_plain_convolution(module) and not learner.is_head(name)
+    }
+
+
+def is_plain_convolution(layer: nn.Module) -> bool:
+    """Whether a layer is torch's convolution of images, of one group and without dilation."""
+    return type(layer) is nn.Conv2d and layer.groups == 1 and set(layer.dilation) == {1}
+
+
 def matching(names: Iterable[str], wanted: Sequence[str]) -> list[str]:
     """Those of ``names`` that are one of ``wanted`` or end in one after a dot, as PEFT matches them."""
     return [name for name in names if any(name == end or name.endswith(f".{end}") for end in wanted)]
 
 
 def layer_sizes(layer: nn.Module) -> tuple[int, int]:
-    """How many inputs and outputs a linear layer has."""
-    one, other = layer.get_parameter("weight").shape
-    return (other, one) if isinstance(layer, nn.Linear) else (one, other)
+    """How many inputs and outputs a linear layer has, or a convolution at each place."""
+    one, other = layer.get_parameter("weight").flatten(1).shape
+    return (one, other) if isinstance(layer, Conv1D) else (other, one)
 
 
 def no_such_layer(strategy: str, given: str, layers: Iterable[str], learner: Learner) -> InputError:

@@ -1,7 +1,8 @@
-"""LoRA modules on the linear layers of a model's body, made, switched and frozen through PEFT.
+"""LoRA modules on the layers of a model's body, made, switched and frozen through PEFT.
 
 Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models": a layer's output gains (alpha / rank) · B A x,
-A of shape (rank, inputs), random at first, B of shape (outputs, rank), 0 at first.
+A of shape (rank, inputs), random at first, B of shape (outputs, rank), 0 at first. Of a convolution, A is one of rank
+channels with the same window, B one of 1 × 1.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import nn
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.rng import seeded_torch
-from clbench.toolkit.layers import body_layers, layer_sizes, matching, no_such_layer
+from clbench.toolkit.layers import LINEAR, layer_sizes, matching, module_layers, no_such_layer
 from clbench.toolkit.shared_statistics import check_statistics
 
 COMPUTE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -45,7 +46,7 @@ def module_name(task: int, tasks: int) -> str:
 
 
 def target_layers(strategy: str, learner: Learner, wanted: Sequence[str], rank: int = 1) -> list[str]:
-    """The linear layers of the body that get a module: those named by ``wanted``, or all when it is empty.
+    """The layers of the body that get a module: those named by ``wanted``, or all when it is empty.
 
     Args:
         strategy: whose argument ``target_modules`` this is, for the error line.
@@ -56,7 +57,7 @@ def target_layers(strategy: str, learner: Learner, wanted: Sequence[str], rank: 
     Raises:
         InputError: no layer has such a name, or none is as large as the rank.
     """
-    layers = body_layers(learner)
+    layers = module_layers(learner)
     targets = matching(layers, wanted or list(layers))
     if not targets:
         raise no_such_layer(strategy, f"target_modules = {wanted!r}", layers, learner)
@@ -65,6 +66,22 @@ def target_layers(strategy: str, learner: Learner, wanted: Sequence[str], rank: 
     if rank > highest:
         raise InputError(f"{strategy}: {rank=}; allowed: 1 to {highest}, the highest that a weight of this model has")
     return targets
+
+
+def check_linear(given: str, learner: Learner, targets: Sequence[str]) -> None:
+    """Refuse what PEFT has for linear layers only where ``targets`` are convolutions.
+
+    Args:
+        given: the argument, for the error line.
+        learner: of a model that is not wrapped yet.
+        targets: names of layers, from :func:`target_layers`.
+
+    Raises:
+        InputError: names the argument and the first convolution.
+    """
+    others = [name for name in targets if not isinstance(learner.model.get_submodule(name), LINEAR)]
+    if others:
+        raise InputError(f"{given} is for linear layers, and {others[0]} is a convolution; allowed: leave it out")
 
 
 def lora_settings(targets: Sequence[str], rank: int, alpha: float) -> LoraConfig:

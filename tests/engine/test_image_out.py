@@ -54,7 +54,7 @@ IMAGE_FORMS = [
     ("ViT", "ncm", "class", "model"), ("ResNet", "ranpac(width=8)", "task", "strategy"),
     ("vit(8,1)", SHARED, "task", "adapter"), ("ViT", PER_TASK, "task", "tasks"), ("timm", SHARED, "class", "adapter"),
     ("Swin", PER_TASK, "class", "strategy"), ("ViT", "lora_merge", "class", "model"), ("timm", "ia3", "task", "tasks"),
-    ("ViT", "adapter", "task", "strategy"),
+    ("ViT", "adapter", "task", "strategy"), ("ResNet", "o_lora(learning_rate=0.02)", "task", "adapter"),
 ]  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def our_logits(folder: Path, paths: list[str], task: int | None = None) -> Tenso
 
 PLAIN = [
     ("ViT", "naive"), ("ResNet", "naive"), ("timm", "naive"), ("ViT", "ncm"), ("vit(8,1)", SHARED), ("ViT", SHARED),
-    ("timm", SHARED),
+    ("timm", SHARED), ("ResNet", SHARED),
 ]  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def test_plain_code_gives_the_same_logits(model: str, strategy: str, kept: Make,
 
 CUT = [
     ("ViT", "naive", False), ("timm", "naive", False), ("ViT", PER_TASK, False), ("ViT", PER_TASK, True),
-    ("timm", SHARED, False), ("timm", SHARED, True), ("timm", "ia3", True),
+    ("timm", SHARED, False), ("timm", SHARED, True), ("timm", "ia3", True), ("ResNet", PER_TASK, True),
 ]  # fmt: skip
 
 
