@@ -20,9 +20,9 @@ LONGEST_TEXT = 2**20  # tokens; no model reads more
 Setting = Literal["task", "domain", "class"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Schedule = Literal["linear", "constant", "cosine"]
-# What is worked out from the other settings, the files and the installed version; nobody sets it.
 # Options of `run` by another name than the setting's.
 OPTIONS = {"steps": "task_steps", "scenario_arg": "scenario_args", "scenario-arg": "scenario_args"}
+# What is worked out from the other settings, the files and the installed version; nobody sets it.
 WORKED_OUT = ("plugin_hashes", "source_sha256", "data_sha256", "model_sha256")
 # What a run does with its time and files, not what it finds out.
 NOT_SCIENCE = {
