@@ -142,5 +142,5 @@ def _step_bytes(learner: Learner, batch: Batch) -> int:
     live = LiveBytes([*learner.model.parameters(), *learner.model.buffers(), *batch.values()])
     with live:
         loss = learner.example_losses(learner.logits(batch), batch).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     return live.peak

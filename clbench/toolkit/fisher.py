@@ -19,7 +19,7 @@ from clbench.data import Batch, Example, padded
 from clbench.learner import Learner
 from clbench.models import ranks
 from clbench.toolkit.passes import in_passes
-from clbench.toolkit.per_example import Sums, add_squares_by_loop, rows_observed, squares_collected, supported
+from clbench.toolkit.per_example import Sums, add_squares, rows_observed, squares_collected, supported
 
 FisherKind = Literal["sampled", "empirical", "exact"]
 
@@ -57,16 +57,16 @@ def diagonal_fisher(
 
     def squares(batches: Iterable[list[int]]) -> Sums:
         sums = {p: torch.zeros_like(p, dtype=torch.float32) for p in parameters.values()}
-        for places in batches:
+        for places in batches if batched else ([place] for several in batches for place in several):
             numbers = [own[place] for place in places]
             batch = learner.collate([examples[i] for i in numbers])
             if batched:
                 with squares_collected(learner.model, sums, len(numbers)):
                     for losses in _weighted_losses(learner, batch, kind, [draws[i] for i in numbers]):
                         losses.sum().backward(retain_graph=kind == "exact")
-            else:
-                for losses in _weighted_losses(learner, batch, kind, [draws[i] for i in numbers]):
-                    add_squares_by_loop(losses, sums)
+            else:  # one example a pass: each backward pass goes through the whole of its forward pass
+                for (loss,) in _weighted_losses(learner, batch, kind, [draws[i] for i in numbers]):
+                    add_squares(loss, sums)
         return sums
 
     try:

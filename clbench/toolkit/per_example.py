@@ -80,14 +80,13 @@ def squares_collected(model: nn.Module, sums: Sums, examples: int) -> Iterator[N
             hook.remove()
 
 
-def add_squares_by_loop(losses: Tensor, sums: Sums) -> None:
-    """The same, one example at a time: ``losses`` (examples,) with a graph; adds to ``sums``."""
+def add_squares(loss: Tensor, sums: Sums) -> None:
+    """The same of one example: adds the squared gradients of its ``loss``, a scalar with a graph, to ``sums``."""
     parameters = list(sums)
-    for loss in losses:
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                sums[parameter] += gradient.float().square()
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            sums[parameter].addcmul_(gradient.float(), gradient.float())
 
 
 def _is_known(module: nn.Module) -> bool:

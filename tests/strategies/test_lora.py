@@ -14,7 +14,7 @@ import torch
 from peft.tuners.adalora import RankAllocator
 from torch import Tensor, nn
 
-from clbench.config import RunConfig
+from clbench.config import make_config
 from clbench.data import Example
 from clbench.engine.checkpoint import tensor_bytes
 from clbench.errors import InputError
@@ -109,7 +109,7 @@ def test_a_penalty_keeps_two_numbers_for_each_weight_of_the_module_and_none_for_
     for position in range(2):
         task = task_data(learner, position, make_examples(learner.labels, 4, position))
         stack.before_task(learner, task)
-        config = RunConfig(scenario="x", strategy="x", epochs=1, min_steps=0, batch_size=4)
+        config = make_config({"scenario": "x", "strategy": "x", "batch_size": 4})
         Training(config, stack, learner, task, task.train).run_step()
         stack.after_steps(learner, task)
         stack.after_task(learner, task)

@@ -24,10 +24,6 @@ def fisher(learner: Learner, examples: list[Example]) -> Numbers:
     return list(diagonal_fisher(learner, examples, "empirical", generator(0, "fisher")).values())
 
 
-def fisher_by_loop(learner: Learner, examples: list[Example]) -> Numbers:
-    return list(diagonal_fisher(learner, examples, "empirical", generator(0, "fisher"), loop=True).values())
-
-
 def gradient(learner: Learner, examples: list[Example]) -> Numbers:
     return memory_gradient(learner, learner.collate(examples), [p for _, p in learner.named_parameters()])
 
@@ -62,7 +58,7 @@ def scarce(learner: Learner, most: int) -> list[int]:
     return tried
 
 
-@pytest.mark.parametrize("work", [fisher, fisher_by_loop, gradient, outputs, features, evaluation])
+@pytest.mark.parametrize("work", [fisher, gradient, outputs, features, evaluation])
 def test_what_does_not_fit_is_done_in_smaller_passes(
     work: Callable[[Learner, list[Example]], Numbers], make_learner: MakeLearner, make_examples: Examples
 ) -> None:
