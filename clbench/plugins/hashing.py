@@ -1,7 +1,7 @@
 """The hash of a plug-in: of its code, and of the code that it reaches.
 
-Comments, docstrings, formatting and what ``CHANGES_NO_RUN`` names are no part of it, so that a better docstring does not
-make finished runs another's.
+Comments, docstrings, formatting and what ``CHANGES_NO_RUN`` names are no part of it, so that a better docstring does
+not make finished runs another's.
 What is reached: the toolkit's files, other built-in plug-ins, and the files in the plug-in's own folder. What is
 imported by a name that only the running program knows (``importlib.import_module(name)``) is not seen.
 """
