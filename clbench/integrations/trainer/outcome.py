@@ -15,7 +15,7 @@ from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.rows import rows_hash
 from clbench.kinds import Kind
 from clbench.learner import Learner
-from clbench.models import describe_hardware, peak_memory
+from clbench.models import describe_hardware, ranks
 from clbench.results import HARDWARE, RunFolder, compute_metrics, describe_environment, forgetting_matrix
 from clbench.strategy import Strategy
 from clbench.toolkit import Evaluation
@@ -58,7 +58,8 @@ class Outcome:
         task, trainer = hooks.task, hooks.trainer
         self.tasks.append(task.name)
         own = {} if not hooks.step.own else {"loss": "the Trainer's own"}
-        self.arguments[task.name] = {**_learning_arguments(trainer.args), **own}
+        processes = {"world_size": ranks.count()} if ranks.count() > 1 else {}
+        self.arguments[task.name] = {**_learning_arguments(trainer.args), **own, **processes}
         self.data[task.name] = rows_hash([*task.train, *test])
         self.seen += hooks.seen
         learning = dict(hooks.learner.named_parameters())
@@ -82,9 +83,12 @@ class Outcome:
         vars(self).update({**state, "rows": rows})
 
     def write(
-        self, config: RunConfig, hashes: Mapping[str, str], learner: Learner, strategy: Strategy
+        self, config: RunConfig, hashes: Mapping[str, str], learner: Learner, strategy: Strategy, peak: int
     ) -> dict[str, Any]:
-        """Write config.json, environment.json, predictions.parquet and result.json; the result and "folder"."""
+        """Write config.json, environment.json, predictions.parquet and result.json; the result and "folder".
+
+        ``peak`` is the most memory that a process has needed, in bytes.
+        """
         hardware = describe_hardware(learner.device, learner.precision)
         said = {key: getattr(config, key) for key in SAID}
         settings = {**said, "evaluate": "seen", "plugin_hashes": dict(hashes), "data_sha256": self.data}
@@ -110,7 +114,7 @@ class Outcome:
                 **{"accuracy_matrix": matrix, "forgetting_matrix": forgetting_matrix(matrix)},
                 "metrics": compute_metrics(matrix),
                 **self._beside(learner.kind.beside),
-                "cost": self._cost(learner, strategy),
+                "cost": self._cost(learner, strategy, peak),
                 **{"config_sha256": sha256, "predictions_sha256": predictions},
             }
             folder.write_result(result)
@@ -143,13 +147,13 @@ class Outcome:
                     columns["confidence"] += evaluation.confidences
         return columns
 
-    def _cost(self, learner: Learner, strategy: Strategy) -> dict[str, Any]:
+    def _cost(self, learner: Learner, strategy: Strategy, peak: int) -> dict[str, Any]:
         seconds = learner.clock.read()
         total = {purpose: sum(v for k, v in seconds.items() if k.split("/")[0] == purpose) for purpose in SPENT}
         return {
             **{f"{purpose}_seconds": value for purpose, value in total.items()},
             "wall_seconds": seconds["wall"],
-            "peak_memory_bytes": peak_memory(learner.device),
+            "peak_memory_bytes": peak,
             "stored_bytes": tensor_bytes(strategy.state_dict()),
             "trainable_parameters": self.trainable,
             "examples_seen": self.seen,
