@@ -23,13 +23,15 @@ from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
 from clbench.integrations.trainer import ContinualLearning
+from clbench.integrations.trainer.contents import pool_hash, start_hashes
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.refusals import PROVEN, REMEDIES, check_strategies, settings
-from clbench.integrations.trainer.rows import examples_of
+from clbench.integrations.trainer.rows import examples_of, rows_hash
 from clbench.kinds import find_kind
 from clbench.learner import Learner
 from clbench.plugins.foreign import libraries
 from clbench.plugins.plan import Plan, make_plan
+from clbench.report.rows import split_rows
 from clbench.results import RunFolder, find_runs
 from clbench.rng import generator, seeded_torch
 from clbench.strategy import ALL_SETTINGS, Stack
@@ -126,13 +128,18 @@ def in_engine(expression: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **
 
 
 def in_trainer(
-    expression: str, folder: Path, setting: str, wrap: Callable[[Any], Any] = lambda model: model, **more: Any
+    expression: str,
+    folder: Path,
+    setting: str,
+    wrap: Callable[[Any], Any] = lambda model: model,
+    seed: int = 0,
+    **more: Any,
 ) -> Any:
     """The same in a Trainer."""
     plan = make_plan({**OPTIONS, "setting": setting, "strategy": "naive", "output_dir": str(folder / "engine")})
     prepared = prepare(plan, Clock())
     prepared.learner.model = wrap(prepared.learner.model)
-    learning = ContinualLearning(expression, str(folder / "out"), setting=setting, seed=0)
+    learning = ContinualLearning(expression, str(folder / "out"), setting=setting, seed=seed)
     after: list[dict[str, Tensor]] = []
     losses: list[Tensor] = []
     for position, task in enumerate(prepared.tasks):
@@ -309,6 +316,45 @@ def test_compare_reads_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{result['metrics']['average_accuracy']:.3f}"[1:] in capsys.readouterr().out
 
 
+def changed(part: str, by: float = 0.5) -> Callable[[Any], Any]:
+    """The model as one that was loaded, with other weights in ``part``."""
+
+    def change(model: Any) -> Any:
+        model.config._name_or_path = "mine"
+        with torch.no_grad():
+            next(parameter for name, parameter in model.named_parameters() if part in name)[0] += by
+        return model
+
+    return change
+
+
+def test_other_starting_weights_are_another_run(tmp_path: Path) -> None:
+    """Of one seed another folder; a seed's own head shares a row, other weights that were loaded have their own."""
+    for seed, part, by in ((0, "classifier", 0.5), (1, "classifier", 0.25), (1, "embeddings", 0.5)):
+        in_trainer("naive", tmp_path, "domain", changed(part, by), seed, max_steps=1)
+    runs, _ = find_runs([tmp_path / "out"])
+    assert len(runs) == 3
+    assert sorted(tuple(run.result["seed"] for run in row.runs) for row in split_rows(runs)) == [(0, 1), (1,)]
+
+
+def test_hashes_are_of_what_was_loaded_and_of_all_rows(prepared: Prepared) -> None:
+    """PEFT's modules and the head are new; neither order nor split of the rows counts, but each row does."""
+    model: Any = prepared.learner.model
+    model.config._name_or_path = "mine"
+    first = start_hashes(model)
+    changed("classifier")(model)
+    head = start_hashes(model)
+    changed("embeddings")(model)
+    body = start_hashes(model)
+    assert [first["model_sha256"] == each["model_sha256"] for each in (head, body)] == [True, False]
+    assert len({each["start_sha256"] for each in (first, head, body)}) == 3
+    assert start_hashes(with_lora(model))["model_sha256"] == body["model_sha256"]
+    rows = prepared.tasks[0].train
+    assert pool_hash(rows[::-1]) == pool_hash(rows)
+    assert pool_hash([{**rows[0], "label": 1 - rows[0]["label"]}, *rows[1:]]) != pool_hash(rows)
+    assert rows_hash(rows[::-1]) != rows_hash(rows)
+
+
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
     plan = make_plan({**OPTIONS, "setting": "domain", "strategy": "naive", "output_dir": str(tmp_path)})
@@ -362,7 +408,7 @@ def test_several_gpus_or_processes_and_fp16_are_refused(
     with monkeypatch.context() as launched:
         launched.setattr(type(trainer.args), "world_size", 2)
         said = line(lambda: ContinualLearning("naive").attach(trainer, task="one", test=trainer.train_dataset))
-        assert "world_size = 2 does not work with ContinualLearning; allowed: 1: start the script with python" in said
+        assert "world_size = 2 does not work with ContinualLearning; allowed: 1: processes that torchrun" in said
     for name, value in (("fp16", True), ("_n_gpu", 2)):
         kept = getattr(trainer.args, name)
         object.__setattr__(trainer.args, name, value)

@@ -2,7 +2,8 @@
 
     python -m tests.integrations.trainer_script FOLDER BATCH KILL EXPRESSION ...
 
-BATCH is that of one process; in the second task all are killed after step KILL, unless it is 0.
+BATCH is that of one process; in the second task all are killed after step KILL, unless it is 0. With -1 each process
+has other test rows.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Rows(Dataset[dict[str, Any]]):
 
     def __init__(self, position: int, count: int = 22) -> None:
         drawn = torch.Generator().manual_seed(position)
-        self.rows = []
+        self.rows: list[dict[str, Any]] = []
         for number in range(count):
             ids = torch.randint(4, 20, (3 + number % 3,), generator=drawn).tolist()
             self.rows.append({"input_ids": [20 + position, *ids], "label": int(sum(ids) % 3)})
@@ -75,7 +76,7 @@ class Collator:
 
 def make_trainer(model: Any, folder: Path, position: int, batch: int, **more: Any) -> Trainer:
     arguments = {
-        **{"num_train_epochs": 1, "per_device_train_batch_size": batch, "optim": "sgd", "learning_rate": 0.3},
+        **{"num_train_epochs": 2, "per_device_train_batch_size": batch, "optim": "sgd", "learning_rate": 0.3},
         **{"use_cpu": True, "save_strategy": "steps", "save_steps": 2, "report_to": "none", "disable_tqdm": True},
         **{"lr_scheduler_type": "constant", "logging_strategy": "epoch", "max_grad_norm": 0.5},
     }
@@ -93,9 +94,10 @@ def script(expression: str, folder: Path, batch: int, kill: int = 0, **more: Any
     losses, logged, after = [], [], []
     for position, task in enumerate(TASKS):
         trainer = make_trainer(model, folder, position, batch, **more)
-        if kill and position:
+        if kill > 0 and position:
             trainer.add_callback(Kill(kill))
-        learning.attach(trainer, task=task, test=Rows(position, 12))
+        test = Rows(position, 12 if kill >= 0 else 12 + ranks.number())
+        learning.attach(trainer, task=task, test=test)
         hooks = learning.hooks
         trainer.train(resume_from_checkpoint=learning.checkpoint(trainer))
         learning.end_task(trainer)
@@ -112,7 +114,8 @@ def script(expression: str, folder: Path, batch: int, kill: int = 0, **more: Any
 
 if __name__ == "__main__":
     place, size, step, *expressions = sys.argv[1:]
+    more = {} if int(size) != 2 else {"gradient_accumulation_steps": 2}
     for strategy in expressions:
         own = Path(place) / strategy.replace("(", "-").replace(")", "")
         own.mkdir(parents=True, exist_ok=True)
-        script(strategy, own, int(size), int(step))
+        script(strategy, own, int(size), int(step), **more)

@@ -12,6 +12,7 @@ from clbench.errors import InputError, unknown
 from clbench.integrations.trainer.asked import task_columns
 from clbench.integrations.trainer.beside import own_checkpoint
 from clbench.integrations.trainer.causal import plain_forward
+from clbench.integrations.trainer.contents import start_hashes
 from clbench.integrations.trainer.ended import EndedTask, check_ended
 from clbench.integrations.trainer.ends import load_end, restore_random, save_end
 from clbench.integrations.trainer.hooks import TaskHooks
@@ -191,6 +192,7 @@ class ContinualLearning:
         if self.learner is None:
             self.seed = trainer.args.seed if self.seed is None else self.seed
             self.learner = first_learner(trainer, kind, self.setting, data.columns, self.seed)
+            self.outcome.start = start_hashes(trainer.model)
         elif data.position >= len(self.outcome.tasks):
             add_task(self.learner, data.columns)
         self.learner.longest_answer = max(self.learner.longest_answer, kind.longest_answer(data.train))

@@ -11,6 +11,7 @@ from clbench.config import RunConfig, identity
 from clbench.data import Example
 from clbench.engine import tensor_bytes
 from clbench.files import expand
+from clbench.integrations.trainer.contents import pool_hash
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.rows import rows_hash
 from clbench.kinds import Kind
@@ -41,12 +42,15 @@ class Outcome:
     Attributes:
         tasks: the names of those that have ended.
         learned: the names of the parameters that learned in any of them.
+        start: hashes of the weights before the first.
     """
 
     def __init__(self) -> None:
         self.tasks: list[str] = []
         self.arguments: dict[str, dict[str, Any]] = {}
         self.data: dict[str, str] = {}
+        self.pools: dict[str, str] = {}
+        self.start: dict[str, str] = {}
         self.rows: list[list[Evaluation | None]] = []
         self.learned: list[str] = []
         self.seen = self.trainable = 0
@@ -61,6 +65,7 @@ class Outcome:
         processes = {"world_size": ranks.count()} if ranks.count() > 1 else {}
         self.arguments[task.name] = {**_learning_arguments(trainer.args), **own, **processes}
         self.data[task.name] = rows_hash([*task.train, *test])
+        self.pools[task.name] = pool_hash([*task.train, *test])
         self.seen += hooks.seen
         learning = dict(hooks.learner.named_parameters())
         self.learned = list(dict.fromkeys([*self.learned, *learning]))
@@ -91,7 +96,8 @@ class Outcome:
         """
         hardware = describe_hardware(learner.device, learner.precision)
         said = {key: getattr(config, key) for key in SAID}
-        settings = {**said, "evaluate": "seen", "plugin_hashes": dict(hashes), "data_sha256": self.data}
+        settings = {**said, "evaluate": "seen", "plugin_hashes": dict(hashes), "data_sha256": self.data, **self.start}
+        settings["source_sha256"] = identity(self.pools)
         first, *others = self.arguments.values()
         same = all(other == first for other in others)
         settings["trainer"] = first if same else self.arguments
@@ -103,7 +109,7 @@ class Outcome:
         with folder.locked():
             folder.remove_result()
             folder.write_config({**settings, "hash8": sha256[:8]})
-            folder.write_environment(describe_environment(self.data, "", hardware))
+            folder.write_environment(describe_environment(self.data, self.start.get("model_sha256", ""), hardware))
             predictions = folder.write_predictions(self._predictions(learner))
             matrix = self._matrix([self.scores(row) for row in range(len(self.rows))])
             result = {
