@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from clbench import plugins
 from clbench.cli import main
 from clbench.clock import Clock
-from clbench.data import Example, length, training_batches
+from clbench.data import Example, TaskData, length, training_batches
 from clbench.engine import engine
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter
@@ -239,6 +239,27 @@ def with_lora(model: Any) -> Any:
         return peft.get_peft_model(model, settings)
 
 
+def in_our_loop(
+    plan: Plan, learner: Learner, tasks: Sequence[TaskData], loop: type[Training] = Training
+) -> tuple[list[dict[str, Tensor]], Tensor]:
+    """The weights after each task and the losses of clbench's training of a model that is at hand, step by step."""
+    plan.strategy.setup(learner)
+    after: list[dict[str, Tensor]] = []
+    losses: list[Tensor] = []
+    for task in tasks:
+        learner.tasks_seen = task.position + 1
+        plan.strategy.before_task(learner, task)
+        plan.strategy.train(learner, task, plan.config)
+        training = loop(plan.config, plan.strategy, learner, task, task.train)
+        while training.step < training.steps:
+            training.run_step()
+        plan.strategy.after_steps(learner, task)
+        plan.strategy.after_task(learner, task)
+        after.append(weights(learner))
+        losses += training.losses
+    return after, torch.stack(losses)
+
+
 def test_a_peft_model_learns_what_it_learns_in_our_loop(tmp_path: Path) -> None:
     """The reference is clbench's training of the same wrapped model, step by step."""
     plan = make_plan({**OPTIONS, "setting": "domain", "strategy": STACK, "output_dir": str(tmp_path)})
@@ -246,20 +267,9 @@ def test_a_peft_model_learns_what_it_learns_in_our_loop(tmp_path: Path) -> None:
     tokenizer, rates = prepared.learner.tokenizer, {"lr": OPTIONS["lr"], "head_lr": OPTIONS["lr"]}
     model = with_lora(prepared.learner.model)
     learner = Learner(model, prepared.learner.labels, tokenizer=tokenizer, padding_id=tokenizer.pad_token_id, **rates)
-    plan.strategy.setup(learner)
-    after, losses = [], []
-    for task in prepared.tasks:
-        learner.tasks_seen = task.position + 1
-        plan.strategy.before_task(learner, task)
-        plan.strategy.train(learner, task, plan.config)
-        training = Training(plan.config, plan.strategy, learner, task, task.train)
-        while training.step < training.steps:
-            training.run_step()
-        plan.strategy.after_task(learner, task)
-        after.append(weights(learner))
-        losses += training.losses
+    after, losses = in_our_loop(plan, learner, prepared.tasks)
     _, found_after, found = in_trainer(STACK, tmp_path, "domain", with_lora)
-    same(found, torch.stack(losses), found_after, after)
+    same(found, losses, found_after, after)
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     moved = {name for name in after[0] if not torch.equal(after[0][name], after[1][name])}
     assert moved
