@@ -21,6 +21,7 @@ from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.models import ranks, survive_torchvision
 
 survive_torchvision()  # which transformers imports
+from peft import LoraConfig, get_peft_model  # noqa: E402
 from transformers import (  # noqa: E402
     BertConfig,
     BertForSequenceClassification,
@@ -31,6 +32,7 @@ from transformers import (  # noqa: E402
 )
 
 TASKS = ("film", "food")
+LORA = "lora:"  # before an expression: in modules of PEFT's
 
 
 class Rows(Dataset[dict[str, Any]]):
@@ -90,7 +92,12 @@ def script(expression: str, folder: Path, batch: int, kill: int = 0, **more: Any
     small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = BertForSequenceClassification(BertConfig(vocab_size=24, num_labels=3, **small, **none))
-    learning = ContinualLearning(expression, str(folder / "out"), seed=0, state_dir=str(folder / "state"))
+    if expression.startswith(LORA):
+        settings = LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"], init_lora_weights=False)
+        model = get_peft_model(model, settings)
+    learning = ContinualLearning(
+        expression.removeprefix(LORA), str(folder / "out"), seed=0, state_dir=str(folder / "state")
+    )
     losses, logged, after = [], [], []
     for position, task in enumerate(TASKS):
         trainer = make_trainer(model, folder, position, batch, **more)

@@ -106,10 +106,20 @@ class StepLosses:
         """The step's new examples: of the first batch that of each process, then of the second."""
         own = [examples_of(batch, self.position, self.learner.kind) for batch in self.batches]
         found = [[e for process in each for e in process] for each in zip(*ranks.gathered(own), strict=True)]
-        state = self.trainer.accelerator.gradient_state
-        if ranks.count() > 1 and state.end_of_dataloader and state.remainder > 0:
-            found[-1] = found[-1][: state.remainder]  # what follows fills up an epoch's last batch from its first
+        filled_up = self._filled_up(len(found[-1]))
+        found[-1] = found[-1][: len(found[-1]) - filled_up]
         return [example for batch in found for example in batch]
+
+    def _filled_up(self, rows: int) -> int:
+        """How many of the last batch's ``rows`` accelerate took from the epoch's first, to give all processes as many.
+
+        It knows that itself, but not any more when an epoch goes on from a checkpoint.
+        """
+        args = self.trainer.args
+        ends = self.trainer.accelerator.gradient_state.end_of_dataloader and not args.dataloader_drop_last
+        if ranks.count() == 1 or not ends or rows != args.train_batch_size * ranks.count():
+            return 0
+        return -len(self.trainer.train_dataset) % rows
 
     def _loss(self, part: Batch, share: float) -> Tensor:
         learner = self.learner
