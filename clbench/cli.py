@@ -534,7 +534,9 @@ def predict(
     input: Annotated[
         Path | None, typer.Option(metavar="FILE", help="what is asked: a line each, or a column of a table")
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="where the answers go [stdout]")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="where the answers go [stdout]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")] = "auto",
 ) -> int:
     """Answer texts, prompts or image files: a JSON line each, with probability, task and how the task was found."""
@@ -542,6 +544,9 @@ def predict(
 
     predict.answer(model, texts or [], task=task, input=input, output=output, device=device)
     return 0
+
+
+INTERRUPTED = 130  # what typer makes of Ctrl-C, too, and says nothing
 
 
 def _answer_lost(error: OSError) -> int:
@@ -562,6 +567,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = int(app(arguments, standalone_mode=False, prog_name="clbench") or 0)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
@@ -575,7 +582,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except Exception as error:
         # Usage errors of the option parser; anything else is a defect of ours and shows its traceback.
         if not hasattr(error, "format_message"):

@@ -20,6 +20,8 @@ LONGEST_TEXT = 2**20  # tokens; no model reads more
 Setting = Literal["task", "domain", "class"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Schedule = Literal["linear", "constant", "cosine"]
+# Options of `run` by another name than the setting's.
+OPTIONS = {"steps": "task_steps", "scenario_arg": "scenario_args", "scenario-arg": "scenario_args"}
 # What is worked out from the other settings, the files and the installed version; nobody sets it.
 WORKED_OUT = ("plugin_hashes", "source_sha256", "data_sha256", "model_sha256")
 # What a run does with its time and files, not what it finds out.
@@ -179,7 +181,7 @@ def make_config(options: dict[str, Any]) -> RunConfig:
     """
     for key in options:
         if key not in RunConfig.model_fields:
-            raise unknown("setting", key, RunConfig.model_fields)
+            raise unknown("setting", key, RunConfig.model_fields, OPTIONS.get(key))
     try:
         config = RunConfig(**options)
         # As config.json will give them back, so that a resumed run sees the same values: lists, and texts for keys.
@@ -188,7 +190,8 @@ def make_config(options: dict[str, Any]) -> RunConfig:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         if first["type"] == "literal_error" and isinstance(first["input"], str):
-            raise unknown(field, first["input"], get_args(RunConfig.model_fields[field].annotation)) from None
+            allowed = [name for name in get_args(RunConfig.model_fields[field].annotation) if name]  # "" leaves it away
+            raise unknown(field, first["input"], allowed) from None
         raise InputError(f"{field} = {_short(first['input'])} is not allowed: {first['msg'].lower()}") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"scenario_args cannot be kept as JSON: {error}") from None
@@ -219,7 +222,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     allowed = [key for key in RunConfig.model_fields if key not in (*WORKED_OUT, "plugin_files", "tuned")]
     for key in values:
         if key not in allowed:
-            raise unknown(f"setting in {str(path)!r}:", key, allowed)
+            raise unknown(f"setting in {str(path)!r}:", key, allowed, OPTIONS.get(key))
     return values
 
 

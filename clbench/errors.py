@@ -36,14 +36,14 @@ class RunError(ClbenchError):
     exit_code = 1
 
 
-def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
-    """An error line for a name that is not among ``allowed``, with the nearest match.
+def unknown(what: str, value: str, allowed: Iterable[str], meant: str | None = None) -> InputError:
+    """An error line for a name that is not among ``allowed``, with what was ``meant``, or else the nearest match.
 
     >>> str(unknown("strategy", "ewcc", ["ewc", "naive"]))
     "unknown strategy 'ewcc'; did you mean 'ewc'? allowed: ewc, naive"
     """
     names = sorted(allowed)
-    close = nearest(value, names)
+    close = meant or nearest(value, names)
     hint = f" did you mean '{close}'?" if close else ""
     return InputError(f"unknown {what} {value!r};{hint} allowed: {', '.join(names) or 'none'}")
 

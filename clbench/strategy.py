@@ -118,6 +118,7 @@ class Strategy:
         keeps_examples: whether it needs a task's texts or images after the task, its dev ones included; `advise` leaves
             it out where data may not be kept.
         is_recipe: whether it is a way to fine-tune and no remedy against forgetting; `advise` races remedies only.
+        model_arguments: those of its arguments that name models, whose files are part of what a run is.
         idle_in_first_task: which of the hooks that this class defines and that act inside a task's steps do nothing in
             those of the first task, so that runs of one command may learn it once; a claim that ``check`` looks into.
         search_spaces: what ``tune`` tries for its arguments, by name; those left out stay as they are.
@@ -129,6 +130,7 @@ class Strategy:
     alone: ClassVar[str] = ""
     decides: tuple[str, ...] = ()
     hook_phases: ClassVar[Mapping[str, str]] = {}
+    model_arguments: ClassVar[tuple[str, ...]] = ()
     idle_in_first_task: ClassVar[tuple[str, ...]] = ()
     search_spaces: ClassVar[Mapping[str, Space]] = {}
     is_recipe: ClassVar[bool] = False

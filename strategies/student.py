@@ -53,6 +53,7 @@ class Student(Strategy):
     # Another's last step would leave it that step's texts alone.
     decides = ("which tasks' data a step learns from",)
     keeps_examples = True
+    model_arguments = ("model",)
     search_spaces = {"temperature": Range(1.0, 8.0, log=True), "alpha": Range(0.0, 1.0)}
 
     def __init__(

@@ -160,6 +160,8 @@ def test_canonical_json() -> None:
         ({"setting": "clas"}, "unknown setting 'clas'; did you mean 'class'? allowed: class, domain, task"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; did you mean 'fp32'? allowed: auto, bf16, fp16, fp32"),
         ({"eval_split": "train"}, "unknown eval_split 'train'; allowed: dev, test"),
+        ({"save_model": "last"}, "unknown save_model 'last'; allowed: each, final"),
+        ({"steps": 9}, "unknown setting 'steps'; did you mean 'task_steps'?"),
         ({"scenario_args": [1]}, "scenario_args = [1] is not allowed"),
         ({"scenario": ""}, "scenario = '' is not allowed"),
     ],
@@ -185,6 +187,7 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"epoch: 3", "'epoch'; did you mean 'epochs'?"),
+        (b"steps: 3", "'steps'; did you mean 'task_steps'?"),
         (b"a: b: c", "is not YAML"),
         (b"- 1", "holds list; allowed: a mapping of settings"),
         (b"3: 4", "holds dict; allowed: a mapping of settings"),

@@ -10,6 +10,7 @@ from functools import partial
 
 from clbench.commands.board import Board
 from clbench.commands.run import run_plans, tell_comparison, tell_run
+from clbench.commands.tracked_worker import work_and_track
 from clbench.engine import Interrupted
 from clbench.errors import InputError, RunError, unknown
 from clbench.files import expand
@@ -29,6 +30,7 @@ from clbench.parallel import (
     ray_cluster,
     read_demand,
     usable_cores,
+    work,
 )
 from clbench.plugins import Plan
 from clbench.results import Run, shared_folder
@@ -47,7 +49,7 @@ def run_with_jobs(
         sharing: measure what is the same before any training, and learn a first task that is the same, once for all.
 
     Raises:
-        InputError: more jobs than there are places on GPUs, or a tracker, which one process tells of one run.
+        InputError: more jobs than there are places on GPUs.
         Interrupted: SIGINT or SIGTERM came; all states are saved.
     """
     slots = find_slots(plans, jobs, jobs_per_gpu)
@@ -55,7 +57,8 @@ def run_with_jobs(
         if len(slots) < 2:
             return run_plans(plans, verbosity)
         board = Board(verbosity, len(plans))
-        workers = Workers(slots, jobs is None or jobs_per_gpu is not None, board.say)
+        how = work_and_track if plans[0].config.track else work
+        workers = Workers(slots, jobs is None or jobs_per_gpu is not None, board.say, how)
         return run_side_by_side(plans, workers, describe_slots(slots), board)
 
 
@@ -67,10 +70,7 @@ def find_slots(plans: Sequence[Plan], jobs: int | None, jobs_per_gpu: int | None
     """
     if not plans or (jobs == 1 and jobs_per_gpu is None):
         return []
-    slots = make_slots(jobs, len(plans), devices_of(plans[0].config.device), usable_cores(), jobs_per_gpu)
-    if len(slots) > 1 and (trackers := plans[0].config.track):
-        raise InputError(f"--track {trackers[0]} is told of one run at a time; leave --jobs away, or --track")
-    return slots
+    return make_slots(jobs, len(plans), devices_of(plans[0].config.device), usable_cores(), jobs_per_gpu)
 
 
 def run_on_ray(plans: list[Plan], verbosity: int, address: str | None, demand: Demand, sharing: bool = True) -> int:
@@ -123,7 +123,8 @@ def find_demand(
         )
     if plans and (trackers := plans[0].config.track):
         raise InputError(
-            f"--track {trackers[0]} cannot be told from a cluster's nodes; leave --on ray away, or --track"
+            f"--track {trackers[0]} cannot be told from a cluster's nodes, where what it keeps would stay; "
+            "leave --on ray away, or --track"
         )
     return read_demand(resources, plans[0].config.device if plans else "cpu", jobs_per_gpu)
 

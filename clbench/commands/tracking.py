@@ -1,4 +1,4 @@
-"""Progress on stderr, and the same to the trackers that a run's settings name: `run --track`."""
+"""What a run tells, also to the trackers that its settings name: `run --track`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from typing import Any
 from clbench.commands.figures import draw_run
 from clbench.commands.progress import TerminalReporter
 from clbench.commands.trackers import Place, Tracker, open_tracker
+from clbench.engine import Reporter
 from clbench.files import safe_name
 from clbench.results import Run, read_tracking, write_tracking
 
 
-class TrackingReporter(TerminalReporter):
-    """Progress on stderr; settings, losses, rows, metrics, costs and figures to the trackers that a run asks for.
+class Tracking(Reporter):
+    """Beside another reporter: settings, losses, rows, metrics, costs and figures to the trackers that a run asks for.
 
     A tracker that fails is told of once and left out from there on: the run is worth more.
     """
 
     _folder: Path
     _settings: Mapping[str, Any]
-    _steps = _row = 0
+    _steps = _task_steps = _row = 0
 
-    def __init__(self, verbosity: int = 0) -> None:
-        super().__init__(verbosity)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._trackers: dict[str, Tracker] = {}
 
     def begin(self, folder: Path, settings: Mapping[str, Any], rows: int, steps: int) -> None:
         """Open the trackers, each in the run that it knows of what goes on."""
+        super().begin(folder, settings, rows, steps)
         self._folder, self._settings, self._steps, self._row = folder, settings, steps, rows
         names = list(dict.fromkeys(settings.get("track") or ()))
         if not names:
@@ -50,6 +52,11 @@ class TrackingReporter(TerminalReporter):
     def _open(self, name: str, place: Place) -> None:
         self._trackers[name] = open_tracker(name, place)
 
+    def start_task(self, label: str, steps: int, steps_done: int = 0) -> None:
+        """Training of a task begins."""
+        super().start_task(label, steps, steps_done)
+        self._task_steps = steps
+
     def step(self, step: int, texts: int, loss: float) -> None:
         """The loss, at the steps of all tasks so far."""
         super().step(step, texts, loss)
@@ -58,7 +65,7 @@ class TrackingReporter(TerminalReporter):
     def end_task(self) -> None:
         """Training of a task has ended."""
         super().end_task()
-        self._steps += self.steps
+        self._steps += self._task_steps
 
     def row(self, label: str, names: Sequence[str], row: Sequence[float | None]) -> None:
         """A row of the accuracy matrix."""
@@ -86,9 +93,9 @@ class TrackingReporter(TerminalReporter):
 
     def close(self) -> None:
         """The run has ended, one way or another."""
-        super().close()
         self._tell_all(lambda tracker: tracker.finish())
         self._trackers.clear()
+        super().close()
 
     def _tell_all(self, tell: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self._trackers.items()):
@@ -103,6 +110,10 @@ class TrackingReporter(TerminalReporter):
             self._trackers.pop(name, None)
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             self.warn(f"{name} is left out from here on: {reason}")
+
+
+class TrackingReporter(Tracking, TerminalReporter):
+    """Progress on stderr, and to trackers."""
 
 
 def _scalar(value: Any) -> Any:

@@ -76,8 +76,11 @@ def run(
         reporter.say(describe_slots(slots))
         with Together(Workers(slots, jobs is None, reporter.say)) as together:
             entries = tune(given, strategies, folder, reporter, effort, spaces, together)
+    if not entries:
+        kept = f"{output} is left as it was" if output.exists() else f"{output} is not written"
+        raise RunError(f"no strategy has values; {kept}; the trials' runs are in {folder}")
     write_tuned(output, entries)
-    print(f"{table(entries)}\n{clean(str(output))}" if entries else clean(str(output)))
+    print(f"{table(entries)}\n{clean(str(output))}")
     if len(entries) < len(set(strategies)):
         raise RunError(f"not every strategy has values; the trials' runs are in {folder}")
     return 0

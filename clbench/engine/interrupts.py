@@ -12,6 +12,12 @@ from clbench.errors import ClbenchError
 from clbench.models import ranks
 
 
+def in_a_line(error: BaseException) -> str:
+    """What went wrong; with the error's class where it is not one of ours, whose lines say enough."""
+    text = str(error) if isinstance(error, ClbenchError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
+
+
 class Interrupted(ClbenchError):
     """A run that was asked to stop and has saved its state."""
 
@@ -38,7 +44,11 @@ class Interrupts:
 
 @contextmanager
 def watch() -> Iterator[Interrupts]:
-    """Inside, SIGINT and SIGTERM are noted instead of ending the process; outside the main thread nothing changes."""
+    """Inside, SIGINT and SIGTERM are noted instead of ending the process; outside the main thread nothing changes.
+
+    Raises:
+        Interrupted: what was inside failed after a signal had come, so that nobody has acted on it.
+    """
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
@@ -46,6 +56,10 @@ def watch() -> Iterator[Interrupts]:
     before = {number: signal.signal(number, interrupts.note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupts
+    except (Exception, SystemExit) as error:
+        if interrupts.received is None or isinstance(error, Interrupted):
+            raise
+        raise Interrupted(f"stopped after a failure: {in_a_line(error)}", interrupts.received) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -9,7 +9,7 @@ from clbench.engine.beside import results_beside
 from clbench.engine.checkpoint import tensor_bytes
 from clbench.engine.preparation import Prepared, parameter_bytes
 from clbench.engine.state import State
-from clbench.results import HARDWARE, compute_metrics, forgetting_matrix
+from clbench.results import compute_metrics, costs_depend_on, forgetting_matrix
 
 # Purposes that no loop of any kind could do without; the rest of a profile is overhead.
 NEEDED = ("train/forward", "train/backward", "train/optimizer", "eval/forward")
@@ -75,7 +75,7 @@ def _model_warnings(state: State) -> dict[str, list[str]]:
 
 def _ran_on(state: State) -> list[dict[str, Any]]:
     """What the run computed on: an entry, or several where it went on elsewhere."""
-    entries = [{key: part[key] for key in HARDWARE} for part in state.parts]
+    entries = [costs_depend_on(part) for part in state.parts]
     return [entry for number, entry in enumerate(entries) if entry not in entries[:number]]
 
 

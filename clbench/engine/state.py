@@ -18,11 +18,12 @@ from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError, RunError
 from clbench.models import ranks
-from clbench.results import HARDWARE, RunFolder
+from clbench.results import RunFolder, costs_depend_on
 from clbench.toolkit import Evaluation
 
 # A task that falls below this share of its accuracy right after learning raises a forgetting warning.
 FORGETTING_THRESHOLD = 0.7
+NOT_CHOSEN = "the kernels that libraries choose by themselves"
 
 
 @dataclass
@@ -208,13 +209,13 @@ def _load(config: RunConfig, folder: RunFolder, report: Reporter) -> dict[str, A
 
 def begin_part(state: State, hardware: Mapping[str, Any], report: Reporter) -> None:
     """Note on what the run goes on: sums over threads, and on other devices, differ in their last digits."""
-    for key, unit in (("device", ""), ("threads", " threads")):
-        before = {part[key] for part in state.parts} - {hardware[key]}
+    for key, unit in (("device", ""), ("threads", " threads"), ("kernels", "")):
+        now = hardware.get(key, NOT_CHOSEN)
+        before = {part.get(key, NOT_CHOSEN) for part in state.parts} - {now}
         if before:
             report.warn(
-                f"begun on {', '.join(map(str, sorted(before)))}{unit}, goes on with {hardware[key]}: results may "
-                "differ in the last digits from those of an uninterrupted run"
+                f"begun on {', '.join(map(str, sorted(before)))}{unit}, goes on with {now}: results may differ in the "
+                "last digits from those of an uninterrupted run"
             )
     step = state.training["step"] if state.training else 0
-    ran_on = {key: hardware[key] for key in HARDWARE}
-    state.parts.append({"rows_done": state.rows, "steps_done": step, **ran_on})
+    state.parts.append({"rows_done": state.rows, "steps_done": step, **costs_depend_on(hardware)})

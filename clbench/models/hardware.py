@@ -18,6 +18,19 @@ from clbench.models.model_kinds import MADE_ON_THE_SPOT
 from clbench.sources import split_model_name
 
 DEVICE = r"cpu|cuda(:[0-9]{1,3})?"
+# Environment variables by which libraries take other kernels: sums in another order, or, on a GPU, of fewer digits.
+KERNELS = {
+    "cpu": (
+        *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES"),
+        *("NPY_ENABLE_CPU_FEATURES", "OPENBLAS_CORETYPE"),
+        *(
+            f"{prefix}_{name}"
+            for name in ("CPU_ISA_HINTS", "DEFAULT_FPMATH_MODE", "MAX_CPU_ISA")
+            for prefix in ("DNNL", "ONEDNN")
+        ),
+    ),
+    "cuda": ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+}
 # Kinds of GPU that torch knows and clbench has never run on; MPS also lacks fp64, which several strategies solve in.
 OTHERS = {"mps": "Apple's GPU (MPS)", "xpu": "Intel's GPU (XPU)"}
 
@@ -134,13 +147,18 @@ def release_memory() -> None:
 
 
 def describe_hardware(device: torch.device, precision: str) -> dict[str, str | int]:
-    """What environment.json says of the machine: device, processor, threads, precision and system."""
+    """What environment.json says of the machine: device, processor, threads, precision, system.
+
+    And ``kernels``, where environment variables choose them.
+    """
+    chosen = [f"{name}={os.environ[name]}" for name in KERNELS.get(device.type, ()) if os.environ.get(name)]
     return {
         "device": device_name(device),
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "precision": precision,
         "system": platform.system(),
+        **({"kernels": ", ".join(chosen)} if chosen else {}),
     }
 
 

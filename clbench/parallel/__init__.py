@@ -7,6 +7,7 @@ from clbench.doors import open_door
 if TYPE_CHECKING:
     from clbench.parallel.cluster import living_nodes as living_nodes, ray_cluster as ray_cluster
     from clbench.parallel.demands import Demand as Demand, check_demand as check_demand, read_demand as read_demand
+    from clbench.parallel.messages import Sender as Sender
     from clbench.parallel.on_ray import OnRay as OnRay
     from clbench.parallel.parts import read_part as read_part, take_part as take_part
     from clbench.parallel.slots import (
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         usable_cores as usable_cores,
     )
     from clbench.parallel.together import Makers as Makers, Together as Together
+    from clbench.parallel.worker import Order as Order, work as work
     from clbench.parallel.workers import Workers as Workers
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

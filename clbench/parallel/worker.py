@@ -39,10 +39,16 @@ class Order:
     plugin_files: Mapping[str, str]
 
 
-def work(order: Order, messages: Connection, answers: Connection) -> None:
-    """Make the run of ``order``, and tell what happens; the process's only function."""
+def work(order: Order, messages: Connection, answers: Connection, tells: type[Sender] = Sender) -> None:
+    """Make the run of ``order``, and tell what happens; the process's only function.
+
+    Args:
+        order: the run.
+        messages, answers: of who asked for it.
+        tells: passes on what the run tells, and may tell others.
+    """
     keep_to(order.slot)
-    sender = Sender(messages, answers, order.slot.device)
+    sender = tells(messages, answers, order.slot.device)
     try:
         _run(order, sender)
     except ClbenchError as error:

@@ -1,7 +1,7 @@
 """The hash of a plug-in: of its code, and of the code that it reaches.
 
-Comments, docstrings, formatting, ``search_spaces`` and ``idle_in_first_task`` are no part of it, so that a better
-docstring does not make finished runs another's.
+Comments, docstrings, formatting, ``search_spaces``, ``idle_in_first_task`` and ``model_arguments`` are no part of it,
+so that a better docstring does not make finished runs another's.
 What is reached: the toolkit's files, other built-in plug-ins, and the files in the plug-in's own folder. What is
 imported by a name that only the running program knows (``importlib.import_module(name)``) is not seen.
 """
@@ -23,8 +23,8 @@ from clbench.files import read_file
 
 TOOLKIT = "clbench.toolkit"
 PLUGINS = ("clbench.strategies", "clbench.scenarios")
-# What ``tune`` tries, and what runs of one command may share.
-CHANGES_NO_RUN = ("search_spaces", "idle_in_first_task")
+# What ``tune`` tries, what runs of one command may share, and which arguments' files have hashes of their own.
+CHANGES_NO_RUN = ("search_spaces", "idle_in_first_task", "model_arguments")
 
 
 def source_hash(path: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clbench.errors import InputError
+from clbench.models import model_identity
 from clbench.plugins.building import build, construct
 from clbench.plugins.expression import Component, canonical, parse_expression
 from clbench.plugins.finding import available, find, is_own_data, is_preset
@@ -79,8 +80,17 @@ def build_strategies(
     for component in parse_expression(expression):
         short, source = locate("strategy", component.name, files, hashes, objects)
         components.append(Component(short, component.arguments))
-        members.append((short, _build(short, source, component.arguments, objects.get(f"strategy:{short}"))))
+        strategy = _build(short, source, component.arguments, objects.get(f"strategy:{short}"))
+        hashes |= _hashes_of_models(short, strategy)
+        members.append((short, strategy))
     return canonical(tuple(components)), members
+
+
+def _hashes_of_models(name: str, strategy: Strategy) -> dict[str, str]:
+    """Of the models that the strategy's arguments name, by "strategy:NAME:ARGUMENT", but for those made on the spot."""
+    given = {argument: getattr(strategy, argument) for argument in strategy.model_arguments}
+    found = {argument: model_identity(model) for argument, model in given.items()}
+    return {f"strategy:{name}:{argument}": sha for argument, sha in found.items() if sha != given[argument]}
 
 
 def _build(name: str, source: str, arguments: dict[str, Any], given: type[Any] | None) -> Strategy:

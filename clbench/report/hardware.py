@@ -12,7 +12,9 @@ MEASURED = ("train_seconds", "fisher_seconds", "eval_seconds", "wall_seconds", "
 
 
 def hardware_text(run: Run) -> str:
-    """The GPU's name, or the processor with the threads that the run had; joined where it went on elsewhere.
+    """The GPU's name, or the processor with the threads that the run had, and the variables that chose its kernels.
+
+    Joined where it went on elsewhere.
 
     Of an older run that tells nothing, the kind of device that was asked for.
     """
@@ -21,7 +23,7 @@ def hardware_text(run: Run) -> str:
 
 
 def _text(hardware: Mapping[str, Any]) -> str:
-    device = str(hardware.get("device"))
-    if device != "cpu":
-        return device
-    return f"{hardware.get('processor') or device}, threads: {hardware.get('threads')}"
+    place = device = str(hardware.get("device"))
+    if device == "cpu":
+        place = f"{hardware.get('processor') or device}, threads: {hardware.get('threads')}"
+    return f"{place}, {hardware['kernels']}" if "kernels" in hardware else place

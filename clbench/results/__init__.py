@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from clbench.results.environment import describe_environment as describe_environment
     from clbench.results.folder import RunFolder as RunFolder
-    from clbench.results.hardware import HARDWARE as HARDWARE, hardware_of as hardware_of
+    from clbench.results.hardware import costs_depend_on as costs_depend_on, hardware_of as hardware_of
     from clbench.results.matrix import read_matrix as read_matrix
     from clbench.results.metrics import (
         LOWER_IS_BETTER as LOWER_IS_BETTER,

@@ -17,8 +17,9 @@ import clbench
 PACKAGES = ("torch", "transformers", "datasets", "peft", "accelerate", "safetensors", "numpy", "scikit-learn")
 # What the names of environment variables begin with that libraries read.
 LIBRARIES = (
-    *("ACCELERATE_", "ATEN_", "CUBLAS_", "CUDA_", "CUDNN_", "DNNL_", "GOMP_", "KMP_", "MKL_", "NCCL_", "NVIDIA_"),
-    *("OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TORCH_", "TRANSFORMERS_"),
+    *("ACCELERATE_", "ATEN_", "CUBLAS_", "CUDA_", "CUDNN_", "DNNL_", "FBGEMM_", "GOMP_", "KMP_", "MKLDNN_", "MKL_"),
+    *("NCCL_", "NPY_", "NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TORCHDYNAMO_", "TORCHINDUCTOR_"),
+    *("TORCH_", "TRANSFORMERS_", "TRITON_"),
 )
 # Distributions that a run uses where they are installed.
 OPTIONAL = ("avalanche-lib",)

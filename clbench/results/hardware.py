@@ -7,8 +7,13 @@ from typing import Any
 
 from clbench.results.folder import RunFolder
 
-# What of the hardware the costs depend on.
-HARDWARE = ("device", "processor", "threads")
+# What the costs depend on; the last is only there where an environment variable says it.
+HARDWARE = ("device", "processor", "threads", "kernels")
+
+
+def costs_depend_on(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what a run, or a part of it, is known to have computed on, what its costs and last digits depend on."""
+    return {key: told[key] for key in HARDWARE if key in told}
 
 
 def hardware_of(folder: RunFolder, result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -19,5 +24,5 @@ def hardware_of(folder: RunFolder, result: Mapping[str, Any]) -> list[dict[str, 
     if "hardware" in result:
         return list(result["hardware"])
     told = folder.read_environment().get("hardware")
-    known = {key: told[key] for key in HARDWARE if key in told} if isinstance(told, dict) else {}
+    known = costs_depend_on(told) if isinstance(told, dict) else {}
     return [known] if known else []

@@ -23,6 +23,7 @@ from clbench.sources.gguf_models import check_gguf, convert_gguf
 from clbench.sources.pinned import SOURCES
 from clbench.sources.pinned_models import MADE
 from clbench.sources.source import Source
+from clbench.sources.stopping import ended_by_signals
 
 
 def source(name: str) -> Source:
@@ -129,24 +130,25 @@ def source_rows() -> list[dict[str, Any]]:
 def _alone() -> Iterator[None]:
     """Let no other process change the cache meanwhile; what killed ones left there of a fetch or an unpacking goes.
 
-    OSError if the cache cannot be written.
+    Ctrl-C and SIGTERM end it. OSError if the cache cannot be written.
     """
     from filelock import FileLock, Timeout  # not for what only lists or reads the cache
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _say(f"another process works in the cache {folder}; waiting for it")
-        lock.acquire()
-    try:
-        for leftover in (*folder.glob("sources/.download-*"), *folder.glob("*/.unpack-*")):
-            shutil.rmtree(leftover, ignore_errors=True)
-        yield
-    finally:
-        lock.release()
+    with ended_by_signals():
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _say(f"another process works in the cache {folder}; waiting for it")
+            lock.acquire()
+        try:
+            for leftover in (*folder.glob("sources/.download-*"), *folder.glob("*/.unpack-*")):
+                shutil.rmtree(leftover, ignore_errors=True)
+            yield
+        finally:
+            lock.release()
 
 
 def _download(wanted: Source, path: Path) -> None:

@@ -21,8 +21,23 @@ def make_optimizer(config: RunConfig, groups: list[dict[str, Any]]) -> torch.opt
     The decay of Adam and SGD is torch's, a part of the gradient (L2), that of AdamW is decoupled from it.
     """
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=config.momentum, fused=True)
+        descent = torch.optim.SGD(groups, momentum=config.momentum, fused=True)
+        if config.momentum:
+            descent.register_step_pre_hook(_begin_momentum)
+        return descent
     return OPTIMIZERS[config.optimizer](groups, fused=True)  # type: ignore[call-arg]
+
+
+def _begin_momentum(descent: torch.optim.Optimizer, *_: Any) -> None:
+    """Let the momentum of each parameter that has its first gradient be 0, to which the step adds that gradient.
+
+    torch's fused step begins it for all of a group at once or for none: parameters that learn later would fail.
+    """
+    for group in descent.param_groups:
+        for parameter in group["params"]:
+            state = descent.state[parameter]
+            if parameter.grad is not None and state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def learning_rate_factor(step: int, steps: int, warmup: float, schedule: Schedule = "linear") -> float:

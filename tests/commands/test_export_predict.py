@@ -129,7 +129,7 @@ def test_predict_reads_texts_from_words_and_from_every_kind_of_file(
     assert [set(a) for a in expected] == [{"label", "probability", "task", "task_from"}] * 3
     for suffix in ("csv", "tsv", "jsonl", "json", "parquet"):
         output = tmp_path / f"answers-{suffix}.jsonl"
-        given = ["--input", str(tmp_path / f"a.{suffix}"), "--output", str(output)]
+        given = ["--input", str(tmp_path / f"a.{suffix}"), "-o", str(output)]
         assert main(["predict", str(run), "--task", "kitchen", *given]) == 0
         assert answers(output.read_text()) == expected, suffix
     capsys.readouterr()

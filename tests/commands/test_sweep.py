@@ -111,6 +111,16 @@ def test_a_signal_after_the_last_checkpoint_ends_the_command(run: Any, tmp_path:
     assert finished(tmp_path / "out") == ["broken", "naive"]
 
 
+def test_a_signal_before_a_failure_ends_the_command(run: Any, tmp_path: Path) -> None:
+    """Nobody had acted on the signal when the run failed: the next run began."""
+    code, _, err = run('[os.kill(os.getpid(), signal.SIGTERM), int("one\\ntwo")]')
+    assert code == 143
+    (log,) = (tmp_path / "out" / "toy" / "broken").glob("*/log.jsonl")
+    assert re.search(r"error: stopped after a failure: ValueError: .*; the traceback is in ", err)
+    assert "in after_task" in log.read_text()
+    assert finished(tmp_path / "out") == ["naive"]
+
+
 def test_a_folder_that_vanishes_during_its_run_is_whole_at_the_end(run: Any, tmp_path: Path) -> None:
     code, _, _ = run(f"[shutil.rmtree(p) for p in Path({str(tmp_path)!r}).glob('out/toy/broken/*')]")
     assert code in (0, 1)

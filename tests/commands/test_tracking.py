@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,14 @@ import pytest
 from clbench import commands
 from clbench.cli import main
 from clbench.commands import trackers
+from clbench.commands.tracked_worker import TrackingSender
 from clbench.commands.tracking import TrackingReporter
-from clbench.engine import engine
+from clbench.engine import Reporter, engine, run_one
 from clbench.engine.interrupts import Interrupted
 from clbench.errors import InputError
+from clbench.parallel.messages import receive
 from clbench.plugins.plan import make_plan
+from clbench.results import find_runs
 
 RUN: dict[str, Any] = {
     "scenario": "toy", "strategy": "naive", "epochs": 1, "min_steps": 0, "batch_size": 2, "device": "cpu",
@@ -108,6 +113,50 @@ def test_what_is_resumed_goes_on_where_it_was_told(tmp_path: Path) -> None:
     }
 
 
+def test_the_process_of_a_run_tells_trackers_itself(tmp_path: Path) -> None:
+    """As with --jobs: who asked for the run is told all the same."""
+    pytest.importorskip("tensorboard")
+    messages, theirs = Pipe(duplex=False)
+    their_answers, answers = Pipe(duplex=False)
+    told: list[str] = []
+
+    class Heard(Reporter):
+        def step(self, step: int, texts: int, loss: float) -> None:
+            told.append(f"step {step}")
+
+        def row(self, label: str, names: Sequence[str], row: Sequence[float | None]) -> None:
+            told.append(label)
+
+    given = plan(tmp_path, "tensorboard")
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(receive, messages, answers, Heard(), lambda *_: None)
+        sender = TrackingSender(theirs, their_answers, "cpu")
+        sender.finish(run_one(given, sender))
+        found = asked.result(timeout=30)
+    check(in_tensorboard(found.folder), found.result)
+    steps = ["step 10", "step 12"]
+    assert told == ["before training", *steps, "after kitchen", *steps, "after station"]
+
+
+@pytest.mark.slow
+def test_runs_at_once_are_each_in_their_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    words = ["run", "--config", str(tmp_path / "run.yaml"), "--jobs", "2"]
+    words += ["--strategy", "naive", "--strategy", "replay"]
+    (tmp_path / "run.yaml").write_text(json.dumps({k: v for k, v in RUN.items() if k != "strategy"}))
+    words += ["--track", "tensorboard", "--track", "wandb", "--output-dir", str(tmp_path / "out"), "-q"]
+    assert main(words) == 0
+    runs, _ = find_runs([tmp_path / "out"])
+    assert sorted(each.result["strategy"] for each in runs) == ["naive", "replay"]
+    for each in runs:
+        check(in_tensorboard(each.folder), each.result)
+        (file,) = each.folder.glob("wandb/offline-run-*/run-*.wandb")
+        check(in_wandb(file)[0], each.result)
+
+
 def test_mlflow_has_all_of_a_run_and_goes_on_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ENABLE_TELEMETRY", "false")
@@ -143,14 +192,10 @@ def leveldb_records(content: bytes) -> Iterator[bytes]:
             record = b""
 
 
-def test_wandb_offline_has_all_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    result, folder = run(tmp_path, "wandb")
+def in_wandb(file: Path) -> tuple[dict[str, list[tuple[int, float]]], dict[str, str], set[str]]:
+    """The numbers, the settings (as JSON) and the names of the pictures in a run's ``file``."""
     from wandb.proto import wandb_internal_pb2
 
-    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     found, settings, images = dict[str, list[tuple[int, float]]](), dict[str, str](), set[str]()
     for content in leveldb_records(file.read_bytes()):
         record = wandb_internal_pb2.Record()
@@ -163,10 +208,56 @@ def test_wandb_offline_has_all_of_a_run(tmp_path: Path, monkeypatch: pytest.Monk
             elif "/" in name:
                 found.setdefault(name, []).append((at, value))
         settings |= {i.key: i.value_json for i in record.config.update}
+    return found, settings, images
+
+
+def test_wandb_offline_has_all_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    result, folder = run(tmp_path, "wandb")
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    found, settings, images = in_wandb(file)
     check(found, result)
     assert images == {"matrix", "curves"}
     assert settings["strategy"] == '"naive"'
     assert json.loads((folder / "tracking.json").read_text())["wandb"] == file.stem.removeprefix("run-")
+
+
+@pytest.mark.slow
+def test_wandb_offline_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline each part has a file of its own, which `wandb sync` brings together by the run's name."""
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    with pytest.raises(Interrupted):
+        engine.run(plan(tmp_path, "wandb"), Stopping(-1))
+    result, folder = run(tmp_path, "wandb")
+    first, second = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda file: file.stat().st_mtime)
+    name = json.loads((folder / "tracking.json").read_text())["wandb"]
+    assert first.stem == second.stem == f"run-{name}"
+    parts = [in_wandb(file) for file in (first, second)]
+    told = {key: [*parts[0][0].get(key, []), *parts[1][0].get(key, [])] for key in {**parts[0][0], **parts[1][0]}}
+    assert [step for step, _ in told.pop("train/loss")] == [10, 12, 13, 23, 24]
+    assert {key: [at for at, _ in values] for key, values in told.items()} == {
+        key: [at for at, _ in values] for key, values in expected(result).items()
+    }
+    assert parts[0][1]["strategy"] == '"naive"'
+
+
+@pytest.mark.slow
+def test_trackio_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("trackio")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    with pytest.raises(Interrupted):
+        engine.run(plan(tmp_path, "trackio"), Stopping(-1))
+    begun = json.loads(next(tmp_path.rglob("tracking.json")).read_text())
+    _, folder = run(tmp_path, "trackio")
+    assert json.loads((folder / "tracking.json").read_text()) == begun
+    from trackio.sqlite_storage import SQLiteStorage
+
+    lines = SQLiteStorage.get_logs("clbench", begun["trackio"])
+    assert [line["step"] for line in lines if "train/loss" in line] == [10, 12, 13, 23, 24]
 
 
 def test_trackio_has_all_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -468,6 +468,38 @@ def test_a_run_that_goes_on_with_another_number_of_threads_says_so(toy: dict[str
     assert [entry["threads"] for entry in result["hardware"]] == [1, 2]
 
 
+def test_a_run_that_goes_on_with_other_kernels_says_so(
+    toy: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which these are is read when torch is loaded: what other numbers they give, the slow walk of names shows."""
+
+    class Heard(Reporter):
+        warnings: list[str] = []
+
+        def warn(self, line: str) -> None:
+            self.warnings.append(line)
+
+    for name in ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Killed):
+        engine.run(plan_for("naive", tmp_path, Probe("before_task market"), **toy), Reporter())
+    plan, heard = plan_for("naive", tmp_path, **toy), Heard()
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")  # of GPUs
+    engine.run(plan, heard)
+    chosen = "ATEN_CPU_CAPABILITY=avx2, MKL_CBWR=COMPATIBLE"
+    assert [line for line in heard.warnings if "kernels" in line] == [
+        f"begun on the kernels that libraries choose by themselves, goes on with {chosen}: results may differ in the "
+        "last digits from those of an uninterrupted run"
+    ]
+    result = engine.run_folder(plan.config).read_result()
+    assert result is not None
+    assert [entry.get("kernels") for entry in result["hardware"]] == [None, chosen]
+    environment = json.loads((engine.run_folder(plan.config).path / "environment.json").read_text())
+    assert environment["hardware"]["kernels"] == chosen
+
+
 def test_a_damaged_checkpoint_is_refused_by_name(toy: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(Killed):
         engine.run(plan_for("naive", tmp_path, Probe("before_task station"), **toy), Reporter())

@@ -100,6 +100,15 @@ GPU = {"device": "NVIDIA H100", "processor": "AMD EPYC", "threads": 8}
 TWO_THREADS, ONE_THREAD = ({"device": "cpu", "processor": "AMD EPYC", "threads": threads} for threads in (2, 1))
 
 
+def test_kernels_that_a_variable_chose_are_other_hardware() -> None:
+    naive, ewc = (make_run(name, config={"device": "cpu"}, hardware=[ONE_THREAD]) for name in ("naive", "ewc"))
+    assert rows_of([naive, ewc], ["overhead"])["ewc"].cells["overhead"].mean is not None
+    other = make_run("ewc", config={"device": "cpu"}, hardware=[{**ONE_THREAD, "kernels": "MKL_CBWR=AVX2"}])
+    assert rows_of([naive, other], ["overhead"])["ewc"].cells["overhead"].mean is None
+    told = "AMD EPYC, threads: 1 (naive); AMD EPYC, threads: 1, MKL_CBWR=AVX2 (ewc)"
+    assert any(note.endswith(told) for note in compare([naive, other]).tables[0].notes)
+
+
 @pytest.mark.parametrize("other", [[TWO_THREADS], [ONE_THREAD, GPU]])
 def test_costs_compare_with_their_like_whatever_was_asked_for(other: list[dict[str, Any]]) -> None:
     """Before, naive on a CPU and ewc on a GPU, both by "auto", gave an overhead."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from clbench.errors import InputError
 from clbench.learner import Learner
@@ -277,3 +278,24 @@ def test_what_would_undo_each_other_is_refused(expression: str, why: str) -> Non
                                         "multi_task+sam", "few_shot+replay", "freeze+multi_task"])  # fmt: skip
 def test_what_means_something_together_is_allowed(expression: str) -> None:
     assert make_plan({"scenario": "toy", "strategy": expression, "model": "tiny"}).config.strategy
+
+
+def test_other_weights_of_the_students_folder_are_another_run(tmp_path: Path) -> None:
+    """The student is named, not loaded, by the plan."""
+
+    def hashes() -> tuple[str, set[str]]:
+        options = {"scenario": "toy", "device": "cpu", "strategy": f"student(model={str(tmp_path / 'small')!r})"}
+        config = make_plan(options).config
+        return config.hash8, set(config.plugin_hashes)
+
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "config.json").write_text("{}")
+    seen = []
+    for value in (0.0, 1.0, 0.0):
+        save_file({"weight": torch.full((2,), value)}, tmp_path / "small" / "model.safetensors")
+        hash8, names = hashes()
+        assert "strategy:student:model" in names
+        seen.append(hash8)
+    assert seen[0] == seen[2] != seen[1]
+    plain = make_plan({"scenario": "toy", "device": "cpu", "strategy": "student"}).config
+    assert set(plain.plugin_hashes) == {"scenario:toy", "strategy:student"}  # as before: tiny has no files

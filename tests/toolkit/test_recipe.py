@@ -51,6 +51,18 @@ def test_momentum_adds_the_last_steps_gradient() -> None:
     assert weight.item() == pytest.approx(-1 - (3 + 0.5 * 1))
 
 
+def test_what_learns_later_begins_its_momentum_later() -> None:
+    """As with gradual_unfreezing, or where a batch has nothing for a parameter; torch's fused step raised TypeError."""
+    early, late = (nn.Parameter(torch.tensor([0.0])) for _ in range(2))
+    optimizer = make_optimizer(config(optimizer="sgd", momentum=0.5), [{"params": [early, late], "lr": 1.0}])
+    for first, second in ((1.0, None), (3.0, 2.0), (0.0, 1.0)):
+        early.grad = torch.tensor([first])
+        late.grad = None if second is None else torch.tensor([second])
+        optimizer.step()
+    assert early.item() == pytest.approx(-1 - (3 + 0.5 * 1) - 0.5 * 3.5)
+    assert late.item() == pytest.approx(-2 - (1 + 0.5 * 2))
+
+
 @pytest.mark.parametrize("most", [math.inf, 0.01])
 def test_only_a_finite_norm_clips(most: float, make_learner: MakeLearner, make_examples: Examples) -> None:
     """The same first step of SGD: its length is the gradient's norm, or ``most`` where that is less."""

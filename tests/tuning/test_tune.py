@@ -217,6 +217,21 @@ def test_bad_input_is_a_line(
     assert not (tmp_path / "tuning" / "runs").exists()
 
 
+def test_where_nothing_is_chosen_an_older_file_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clbench.commands.tune.tune", lambda *_: {})
+    older, new = tmp_path / "older.yaml", tmp_path / "new.yaml"
+    older.write_text("mine")
+    for output, words in ((older, f"{older} is left as it was"), (new, f"{new} is not written")):
+        assert tune(tmp_path, *NAIVE, "-o", str(output)) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith(f"error: no strategy has values; {words}; ")
+    assert older.read_text() == "mine"
+    assert not new.exists()
+
+
 def test_run_refuses_what_does_not_go_with_a_tuned_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["run", "--scenario", "toy", "--tuned", str(folder / "tuned.yaml"), "--strategy"]
     for words, told in (

@@ -17,7 +17,7 @@ from clbench.integrations.trainer.rows import rows_hash
 from clbench.kinds import Kind
 from clbench.learner import Learner
 from clbench.models import describe_hardware, ranks
-from clbench.results import HARDWARE, RunFolder, compute_metrics, describe_environment, forgetting_matrix
+from clbench.results import RunFolder, compute_metrics, costs_depend_on, describe_environment, forgetting_matrix
 from clbench.strategy import Strategy
 from clbench.toolkit import Evaluation
 
@@ -115,7 +115,7 @@ class Outcome:
             result = {
                 **{"schema_version": 1, "status": "complete", "tasks": self.tasks, "limited": False},
                 **{key: said[key] for key in ("scenario", "setting", "strategy", "model", "seed")},
-                "hardware": [{key: hardware[key] for key in HARDWARE}],
+                "hardware": [costs_depend_on(hardware)],
                 "measure": learner.measures[0],
                 **{"accuracy_matrix": matrix, "forgetting_matrix": forgetting_matrix(matrix)},
                 "metrics": compute_metrics(matrix),
