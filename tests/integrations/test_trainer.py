@@ -338,6 +338,7 @@ def changed(part: str, by: float = 0.5) -> Callable[[Any], Any]:
     return change
 
 
+@pytest.mark.slow
 def test_other_starting_weights_are_another_run(tmp_path: Path) -> None:
     """Of one seed another folder; a seed's own head shares a row, other weights that were loaded have their own."""
     for seed, part, by in ((0, "classifier", 0.5), (1, "classifier", 0.25), (1, "embeddings", 0.5)):
