@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from clbench.plugins.members import build_strategies as build_strategies
     from clbench.plugins.objects import component_of as component_of
     from clbench.plugins.plan import Made as Made, Plan as Plan, make_plan as make_plan
+    from clbench.plugins.processes import check_parts as check_parts
     from clbench.plugins.rebuilding import rebuild_strategy as rebuild_strategy
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -18,12 +18,7 @@ def check_processes(members: Sequence[tuple[str, Strategy]], config: RunConfig) 
     """
     if ranks.count() == 1:
         return
-    for name, member in members:
-        if not member.accumulates:
-            raise InputError(
-                f"strategy {name!r} cannot learn a batch in parts, one for each of {ranks.count()} processes; "
-                "start it without a launcher"
-            )
+    check_parts(members)
     if config.auto_batch:
         raise InputError(
             "--auto-batch would halve a step that others have taken; give accumulation in --config instead"
@@ -32,3 +27,17 @@ def check_processes(members: Sequence[tuple[str, Strategy]], config: RunConfig) 
         raise InputError("batch_norm = 'updated': each process would have statistics of its own part; allowed: frozen")
     if ":" in config.device and not config.device.endswith(f":{ranks.on_this_machine()}"):
         raise InputError(f"device {config.device!r} is one for all processes; allowed: auto, cpu, cuda (one GPU each)")
+
+
+def check_parts(members: Sequence[tuple[str, Strategy]]) -> None:
+    """Refuse, where several processes train, strategies that do not learn a batch in parts.
+
+    Raises:
+        InputError: names the strategy.
+    """
+    for name, member in members:
+        if ranks.count() > 1 and not member.accumulates:
+            raise InputError(
+                f"strategy {name!r} cannot learn a batch in parts, one for each of {ranks.count()} processes; "
+                "start it without a launcher"
+            )

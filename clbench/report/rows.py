@@ -14,8 +14,9 @@ from clbench.report.statistics import Difference
 from clbench.results import ACCURACY, Run
 from clbench.text import ELLIPSIS, natural, shorten
 
-# What names a run, and what the seed draws from the data behind the scenario; the data themselves are a setting.
-IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8", "data_sha256"}
+# What names a run, and what the seed draws from the data behind the scenario, or as new weights; the data themselves
+# and a model that was loaded are settings.
+IDENTITY = {"scenario", "setting", "model", "strategy", "seed", "hash8", "data_sha256", "start_sha256"}
 
 MOST_DIFFERENCES = 8  # settings that a row's name shows; what more there are has a digest
 LONGEST_KEY, LONGEST_VALUE = 60, 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,21 @@ from torch.utils.data import DataLoader
 from clbench import plugins
 from clbench.cli import main
 from clbench.clock import Clock
-from clbench.data import Example, length, training_batches
+from clbench.data import Example, TaskData, length, training_batches
 from clbench.engine import engine
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter
 from clbench.errors import InputError
 from clbench.integrations.trainer import ContinualLearning
+from clbench.integrations.trainer.contents import pool_hash, start_hashes
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.refusals import PROVEN, REMEDIES, check_strategies, settings
-from clbench.integrations.trainer.rows import examples_of
+from clbench.integrations.trainer.rows import examples_of, rows_hash
 from clbench.kinds import find_kind
 from clbench.learner import Learner
 from clbench.plugins.foreign import libraries
 from clbench.plugins.plan import Plan, make_plan
+from clbench.report.rows import split_rows
 from clbench.results import RunFolder, find_runs
 from clbench.rng import generator, seeded_torch
 from clbench.strategy import ALL_SETTINGS, Stack
@@ -126,13 +128,18 @@ def in_engine(expression: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **
 
 
 def in_trainer(
-    expression: str, folder: Path, setting: str, wrap: Callable[[Any], Any] = lambda model: model, **more: Any
+    expression: str,
+    folder: Path,
+    setting: str,
+    wrap: Callable[[Any], Any] = lambda model: model,
+    seed: int = 0,
+    **more: Any,
 ) -> Any:
     """The same in a Trainer."""
     plan = make_plan({**OPTIONS, "setting": setting, "strategy": "naive", "output_dir": str(folder / "engine")})
     prepared = prepare(plan, Clock())
     prepared.learner.model = wrap(prepared.learner.model)
-    learning = ContinualLearning(expression, str(folder / "out"), setting=setting, seed=0)
+    learning = ContinualLearning(expression, str(folder / "out"), setting=setting, seed=seed)
     after: list[dict[str, Tensor]] = []
     losses: list[Tensor] = []
     for position, task in enumerate(prepared.tasks):
@@ -232,6 +239,27 @@ def with_lora(model: Any) -> Any:
         return peft.get_peft_model(model, settings)
 
 
+def in_our_loop(
+    plan: Plan, learner: Learner, tasks: Sequence[TaskData], loop: type[Training] = Training
+) -> tuple[list[dict[str, Tensor]], Tensor]:
+    """The weights after each task and the losses of clbench's training of a model that is at hand, step by step."""
+    plan.strategy.setup(learner)
+    after: list[dict[str, Tensor]] = []
+    losses: list[Tensor] = []
+    for task in tasks:
+        learner.tasks_seen = task.position + 1
+        plan.strategy.before_task(learner, task)
+        plan.strategy.train(learner, task, plan.config)
+        training = loop(plan.config, plan.strategy, learner, task, task.train)
+        while training.step < training.steps:
+            training.run_step()
+        plan.strategy.after_steps(learner, task)
+        plan.strategy.after_task(learner, task)
+        after.append(weights(learner))
+        losses += training.losses
+    return after, torch.stack(losses)
+
+
 def test_a_peft_model_learns_what_it_learns_in_our_loop(tmp_path: Path) -> None:
     """The reference is clbench's training of the same wrapped model, step by step."""
     plan = make_plan({**OPTIONS, "setting": "domain", "strategy": STACK, "output_dir": str(tmp_path)})
@@ -239,20 +267,9 @@ def test_a_peft_model_learns_what_it_learns_in_our_loop(tmp_path: Path) -> None:
     tokenizer, rates = prepared.learner.tokenizer, {"lr": OPTIONS["lr"], "head_lr": OPTIONS["lr"]}
     model = with_lora(prepared.learner.model)
     learner = Learner(model, prepared.learner.labels, tokenizer=tokenizer, padding_id=tokenizer.pad_token_id, **rates)
-    plan.strategy.setup(learner)
-    after, losses = [], []
-    for task in prepared.tasks:
-        learner.tasks_seen = task.position + 1
-        plan.strategy.before_task(learner, task)
-        plan.strategy.train(learner, task, plan.config)
-        training = Training(plan.config, plan.strategy, learner, task, task.train)
-        while training.step < training.steps:
-            training.run_step()
-        plan.strategy.after_task(learner, task)
-        after.append(weights(learner))
-        losses += training.losses
+    after, losses = in_our_loop(plan, learner, prepared.tasks)
     _, found_after, found = in_trainer(STACK, tmp_path, "domain", with_lora)
-    same(found, torch.stack(losses), found_after, after)
+    same(found, losses, found_after, after)
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     moved = {name for name in after[0] if not torch.equal(after[0][name], after[1][name])}
     assert moved
@@ -309,6 +326,46 @@ def test_compare_reads_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{result['metrics']['average_accuracy']:.3f}"[1:] in capsys.readouterr().out
 
 
+def changed(part: str, by: float = 0.5) -> Callable[[Any], Any]:
+    """The model as one that was loaded, with other weights in ``part``."""
+
+    def change(model: Any) -> Any:
+        model.config._name_or_path = "mine"
+        with torch.no_grad():
+            next(parameter for name, parameter in model.named_parameters() if part in name)[0] += by
+        return model
+
+    return change
+
+
+@pytest.mark.slow
+def test_other_starting_weights_are_another_run(tmp_path: Path) -> None:
+    """Of one seed another folder; a seed's own head shares a row, other weights that were loaded have their own."""
+    for seed, part, by in ((0, "classifier", 0.5), (1, "classifier", 0.25), (1, "embeddings", 0.5)):
+        in_trainer("naive", tmp_path, "domain", changed(part, by), seed, max_steps=1)
+    runs, _ = find_runs([tmp_path / "out"])
+    assert len(runs) == 3
+    assert sorted(tuple(run.result["seed"] for run in row.runs) for row in split_rows(runs)) == [(0, 1), (1,)]
+
+
+def test_hashes_are_of_what_was_loaded_and_of_all_rows(prepared: Prepared) -> None:
+    """PEFT's modules and the head are new; neither order nor split of the rows counts, but each row does."""
+    model: Any = prepared.learner.model
+    model.config._name_or_path = "mine"
+    first = start_hashes(model)
+    changed("classifier")(model)
+    head = start_hashes(model)
+    changed("embeddings")(model)
+    body = start_hashes(model)
+    assert [first["model_sha256"] == each["model_sha256"] for each in (head, body)] == [True, False]
+    assert len({each["start_sha256"] for each in (first, head, body)}) == 3
+    assert start_hashes(with_lora(model))["model_sha256"] == body["model_sha256"]
+    rows = prepared.tasks[0].train
+    assert pool_hash(rows[::-1]) == pool_hash(rows)
+    assert pool_hash([{**rows[0], "label": 1 - rows[0]["label"]}, *rows[1:]]) != pool_hash(rows)
+    assert rows_hash(rows[::-1]) != rows_hash(rows)
+
+
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
     plan = make_plan({**OPTIONS, "setting": "domain", "strategy": "naive", "output_dir": str(tmp_path)})
@@ -362,7 +419,7 @@ def test_several_gpus_or_processes_and_fp16_are_refused(
     with monkeypatch.context() as launched:
         launched.setattr(type(trainer.args), "world_size", 2)
         said = line(lambda: ContinualLearning("naive").attach(trainer, task="one", test=trainer.train_dataset))
-        assert "world_size = 2 does not work with ContinualLearning; allowed: 1: start the script with python" in said
+        assert "world_size = 2 does not work with ContinualLearning; allowed: 1: processes that torchrun" in said
     for name, value in (("fp16", True), ("_n_gpu", 2)):
         kept = getattr(trainer.args, name)
         object.__setattr__(trainer.args, name, value)

@@ -27,7 +27,7 @@ from clbench.plugins.plan import make_plan
 from clbench.rng import seeded_torch
 from clbench.toolkit.training import Training
 from tests.helpers import ROOT, slow, weights
-from tests.integrations.test_trainer import line, same
+from tests.integrations.test_trainer import in_our_loop, line, same
 from tests.integrations.test_trainer_resume import Kill, Killed, equal
 from tests.test_docs import write_files
 
@@ -79,7 +79,7 @@ def rows(task: str) -> Any:
 
 
 def make_trainer(model: Any, tokenizer: Any, task: str, folder: Path, data: Any = None, **more: Any) -> Any:
-    """An SFTTrainer whose batches are the rows in their order, as those of :func:`in_our_loop`."""
+    """An SFTTrainer whose batches are the rows in their order, as those of :func:`by_ourselves`."""
     import trl
 
     class Ordered(trl.SFTTrainer):  # type: ignore[misc]
@@ -119,7 +119,7 @@ class InOrder(Training):
         return examples, self.learner.collate(examples)
 
 
-def in_our_loop(expression: str, folder: Path) -> tuple[list[Any], Tensor]:
+def by_ourselves(expression: str, folder: Path) -> tuple[list[Any], Tensor]:
     rates = {"lr": SETTINGS["learning_rate"], "head_lr": SETTINGS["learning_rate"]}
     options = {"epochs": 1, "batch_size": 4, "weight_decay": 0.0, "warmup": 0.0, "schedule": "linear", **rates}
     plan = make_plan({"scenario": "toy", "strategy": expression, "output_dir": str(folder), "device": "cpu", **options})
@@ -131,21 +131,8 @@ def in_our_loop(expression: str, folder: Path) -> tuple[list[Any], Tensor]:
     examples = kind.encode(parts, tokenizer, 32).examples
     model = make_model(tokenizer)
     learner = Learner(model, LabelSpace("domain", (), ((), (), ())), kind=kind, tokenizer=tokenizer, **rates)
-    plan.strategy.setup(learner)
-    after, losses = [], []
-    for position, task in enumerate(TASKS):
-        data = TaskData(position, task, (), examples[position], [])
-        learner.tasks_seen = position + 1
-        plan.strategy.before_task(learner, data)
-        plan.strategy.train(learner, data, plan.config)
-        training = InOrder(plan.config, plan.strategy, learner, data, data.train)
-        while training.step < training.steps:
-            training.run_step()
-        plan.strategy.after_steps(learner, data)
-        plan.strategy.after_task(learner, data)
-        after.append(weights(learner))
-        losses += training.losses
-    return after, torch.stack(losses)
+    tasks = [TaskData(position, task, (), examples[position], []) for position, task in enumerate(TASKS)]
+    return in_our_loop(plan, learner, tasks, InOrder)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +145,7 @@ def in_our_loop(expression: str, folder: Path) -> tuple[list[Any], Tensor]:
 )
 def test_sft_with_lora_learns_what_our_loop_learns(expression: str, tmp_path: Path) -> None:
     """Losses and weights of three instruction tasks to 1e-5, the memory's rows, Fisher and penalty in them."""
-    after, losses = in_our_loop(expression, tmp_path)
+    after, losses = by_ourselves(expression, tmp_path)
     result, found_after, found = in_trainer(expression, tmp_path)
     same(found, losses, found_after, after)
     matrix = result["accuracy_matrix"]

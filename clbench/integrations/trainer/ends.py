@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from clbench.files import expand
 from clbench.integrations.trainer.causal import plain_forward
 from clbench.integrations.trainer.outcome import Outcome
 from clbench.learner import Learner
+from clbench.models import ranks
 from clbench.strategy import Strategy
 
 
@@ -21,17 +23,17 @@ def save_end(folder: str, owner: str, learner: Learner, strategy: Strategy, outc
     model = learner.model
     # Frozen weights come back with the script's own model.
     frozen = {name for name, _ in model.named_parameters()} - set(outcome.learned)
-    on_gpu = learner.device.type == "cuda"
+    streams = ranks.gathered(_torch_streams(learner))
     content = {
         "outcome": outcome.state_dict(),
         "columns": [list(own) for own in learner.labels.columns],
         "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
         "strategy": strategy.state_dict(),
         "seconds": learner.clock.read(),
-        "torch_rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state(learner.device) if on_gpu else None,
+        **streams[0],
+        "other_processes": streams[1:],
     }
-    save_checkpoint(expand(folder, "state_dir"), content, owner)
+    ranks.of_first(partial(save_checkpoint, expand(folder, "state_dir"), content, owner))
 
 
 def load_end(folder: str, owner: str, learner: Learner, strategy: Strategy, outcome: Outcome) -> dict[str, Any] | None:
@@ -40,12 +42,7 @@ def load_end(folder: str, owner: str, learner: Learner, strategy: Strategy, outc
     Raises:
         InputError: the folder holds something else, or what it holds is damaged.
     """
-    place = expand(folder, "state_dir")
-    if place.is_dir() and any(place.iterdir()) and not (place / MANIFEST).is_file():
-        raise InputError(
-            f"state_dir = {folder!r} holds something else; allowed: a folder that is new or an earlier one"
-        )
-    content = load_checkpoint(place, owner, f"delete {place} to begin with the first task")
+    content = ranks.of_first(partial(_read_end, folder, owner))
     if content is None:
         return None
     outcome.load_state_dict(content["outcome"], learner.kind)
@@ -62,6 +59,24 @@ def load_end(folder: str, owner: str, learner: Learner, strategy: Strategy, outc
 
 def restore_random(content: dict[str, Any], learner: Learner) -> None:
     """torch's random streams as they were when the task ended."""
-    torch.set_rng_state(content["torch_rng"])
-    if content["cuda_rng"] is not None and learner.device.type == "cuda":
-        torch.cuda.set_rng_state(content["cuda_rng"], learner.device)
+    processes = [content, *content.get("other_processes", [])]
+    if ranks.number() < len(processes):  # else fewer processes saved it
+        own = processes[ranks.number()]
+        torch.set_rng_state(own["torch_rng"])
+        if own["cuda_rng"] is not None and learner.device.type == "cuda":
+            torch.cuda.set_rng_state(own["cuda_rng"], learner.device)
+
+
+def _read_end(folder: str, owner: str) -> dict[str, Any] | None:
+    place = expand(folder, "state_dir")
+    if place.is_dir() and any(place.iterdir()) and not (place / MANIFEST).is_file():
+        raise InputError(
+            f"state_dir = {folder!r} holds something else; allowed: a folder that is new or an earlier one"
+        )
+    return load_checkpoint(place, owner, f"delete {place} to begin with the first task")
+
+
+def _torch_streams(learner: Learner) -> dict[str, Any]:
+    on_gpu = learner.device.type == "cuda"
+    cuda = torch.cuda.get_rng_state(learner.device) if on_gpu else None
+    return {"torch_rng": torch.get_rng_state(), "cuda_rng": cuda}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from clbench.integrations.trainer.causal import plain_forward
 from clbench.integrations.trainer.ended import put_back, replace
 from clbench.integrations.trainer.losses import StepLosses
 from clbench.learner import Learner
-from clbench.models import survive_torchvision
+from clbench.models import ranks, survive_torchvision
 from clbench.strategy import Stack
 
 survive_torchvision()  # which transformers imports
@@ -69,7 +70,8 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
             raise InputError(f"train() was called twice in task {self.task.name!r}; allowed: once a task")
         if not resume_from_checkpoint:
             return self.trainers_train(None, *args, **keywords)
-        folder, self.resumed = load_beside(self.trainer, resume_from_checkpoint, self.owner)
+        loaded = ranks.of_first(partial(load_beside, self.trainer, resume_from_checkpoint, self.owner))
+        folder, self.resumed = loaded
         return self.trainers_train(folder, *args, **keywords)
 
     def compute_loss(self, model: nn.Module, inputs: Any, *args: Any, **keywords: Any) -> Any:
@@ -86,6 +88,7 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
         """Once a step, before the first that asks for it."""
         if not self.acted:
             self.acted = True
+            self.step.share_gradients()
             self.learner.gradients_again = self.step.gradients_again
             with self.learner.clock.part("train/strategy"):
                 self.strategy.read_gradients(self.learner)
@@ -120,7 +123,7 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The optimizer has stepped."""
         self.acted = False
-        self.losses.append(self.step.total)
+        self.losses.append(ranks.sum_over_processes(self.step.total))
         self.seen += len(self.step.batch["labels"])
         self.strategy.after_step(self.learner)
         if self.strategy.stop(self.learner, self.task):
@@ -138,7 +141,7 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
                 "losses": torch.stack(self.losses),
                 "seconds": clock.read(),
             }
-            save_beside(self.trainer, state.global_step, content, self.owner)
+            ranks.of_first(partial(save_beside, self.trainer, state.global_step, content, self.owner))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The last step is done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from clbench.config import identity
@@ -11,15 +12,17 @@ from clbench.errors import InputError, unknown
 from clbench.integrations.trainer.asked import task_columns
 from clbench.integrations.trainer.beside import own_checkpoint
 from clbench.integrations.trainer.causal import plain_forward
+from clbench.integrations.trainer.contents import start_hashes
 from clbench.integrations.trainer.ended import EndedTask, check_ended
 from clbench.integrations.trainer.ends import load_end, restore_random, save_end
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.making import add_task, first_learner, task_config
 from clbench.integrations.trainer.outcome import Outcome
 from clbench.integrations.trainer.refusals import check_set_up, check_strategies, checked_kind
-from clbench.integrations.trainer.rows import read_task, rows_hash
+from clbench.integrations.trainer.rows import read_task, shared_hash
 from clbench.kinds import Kind
 from clbench.learner import Learner
+from clbench.models import peak_memory, ranks
 from clbench.plugins import build_strategies
 from clbench.strategy import ALL_SETTINGS, Stack
 from clbench.toolkit import evaluate_all
@@ -98,6 +101,7 @@ class ContinualLearning:
         train, tested = read_task(trainer, test, position, kind, task)
         columns = task_columns(trainer.model.config, kind, task, self.setting, labels, [*train, *tested])
         data = TaskData(position, task, columns, train, [])
+        found = shared_hash([*train, *tested], task)
         self.tests = [*self.tests[:position], tested]
         learner = self._learner_for(trainer, kind, data)
         rates = dict(learner.learning_rates)
@@ -108,12 +112,12 @@ class ContinualLearning:
                 if self.state_dir is not None:
                     self.ended = load_end(self.state_dir, self._owner(), learner, self.strategy, self.outcome)
             if position < len(self.outcome.tasks):
-                check_ended(self.outcome.tasks, self.outcome.data, learner, data, rows_hash([*train, *tested]))
+                check_ended(self.outcome.tasks, self.outcome.data, learner, data, found)
                 self.hooks = EndedTask(trainer, data)
                 return trainer
             self.strategy.before_task(learner, data)
         check_set_up(learner, rates, learning, trainer)
-        owner = self._owner(tasks=self.outcome.tasks, task=task, data_sha256=rows_hash([*train, *tested]))
+        owner = self._owner(tasks=self.outcome.tasks, task=task, data_sha256=found)
         self.hooks = TaskHooks(
             trainer, learner, self.strategy, data, task_config(learner, trainer, self._said()), owner
         )
@@ -126,7 +130,7 @@ class ContinualLearning:
             InputError: ``trainer`` has not been attached.
         """
         hooks = self._attached(trainer, "checkpoint()")
-        return own_checkpoint(trainer, hooks.owner) if isinstance(hooks, TaskHooks) else None
+        return ranks.of_first(partial(own_checkpoint, trainer, hooks.owner)) if isinstance(hooks, TaskHooks) else None
 
     def end_task(self, trainer: Any) -> list[float | None]:
         """End the attached task: the strategy keeps what it needs, and all test sets so far are measured.
@@ -175,7 +179,8 @@ class ContinualLearning:
             name = repr(self.hooks.task.name) if self.hooks else repr(missing[0]) if missing else "any"
             raise InputError(f"result(): end task {name} first, with end_task(trainer)")
         config = task_config(self.learner, None, self._said())
-        return self.outcome.write(config, self.hashes, self.learner, self.strategy)
+        peak = ranks.largest(peak_memory(self.learner.device))
+        return ranks.of_first(partial(self.outcome.write, config, self.hashes, self.learner, self.strategy, peak))
 
     def _attached(self, trainer: Any, call: str) -> TaskHooks | EndedTask:
         if self.hooks is None or self.hooks.trainer is not trainer:
@@ -187,6 +192,7 @@ class ContinualLearning:
         if self.learner is None:
             self.seed = trainer.args.seed if self.seed is None else self.seed
             self.learner = first_learner(trainer, kind, self.setting, data.columns, self.seed)
+            self.outcome.start = start_hashes(trainer.model)
         elif data.position >= len(self.outcome.tasks):
             add_task(self.learner, data.columns)
         self.learner.longest_answer = max(self.learner.longest_answer, kind.longest_answer(data.train))

@@ -1,4 +1,4 @@
-"""The losses of an optimizer step, whose batch a Trainer learns in as many parts as it accumulates gradients of."""
+"""The losses of an optimizer step, whose batch is learned in parts: by each process, and as gradients accumulate."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clbench.data import IGNORE, Batch
+from clbench.data import IGNORE, Batch, Example
 from clbench.errors import RunError
 from clbench.integrations.trainer.causal import own_tokens
 from clbench.integrations.trainer.refusals import own_loss
 from clbench.integrations.trainer.rows import examples_of
 from clbench.learner import Learner
+from clbench.models import ranks
 from clbench.strategy import Stack, Strategy
 
 
@@ -21,6 +22,7 @@ class StepLosses:
 
     A part's loss counts by its share of the rows, so that the gradients of all parts add up to those of one big batch;
     a loss of the Trainer's own counts as the Trainer would have it, which is told how many answers the whole step has.
+    Where several processes train, the batch is that of all, the same in each, and each learns its part of the rows.
 
     Attributes:
         own: whether the Trainer has a loss of its own.
@@ -38,9 +40,11 @@ class StepLosses:
         self.scaled = by_itself if flag is None else flag
         # SFTTrainer's loss comes without scores.
         self.adds = any(type(member).loss is not Strategy.loss for _, member in strategy.members)
+        # Of several processes' gradients the Trainer would take the mean.
+        self.averaged = by_itself and trainer.args.average_tokens_across_devices
         self.batches: list[Any] = []
-        self.parts: list[Batch] = []
-        self.waiting: list[Batch] = []
+        self.parts: list[tuple[Batch, float]] = []
+        self.waiting: list[tuple[Batch, float]] = []
         self.total = torch.zeros(())
 
     def read(self, *args: Any, **keywords: Any) -> Any:
@@ -50,7 +54,7 @@ class StepLosses:
         return batches, count
 
     def take(self) -> Tensor:
-        """The loss of the step's next part, with its graph.
+        """The loss of the step's next part, with its graph; of several processes the mean is that of the step.
 
         Raises:
             RunError: the step has no further part.
@@ -59,35 +63,66 @@ class StepLosses:
             self._begin()
         if not self.waiting:
             raise RunError(f"{type(self.trainer).__name__} takes more losses in a step than it has batches")
-        loss = self._loss(self.waiting.pop(0))
+        loss = self._loss(*self.waiting.pop(0))
         self.total = self.total + loss.detach()
-        return loss
+        return loss * ranks.count()
 
     def gradients_again(self) -> None:
         """The step's gradients anew, in place of those that are there."""
         self.trainer.optimizer.zero_grad()
-        for part in self.parts:
-            self.trainer.accelerator.backward(self._loss(part))
+        for part, share in self.parts:
+            self.trainer.accelerator.backward(self._loss(part, share) * ranks.count())
+        self.share_gradients()
+
+    def share_gradients(self) -> None:
+        """Let the gradients be the mean of all processes'; DistributedDataParallel, which is not called, does not."""
+        if ranks.count() > 1:
+            parameters = [parameter for _, parameter in self.learner.named_parameters()]
+            ranks.sum_gradients(parameters)
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.grad /= ranks.count()
 
     def _begin(self) -> None:
         learner, state = self.learner, self.trainer.state
         learner.step, learner.steps = state.global_step, state.max_steps
-        learner.new_examples = [
-            example for batch in self.batches for example in examples_of(batch, self.position, learner.kind)
-        ]
+        learner.new_examples = self._examples()
         with learner.clock.part("train/strategy"):
             self.batch = self.strategy.train_batch(learner.collate(learner.new_examples))
-        rows = torch.arange(len(self.batch["labels"])).tensor_split(len(self.batches))
-        self.parts = [{key: value[own[0] : own[-1] + 1] for key, value in self.batch.items()} for own in rows]
+        count = len(self.batch["labels"])
+        self.parts = []
+        for own in ranks.my_rows(count).tensor_split(len(self.batches)):
+            # Where there are fewer rows than parts, one that counts for nothing: all processes do the same.
+            start, end = (int(own[0]), int(own[-1]) + 1) if len(own) else (0, 1)
+            part = {key: value[start:end] for key, value in self.batch.items()}
+            self.parts.append((part, len(own) / count))
         self.waiting, self.batches = list(self.parts), []
         self.total = torch.zeros((), device=learner.device)
         labels = self.batch["labels"]
         # What transformers counts: rows, or tokens that are learned.
         self.answers = (labels != IGNORE).sum()
 
-    def _loss(self, part: Batch) -> Tensor:
+    def _examples(self) -> list[Example]:
+        """The step's new examples: of the first batch that of each process, then of the second."""
+        own = [examples_of(batch, self.position, self.learner.kind) for batch in self.batches]
+        found = [[e for process in each for e in process] for each in zip(*ranks.gathered(own), strict=True)]
+        filled_up = self._filled_up(len(found[-1]))
+        found[-1] = found[-1][: len(found[-1]) - filled_up]
+        return [example for batch in found for example in batch]
+
+    def _filled_up(self, rows: int) -> int:
+        """How many of the last batch's ``rows`` accelerate took from the epoch's first, to give all processes as many.
+
+        It knows that itself, but not any more when an epoch goes on from a checkpoint.
+        """
+        args = self.trainer.args
+        ends = self.trainer.accelerator.gradient_state.end_of_dataloader and not args.dataloader_drop_last
+        if ranks.count() == 1 or not ends or rows != args.train_batch_size * ranks.count():
+            return 0
+        return -len(self.trainer.train_dataset) % rows
+
+    def _loss(self, part: Batch, share: float) -> Tensor:
         learner = self.learner
-        share = len(part["labels"]) / len(self.batch["labels"])
         if learner.kind.writes:
             loss = self._trainers_loss(part, own_tokens(part["labels"]), share)
             logits = learner.logits(part) if self.adds else None
@@ -105,6 +140,5 @@ class StepLosses:
         inputs = {**self.learner.inputs(part), "labels": labels}
         count = self.answers.to(labels.device)
         found = self.trainers_loss(self.learner.model, inputs, return_outputs=return_outputs, num_items_in_batch=count)
-        if self.scaled:
-            return found
-        return (found[0] * share, found[1]) if return_outputs else found * share
+        factor = share if not self.scaled else (share > 0) / (ranks.count() if self.averaged else 1)
+        return (found[0] * factor, found[1]) if return_outputs else found * factor

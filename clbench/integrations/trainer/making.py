@@ -12,11 +12,14 @@ from clbench.head import make_head
 from clbench.integrations.trainer.asked import label_names
 from clbench.kinds import Kind
 from clbench.learner import Learner
+from clbench.models import ranks
 
 
 def first_learner(trainer: Any, kind: Kind, setting: str, columns: tuple[int, ...], seed: int) -> Learner:
     """A learner with one task, whose labels have ``columns``; none where the model writes."""
     args, tokenizer, model = trainer.args, trainer.processing_class, trainer.model
+    # Each process may have drawn the new weights for itself.
+    ranks.take_from_first([*model.parameters(), *model.buffers()])
     padding = getattr(tokenizer, "pad_token_id", None)
     learner = Learner(
         model,
@@ -57,7 +60,7 @@ def task_config(learner: Learner, trainer: Any, said: Mapping[str, Any]) -> RunC
     options = {**said, "model": str(model), "device": str(learner.device)}
     if trainer is not None:
         args = trainer.args
-        batch_size = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        batch_size = args.per_device_train_batch_size * args.gradient_accumulation_steps * ranks.count()
         options |= {"batch_size": batch_size, "weight_decay": float(args.weight_decay)}
         if args.learning_rate > 0:
             options |= {"lr": args.learning_rate, "head_lr": args.learning_rate}

@@ -11,11 +11,12 @@ from clbench.config import RunConfig, identity
 from clbench.data import Example
 from clbench.engine import tensor_bytes
 from clbench.files import expand
+from clbench.integrations.trainer.contents import pool_hash
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.rows import rows_hash
 from clbench.kinds import Kind
 from clbench.learner import Learner
-from clbench.models import describe_hardware, peak_memory
+from clbench.models import describe_hardware, ranks
 from clbench.results import RunFolder, compute_metrics, costs_depend_on, describe_environment, forgetting_matrix
 from clbench.strategy import Strategy
 from clbench.toolkit import Evaluation
@@ -41,12 +42,15 @@ class Outcome:
     Attributes:
         tasks: the names of those that have ended.
         learned: the names of the parameters that learned in any of them.
+        start: hashes of the weights before the first.
     """
 
     def __init__(self) -> None:
         self.tasks: list[str] = []
         self.arguments: dict[str, dict[str, Any]] = {}
         self.data: dict[str, str] = {}
+        self.pools: dict[str, str] = {}
+        self.start: dict[str, str] = {}
         self.rows: list[list[Evaluation | None]] = []
         self.learned: list[str] = []
         self.seen = self.trainable = 0
@@ -58,8 +62,10 @@ class Outcome:
         task, trainer = hooks.task, hooks.trainer
         self.tasks.append(task.name)
         own = {} if not hooks.step.own else {"loss": "the Trainer's own"}
-        self.arguments[task.name] = {**_learning_arguments(trainer.args), **own}
+        processes = {"world_size": ranks.count()} if ranks.count() > 1 else {}
+        self.arguments[task.name] = {**_learning_arguments(trainer.args), **own, **processes}
         self.data[task.name] = rows_hash([*task.train, *test])
+        self.pools[task.name] = pool_hash([*task.train, *test])
         self.seen += hooks.seen
         learning = dict(hooks.learner.named_parameters())
         self.learned = list(dict.fromkeys([*self.learned, *learning]))
@@ -82,12 +88,16 @@ class Outcome:
         vars(self).update({**state, "rows": rows})
 
     def write(
-        self, config: RunConfig, hashes: Mapping[str, str], learner: Learner, strategy: Strategy
+        self, config: RunConfig, hashes: Mapping[str, str], learner: Learner, strategy: Strategy, peak: int
     ) -> dict[str, Any]:
-        """Write config.json, environment.json, predictions.parquet and result.json; the result and "folder"."""
+        """Write config.json, environment.json, predictions.parquet and result.json; the result and "folder".
+
+        ``peak`` is the most memory that a process has needed, in bytes.
+        """
         hardware = describe_hardware(learner.device, learner.precision)
         said = {key: getattr(config, key) for key in SAID}
-        settings = {**said, "evaluate": "seen", "plugin_hashes": dict(hashes), "data_sha256": self.data}
+        settings = {**said, "evaluate": "seen", "plugin_hashes": dict(hashes), "data_sha256": self.data, **self.start}
+        settings["source_sha256"] = identity(self.pools)
         first, *others = self.arguments.values()
         same = all(other == first for other in others)
         settings["trainer"] = first if same else self.arguments
@@ -99,7 +109,7 @@ class Outcome:
         with folder.locked():
             folder.remove_result()
             folder.write_config({**settings, "hash8": sha256[:8]})
-            folder.write_environment(describe_environment(self.data, "", hardware))
+            folder.write_environment(describe_environment(self.data, self.start.get("model_sha256", ""), hardware))
             predictions = folder.write_predictions(self._predictions(learner))
             matrix = self._matrix([self.scores(row) for row in range(len(self.rows))])
             result = {
@@ -110,7 +120,7 @@ class Outcome:
                 **{"accuracy_matrix": matrix, "forgetting_matrix": forgetting_matrix(matrix)},
                 "metrics": compute_metrics(matrix),
                 **self._beside(learner.kind.beside),
-                "cost": self._cost(learner, strategy),
+                "cost": self._cost(learner, strategy, peak),
                 **{"config_sha256": sha256, "predictions_sha256": predictions},
             }
             folder.write_result(result)
@@ -143,13 +153,13 @@ class Outcome:
                     columns["confidence"] += evaluation.confidences
         return columns
 
-    def _cost(self, learner: Learner, strategy: Strategy) -> dict[str, Any]:
+    def _cost(self, learner: Learner, strategy: Strategy, peak: int) -> dict[str, Any]:
         seconds = learner.clock.read()
         total = {purpose: sum(v for k, v in seconds.items() if k.split("/")[0] == purpose) for purpose in SPENT}
         return {
             **{f"{purpose}_seconds": value for purpose, value in total.items()},
             "wall_seconds": seconds["wall"],
-            "peak_memory_bytes": peak_memory(learner.device),
+            "peak_memory_bytes": peak,
             "stored_bytes": tensor_bytes(strategy.state_dict()),
             "trainable_parameters": self.trainable,
             "examples_seen": self.seen,

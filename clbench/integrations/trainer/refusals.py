@@ -7,8 +7,10 @@ from typing import Any
 
 from clbench.errors import InputError
 from clbench.integrations.trainer.causal import base_model, is_causal
+from clbench.integrations.trainer.processes import check_processes, sharing
 from clbench.kinds import Kind, find_kind
 from clbench.learner import Learner
+from clbench.models import ranks
 from clbench.plugins import available
 from clbench.strategy import Strategy, check_own_labels, check_stack
 
@@ -34,7 +36,10 @@ READS_STEPS = ("replay",)
 # What to do about a setting that does not work.
 REMEDIES = {
     "n_gpu": ": let CUDA_VISIBLE_DEVICES name one GPU",
-    "world_size": ": start the script with python, in one process, not with torchrun or accelerate launch",
+    "world_size": ": processes that torchrun or accelerate launch starts, a device each",
+    "dispatch_batches": ": each process reads the batches by itself",
+    "split_batches": ": the batch size is that of one process",
+    "even_batches": ": else a process waits for others that have no batch left",
     "fp16": ": bf16=True, or neither",
     "packing": ": a row an example, for memories keep examples",
     "padding_free": ": a row an example, for memories keep examples",
@@ -86,6 +91,7 @@ def checked_kind(trainer: Any, model: Any, setting: str, members: Sequence[tuple
             "the start"
         )
     check_loss(trainer, setting, members)
+    check_processes(trainer, members)
     kind = find_kind("generation" if is_causal(trainer.model) else "text")
     check_stack(members, setting, kind.name, trainer.args.gradient_accumulation_steps)
     return kind
@@ -133,7 +139,7 @@ def settings(trainer: Any) -> dict[str, tuple[Any, Any]]:
     args = trainer.args
     return {
         "n_gpu": (max(1, args.n_gpu), 1),
-        "world_size": (args.world_size, 1),
+        "world_size": (args.world_size, ranks.count()),
         "fp16": (args.fp16, False),
         "torch_compile": (args.torch_compile, False),
         "auto_find_batch_size": (args.auto_find_batch_size, False),
@@ -141,6 +147,7 @@ def settings(trainer: Any) -> dict[str, tuple[Any, Any]]:
         "deepspeed": (args.deepspeed, None),
         "fsdp": (bool(args.fsdp), False),
         "model_init": (trainer.model_init, None),
+        **sharing(trainer),
         "packing": (getattr(args, "packing", False), False),
         "padding_free": (getattr(args, "padding_free", False), False),
         "hf_device_map": (len({*getattr(base_model(trainer.model), "hf_device_map", {}).values()}) > 1, False),

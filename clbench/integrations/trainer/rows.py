@@ -14,6 +14,7 @@ from clbench.data import Example
 from clbench.errors import InputError
 from clbench.integrations.trainer.causal import base_model, check_prompts, next_tokens, with_answers
 from clbench.kinds import Kind
+from clbench.models import ranks
 
 READ = ("input_ids", "attention_mask", "token_type_ids", "labels")
 LABELS = ("label", "label_ids", "labels")
@@ -111,3 +112,19 @@ def rows_hash(examples: Sequence[Example]) -> str:
         label = example["label"]
         digest.update(f"label {label.tolist() if isinstance(label, Tensor) else label}".encode())
     return digest.hexdigest()
+
+
+def shared_hash(examples: Sequence[Example], task: str) -> str:
+    """:func:`rows_hash` of ``task``'s examples, which all processes have alike.
+
+    Raises:
+        InputError: they do not.
+    """
+    found = ranks.gathered(rows_hash(examples))
+    for process, other in enumerate(found):
+        if other != found[0]:
+            raise InputError(
+                f"task {task!r}: processes 0 and {process} have other data or another order; allowed: all data, the "
+                "same in each process, of which the Trainer gives each its part"
+            )
+    return found[0]
