@@ -59,7 +59,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     ("strategy", "dropout"),
     [
         *(slow("naive", 0.0), slow("naive", 0.1), slow("replay(memory_size=6)+ewc", 0.0)),
-        *(("replay(memory_size=6)+ewc", 0.1), slow("lora_sequential", 0.0), ("lora_sequential", 0.1)),
+        *(("replay(memory_size=6)+ewc", 0.1), slow("lora_sequential", 0.0), slow("lora_sequential", 0.1)),
         *(slow("distillation", 0.1), slow("r_drop", 0.1), slow("adapter", 0.1), slow("ensemble(members=2)", 0.1)),
     ],
 )
@@ -110,7 +110,7 @@ def test_a_layer_is_computed_twice_a_step_and_once_otherwise(make: Any, inputs: 
     assert calls[0] == 1 + 2 + 1
 
 
-@pytest.mark.parametrize("strategy", ["naive", "lora_sequential"])
+@pytest.mark.parametrize("strategy", [slow("naive"), "lora_sequential"])
 def test_the_fisher_information_is_the_same(strategy: str) -> None:
     found = []
     for more in ({}, CHECKPOINTED):
@@ -125,9 +125,14 @@ def test_the_fisher_information_is_the_same(strategy: str) -> None:
 def test_a_decoder_keeps_no_keys_and_values_in_training_and_still_writes_with_them() -> None:
     model: Any = tiny_llama()
     recompute_activations(model, "mine")
+    asked: list[Any] = []
+    model.base_model.register_forward_pre_hook(
+        lambda _, __, named: asked.append(named.get("use_cache")), with_kwargs=True
+    )
     # As PEFT calls it, past the hooks of the whole.
     kept = [model.train(training).forward(**TEXTS).past_key_values for training in (True, False)]
     assert kept[0] is None
+    assert asked == [False, None]  # else transformers would drop the cache by itself, and warn
     assert kept[1].get_seq_length() == 3
     assert model.config.use_cache is True  # what is saved says nothing of how it was trained
 
@@ -175,6 +180,7 @@ def timm_vit(tmp_path: Path) -> str:
     return timm_folder(tmp_path / "vit", "vit_tiny_patch16_224", **sizes)
 
 
+@pytest.mark.slow
 def test_a_network_of_timm_does_so_in_training_alone(timm_vit: str, digits: Any) -> None:
     found = []
     for more in ({}, CHECKPOINTED):
