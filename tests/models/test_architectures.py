@@ -55,6 +55,7 @@ REFUSED: dict[tuple[str, str], str] = {
     **{(model, name): "in an encoder and in a decoder" for model in ("Bart", "T5") for name in PROMPTS + PREFIXES},
     **{("GPT2", name): "a text's own tokens alone" for name in PROMPTS},
     ("XLNet", "ia3"): "match no layer; allowed: layer_1, layer_2",
+    ("XLNet", "student"): "reads padding before a text; allowed: an encoder, which does not",
     **{(model, "bitfit"): "has no biases" for model in ("T5", "Llama", "ModernBert")},
     **{(model, name): "has no dropout modules" for model in ("Llama", "Qwen2") for name in ("dropout", "r_drop")},
 }  # fmt: skip
