@@ -231,10 +231,3 @@ class Mine(Scenario):
             Task(f"t{t}", Loud(), ("a", "b"), split(t, 0, 20), split(t, 20, 6), split(t, 30, 8)) for t in range(2)
         ]
 '''
-
-
-def test_a_tracker_is_told_of_one_run_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = [*SMALL, "--strategy", "naive", "--seed", "0-1", "--output-dir", str(tmp_path), "--track", "tensorboard"]
-    assert main([*command, "--jobs", "2"]) == 2
-    assert capsys.readouterr().err.endswith("leave --jobs away, or --track\n")
-    assert list(tmp_path.rglob("config.json")) == []

@@ -184,6 +184,7 @@ def test_how_many_runs_a_cluster_has_room_for() -> None:
         (["--address", "auto"], "--address says something of a cluster; give --on ray too"),
         (["--resources", "CPU=1"], "--resources says something of a cluster"),
         (["--on", "ray", "--jobs", "2"], "--jobs 2 cannot be given with --on ray"),
+        (["--on", "ray", "--track", "tensorboard"], "--track tensorboard cannot be told from a cluster's nodes"),
         (["--on", "ray", "--resources", "cores"], "--resources 'cores' cannot be read"),
     ],
 )
