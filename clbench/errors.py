@@ -26,6 +26,11 @@ class ClbenchError(Exception):
         return "; and ".join([super().__str__(), *getattr(self, "__notes__", [])])
 
 
+def in_a_line(error: BaseException) -> str:
+    """The class and the words of an error that is not one of ours, whose message may have several lines."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 class InputError(ClbenchError):
     """Wrong usage or bad input: nothing was started and nothing was lost."""
 

@@ -9,7 +9,7 @@ from clbench import engine
 from clbench.clock import Clock
 from clbench.commands.progress import TerminalReporter
 from clbench.config import NOT_SCIENCE, WORKED_OUT
-from clbench.errors import ClbenchError, RunError
+from clbench.errors import ClbenchError, RunError, in_a_line
 from clbench.plugins import Plan
 
 
@@ -53,6 +53,5 @@ def _prepared(plan: Plan) -> engine.Prepared:
     except ClbenchError:
         raise
     except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
         where = "a run keeps the traceback in its log.jsonl"
-        raise RunError(f"{plan.config.strategy}, seed {plan.config.seed}: {reason}; {where}") from error
+        raise RunError(f"{plan.config.strategy}, seed {plan.config.seed}: {in_a_line(error)}; {where}") from error

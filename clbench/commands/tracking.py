@@ -14,6 +14,7 @@ from clbench.commands.figures import draw_run
 from clbench.commands.progress import TerminalReporter
 from clbench.commands.trackers import Place, Tracker, open_tracker
 from clbench.engine import Reporter
+from clbench.errors import in_a_line
 from clbench.files import safe_name
 from clbench.results import Run, read_tracking, write_tracking
 
@@ -108,8 +109,7 @@ class Tracking(Reporter):
                 work()
         except Exception as error:
             self._trackers.pop(name, None)
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            self.warn(f"{name} is left out from here on: {reason}")
+            self.warn(f"{name} is left out from here on: {in_a_line(error)[:300]}")
 
 
 class TrackingReporter(Tracking, TerminalReporter):

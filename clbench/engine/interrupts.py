@@ -8,14 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from clbench.errors import ClbenchError
+from clbench.errors import ClbenchError, in_a_line
 from clbench.models import ranks
-
-
-def in_a_line(error: BaseException) -> str:
-    """What went wrong; with the error's class where it is not one of ours, whose lines say enough."""
-    text = str(error) if isinstance(error, ClbenchError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
 
 
 class Interrupted(ClbenchError):
@@ -59,7 +53,8 @@ def watch() -> Iterator[Interrupts]:
     except (Exception, SystemExit) as error:
         if interrupts.received is None or isinstance(error, Interrupted):
             raise
-        raise Interrupted(f"stopped after a failure: {in_a_line(error)}", interrupts.received) from error
+        reason = str(error) if isinstance(error, ClbenchError) else in_a_line(error)
+        raise Interrupted(f"stopped after a failure: {reason}", interrupts.received) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

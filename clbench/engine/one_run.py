@@ -6,9 +6,9 @@ import os
 import traceback
 
 from clbench.engine.engine import run, run_folder
-from clbench.engine.interrupts import Interrupted, in_a_line
+from clbench.engine.interrupts import Interrupted
 from clbench.engine.reporter import Reporter
-from clbench.errors import ClbenchError, RunError
+from clbench.errors import ClbenchError, RunError, in_a_line
 from clbench.models import ranks, release_memory
 from clbench.plugins import Plan
 from clbench.results import Run, RunFolder

@@ -55,17 +55,21 @@ def diagonal_fisher(
 
     own = ranks.my_share(range(len(examples)))
 
+    def weighted_losses(numbers: Sequence[int]) -> Iterator[Tensor]:
+        batch = learner.collate([examples[i] for i in numbers])
+        return _weighted_losses(learner, batch, kind, [draws[i] for i in numbers])
+
     def squares(batches: Iterable[list[int]]) -> Sums:
         sums = {p: torch.zeros_like(p, dtype=torch.float32) for p in parameters.values()}
-        for places in batches if batched else ([place] for several in batches for place in several):
+        for places in batches:
             numbers = [own[place] for place in places]
-            batch = learner.collate([examples[i] for i in numbers])
             if batched:
                 with squares_collected(learner.model, sums, len(numbers)):
-                    for losses in _weighted_losses(learner, batch, kind, [draws[i] for i in numbers]):
+                    for losses in weighted_losses(numbers):
                         losses.sum().backward(retain_graph=kind == "exact")
-            else:  # one example a pass: each backward pass goes through the whole of its forward pass
-                for (loss,) in _weighted_losses(learner, batch, kind, [draws[i] for i in numbers]):
+                continue
+            for number in numbers:  # a pass each: a backward pass goes through the whole of its forward pass
+                for (loss,) in weighted_losses([number]):
                     add_squares(loss, sums)
         return sums
 

@@ -86,7 +86,8 @@ def add_squares(loss: Tensor, sums: Sums) -> None:
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is not None:
-            sums[parameter].addcmul_(gradient.float(), gradient.float())
+            exact = gradient.float()
+            sums[parameter].addcmul_(exact, exact)
 
 
 def _is_known(module: nn.Module) -> bool:
