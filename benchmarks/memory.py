@@ -88,6 +88,7 @@ def name(case: Case) -> str:
         case.strategy
         + (", bf16" if case.precision == "bf16" else "")
         + (", checkpointing" if case.checkpointing else "")
+        + (", frozen weights in bf16" if case.frozen_precision == "bf16" else "")
     )
 
 

@@ -14,8 +14,16 @@ from clbench.config import RunConfig, make_config
 from clbench.data import Example, LabelSpace, TaskData
 from clbench.engine import MemoryEstimate, estimate_memory
 from clbench.errors import ClbenchError
+from clbench.head import guess_head
 from clbench.learner import Learner
-from clbench.models import import_libraries, recompute_activations, release_memory, reset_peak_memory, use_onednn
+from clbench.models import (
+    import_libraries,
+    recompute_activations,
+    release_memory,
+    reset_peak_memory,
+    store_in_bf16,
+    use_onednn,
+)
 from clbench.plugins import build
 from clbench.strategy import Stack
 from clbench.toolkit import Training
@@ -56,6 +64,7 @@ class Case:
     strategy: str
     precision: str = "fp32"
     checkpointing: bool = False
+    frozen_precision: str = "fp32"
 
 
 LLAMA = Shape("small Llama", "Llama", 384, 4, 6, 1024, 8000, 4, 128)
@@ -69,11 +78,13 @@ def ways(shape: Shape) -> list[Case]:
     """The ways to fine-tune that are looked at."""
     held = Case(shape, "lora_sequential+ewc")
     plain = [Case(shape, "naive"), Case(shape, "ewc"), Case(shape, "lora_sequential"), held]
-    return [*plain, *(replace(each, checkpointing=True) for each in (plain[0], held))]
+    half = replace(held, precision="bf16", checkpointing=True)
+    again = [replace(each, checkpointing=True) for each in (plain[0], held)]
+    return [*plain, *again, half, replace(half, frozen_precision="bf16")]
 
 
 SMALL = [*ways(LLAMA), *ways(BERT)]
-LARGE = [*ways(LLAMA_7B), Case(LLAMA_7B, "lora_sequential+ewc", precision="bf16", checkpointing=True)]
+LARGE = ways(LLAMA_7B)
 
 
 def predict(case: Case) -> MemoryEstimate:
@@ -140,6 +151,8 @@ def _made(case: Case) -> tuple[Learner, Stack, RunConfig]:
     model = AutoModelForSequenceClassification.from_config(settings, attn_implementation=shape.attention)
     if case.checkpointing:
         recompute_activations(model, shape.name)
+    if case.frozen_precision == "bf16":
+        store_in_bf16(model, guess_head(model, TASKS * LABELS), case.precision)
     use_onednn(model)
     names = tuple(f"label {number}" for number in range(TASKS * LABELS))
     columns = tuple(tuple(range(task * LABELS, (task + 1) * LABELS)) for task in range(TASKS))

@@ -134,6 +134,9 @@ def run(
             "same result, one more forward pass a step",
         ),
     ] = False,
+    frozen_precision: Annotated[
+        str | None, typer.Option(help="bf16 keeps a frozen body's weights in 16 bits, with --precision bf16")
+    ] = None,
     tuned: Annotated[
         Path | None, typer.Option(metavar="FILE", help="take each strategy's values from what `tune` wrote")
     ] = None,
@@ -227,7 +230,7 @@ def run(
         "save_model": save_model, "keep_head": keep_head or None, "batch_norm": batch_norm,
         "ability": ability or None, "probe": probe or None, "track": track or None,
         "trust_remote_code": trust_remote_code or None, "allow_pickle": allow_pickle or None,
-        "gradient_checkpointing": gradient_checkpointing or None,
+        "gradient_checkpointing": gradient_checkpointing or None, "frozen_precision": frozen_precision,
     }  # fmt: skip
     given = {key: value for key, value in options.items() if value is not None}
     with launched.met(jobs, jobs_per_gpu, on):

@@ -35,7 +35,7 @@ NOT_SCIENCE = {
 LATER = {
     **{"keep_head": False, "batch_norm": "frozen", "first_tasks": None, "tuned": False},
     **{"ability": False, "probe": False, "evaluate_every": None},
-    **{"gradient_checkpointing": False},
+    **{"gradient_checkpointing": False, "frozen_precision": "fp32"},
     **{"optimizer": "adamw", "momentum": 0.0, "optimizer_state": "fresh", "schedule": "linear", "task_steps": None},
 }
 
@@ -59,7 +59,8 @@ class RunConfig(BaseModel):
     ``evaluate`` "seen" leaves out tasks that are still to come, half of a long sequence's evaluations, and with them
     forward transfer; ``evaluate_every`` also measures inside a task, each so many steps; ``compile`` trains with
     torch.compile, ``gradient_checkpointing`` computes each layer again in the backward pass instead of keeping what it
-    computed; ``deterministic`` asks a GPU for the same bits each time, as a CPU gives them. ``keep_head`` keeps,
+    computed; ``frozen_precision`` "bf16" keeps a frozen body's weights in 16 bits; ``deterministic`` asks a GPU for the
+    same bits each time, as a CPU gives them. ``keep_head`` keeps,
     of an output layer that the model brings, the rows of labels with the same names. ``batch_norm`` says whether
     training moves an image model's statistics of batch normalisation. ``ability`` also measures what the pretrained
     model could do before, ``probe`` what a linear probe of the features gets right. ``trust_remote_code`` runs code
@@ -110,6 +111,7 @@ class RunConfig(BaseModel):
     compile: bool = False
     gradient_checkpointing: bool = False
     precision: Precision = "auto"
+    frozen_precision: Literal["fp32", "bf16"] = "fp32"
     plugin_hashes: dict[str, str] = Field(default_factory=dict)
     source_sha256: str = ""
     data_sha256: str = ""

@@ -48,6 +48,7 @@ SCIENCE: dict[str, Any] = {
     "evaluate_every": 10,
     "compile": True,
     "gradient_checkpointing": True,
+    "frozen_precision": "bf16",
     "keep_head": True,
     "batch_norm": "updated",
     "ability": True,

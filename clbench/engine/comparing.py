@@ -26,10 +26,14 @@ ROUNDING, LOG_ROUNDING, LEAST_LOG = 1e-5, 1e-3, -100.0
 
 @contextmanager
 def exact_answers(prepared: Prepared) -> Iterator[None]:
-    """Inside, the model is in eval mode and computes in fp32, so that a comparison sees rounding only."""
+    """Inside, the model is in eval mode and computes in fp32, so that a comparison sees rounding only.
+
+    With frozen weights in bf16 it goes on computing in bf16, where these are the same weights as those of a folder.
+    """
     learner, precision = prepared.learner, prepared.learner.precision
     learner.model.eval()
-    learner.precision = "fp32"
+    if prepared.config.frozen_precision == "fp32":
+        learner.precision = "fp32"
     try:
         with torch.random.fork_rng():  # loading draws weights that are replaced at once
             yield
@@ -49,7 +53,7 @@ def log_probabilities(prepared: Prepared, task: int, given: int | None) -> Tenso
 
 def answers_alike(prepared: Prepared, folder: Path, expected: dict[int, Tensor]) -> bool:
     """Whether the plain model in ``folder`` gives the expected probabilities to the tasks' probes."""
-    described = read_deployment(folder).model_copy(update={"precision": "fp32"})
+    described = read_deployment(folder).model_copy(update={"precision": prepared.learner.precision})
     try:
         plain = PlainModel(folder, described, prepared.learner.device)
     except InputError:
@@ -67,7 +71,7 @@ def why_unusable(prepared: Prepared, folder: Path, expected: dict[int, Tensor]) 
     """Why the strategy in ``folder`` does not answer as the one of the run; empty where it does."""
     if not prepared.strategy.resumable:
         return f"the state of {prepared.config.strategy} cannot be saved"
-    described = read_deployment(folder).model_copy(update={"precision": "fp32"})
+    described = read_deployment(folder).model_copy(update={"precision": prepared.learner.precision})
     try:
         strategy, learner, _ = load_strategy(folder, described, prepared.learner.device)
     except InputError as error:

@@ -27,6 +27,7 @@ from clbench.engine.reporter import Reporter, Stopped, tell_notes
 from clbench.engine.sharing import first_row
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
 from clbench.models import (
+    check_stored,
     choose_device,
     describe_hardware,
     deterministic,
@@ -176,6 +177,7 @@ def _train(job: Job, position: int) -> bool:
         learner.skipped_steps = 0
         strategy.before_task(learner, task)
     learning = dict(learner.named_parameters())
+    check_stored(learning.items(), job.prepared.config.strategy)
     state.learned = list(dict.fromkeys([*state.learned, *learning]))
     state.trainable_parameters = max(state.trainable_parameters, sum(p.numel() for p in learning.values()))
     if learning:

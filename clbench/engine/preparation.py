@@ -18,7 +18,7 @@ from clbench.engine.sharing import Fingerprint, fingerprint
 from clbench.errors import InputError
 from clbench.kinds import Part, find_kind
 from clbench.learner import Learner
-from clbench.models import LoadedModel, choose_device, load_model, use_onednn
+from clbench.models import LoadedModel, check_stored, choose_device, load_model, use_onednn
 from clbench.plugins import Plan
 from clbench.scenario import Task
 from clbench.strategy import Stack, Strategy
@@ -31,7 +31,8 @@ class Prepared:
     """What stays the same from the first task to the last.
 
     ``tests`` are the examples that a task is evaluated on: its test split, or dev with ``eval_split``.
-    ``loaded`` is the model as it came, which the strategy may have changed since; ``load_again`` gives it anew.
+    ``loaded`` is the model as it came, which the strategy may have changed since; ``load_again`` gives it anew, in
+    fp32.
     ``pairs`` says whether two texts are read together.
     ``ability`` is the test of what the model could do before, where that is measured.
     ``shared`` is the folder of what runs share, None where nothing is, or where the strategy changed the
@@ -110,6 +111,7 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     plan.strategy.setup(learner)
     if as_it_came is not None and fingerprint(learner).answers() != as_it_came.answers():
         shared = None
+    check_stored(learner.named_parameters(), config.strategy)
     _check_recipes(plan.strategy, learner)
     if config.compile:
         learner.compiled = torch.compile(learner.model, dynamic=True)
@@ -118,7 +120,8 @@ def prepare(plan: Plan, clock: Clock) -> Prepared:
     if plan.notes:  # a scenario that tells of its data
         warnings += kind.count_cuts(parts, examples, tokenizer, longest)
     pairs = "text_pair" in tasks[0].train.column_names
-    load_again = partial(load_model, config, tasks, len(labels.names), torch.device("cpu"))
+    whole = config.model_copy(update={"frozen_precision": "fp32"})
+    load_again = partial(load_model, whole, tasks, len(labels.names), torch.device("cpu"))
     return Prepared(
         config, plan.strategy, learner, data, tests, model_bytes, hashes, warnings, loaded, load_again, ability,
         pairs=pairs, shared=shared, as_it_came=as_it_came,

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     )
     from clbench.models.determinism import deterministic as deterministic
     from clbench.models.exporting import export_model as export_model
+    from clbench.models.frozen_precision import (
+        check_stored as check_stored,
+        store_in_bf16 as store_in_bf16,
+        told_as_fp32 as told_as_fp32,
+    )
     from clbench.models.given import keep_given as keep_given
     from clbench.models.hardware import (
         choose_device as choose_device,

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clbench.files import write_atomic
+from clbench.models.frozen_precision import full_weights
 from clbench.models.image_model import ImageModel, Preprocessing
 from clbench.models.image_pretrained import read_preprocessing
 from clbench.models.model_kinds import is_timm
@@ -59,7 +60,7 @@ def save_network(model: ImageModel, folder: Path, names: Sequence[str], replaced
         replaced: weights that stand in the place of its own, by the names that they have in the network.
     """
     network: Any = model.network
-    weights = {**network.state_dict(), **replaced}
+    weights = full_weights(network, replaced)
     folder.mkdir(parents=True, exist_ok=True)
     if model.timm is None:
         network.save_pretrained(folder, state_dict=weights)

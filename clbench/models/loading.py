@@ -10,6 +10,7 @@ import torch
 from clbench.errors import InputError
 from clbench.head import guess_head, make_head
 from clbench.kinds import find_kind
+from clbench.models.frozen_precision import store_in_bf16
 from clbench.models.language_model import load_language_model
 from clbench.models.libraries import import_libraries
 from clbench.models.model_kinds import check_model_type, reads_images
@@ -52,6 +53,8 @@ def load_model(config: RunConfig, tasks: Sequence[Task], labels: int, device: to
             loaded = load_pretrained(config, labels, device, names, kind.auto_class)
     if config.gradient_checkpointing:
         recompute_activations(loaded.model, config.model)
+    if config.frozen_precision == "bf16":
+        store_in_bf16(loaded.model, loaded.head, config.precision)
     loaded.model.to(device)
     return loaded
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from clbench.head import Head
 from clbench.models.deployment import LINEAR
+from clbench.models.frozen_precision import full_weights
 from clbench.models.image_folders import (
     NETWORK,
     SETTINGS,
@@ -75,8 +76,8 @@ def save_classifier(model: Any, folder: Path, names: Sequence[str], replaced: Ma
         Unfit: it is no model of transformers' or timm's, or has no weight of a name in ``replaced``.
     """
     check_plain(model)
-    weights = model.state_dict()
-    if unknown := set(replaced) - set(weights):
+    weights = full_weights(model, replaced)
+    if unknown := set(replaced) - set(model.state_dict()):
         raise Unfit(f"its output layer has no {min(unknown)}")
     if isinstance(model, ImageModel):
         if model.timm is None:
@@ -84,7 +85,7 @@ def save_classifier(model: Any, folder: Path, names: Sequence[str], replaced: Ma
         save_network(model, folder, names, {plain_name(model, name): value for name, value in replaced.items()})
         return
     name_labels(model.config, names)
-    model.save_pretrained(folder, state_dict={**weights, **replaced})
+    model.save_pretrained(folder, state_dict=weights)
 
 
 def check_plain(model: Any) -> None:
@@ -122,7 +123,8 @@ def centred(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
 
 def save_base(model: Any, folder: Path, head: Head) -> None:
     """The model that an adapter is for, without its output layer, which comes with the adapter."""
-    own = {plain_name(model, name): value for name, value in model.state_dict().items() if name not in head.parameters}
+    weights = full_weights(model)
+    own = {plain_name(model, name): value for name, value in weights.items() if name not in head.parameters}
     network: Any = model.network if isinstance(model, ImageModel) else model
     network.save_pretrained(folder, state_dict=own)
 
@@ -132,7 +134,7 @@ def save_encoder(model: Any, folder: Path, linear: tuple[Tensor, Tensor]) -> Non
     body = getattr(model, "base_model", model)
     if body is model or not hasattr(body, "save_pretrained"):
         raise Unfit(f"{type(model).__name__} has no body of its own")
-    body.save_pretrained(folder)
+    body.save_pretrained(folder, state_dict=full_weights(body))
     weight, bias = (part.detach().cpu().contiguous() for part in linear)
     save_file({"weight": weight, "bias": bias}, folder / LINEAR)
 

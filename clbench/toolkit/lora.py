@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -22,10 +22,13 @@ from torch import nn
 
 from clbench.errors import InputError
 from clbench.learner import Learner
+from clbench.models import told_as_fp32
 from clbench.rng import seeded_torch
 from clbench.toolkit.layers import LINEAR, layer_sizes, matching, module_layers, no_such_layer
 from clbench.toolkit.shared_statistics import check_statistics
 
+# Ways of PEFT's to begin a module with parts of the weight that it is for.
+FROM_WEIGHTS = ("pissa", "olora")
 COMPUTE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -94,9 +97,12 @@ def add_modules(learner: Learner, names: Sequence[str], make_settings: Callable[
 
     They are all made in ``setup``, so that the structure is the same from the first step on.
     """
-    with seeded_torch(learner.device, learner.seed, "lora"), warnings.catch_warnings():
+    settings = make_settings()
+    from_weights = isinstance(settings, LoraConfig) and settings.init_lora_weights in FROM_WEIGHTS
+    types = nullcontext() if from_weights else told_as_fp32(learner.model)
+    with seeded_torch(learner.device, learner.seed, "lora"), types, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fan_in_fan_out is set")  # PEFT finds out by itself which way weights lie
-        model = PeftModel(learner.model, make_settings(), adapter_name=names[0])
+        model = PeftModel(learner.model, settings, adapter_name=names[0])
         for name in names[1:]:
             model.add_adapter(name, make_settings())
     learner.model = model
