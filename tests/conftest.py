@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable
@@ -36,6 +37,12 @@ TOY: dict[str, Any] = {
 }
 
 Run = tuple[dict[str, Any], RunFolder]
+
+
+def pytest_collection_finish() -> None:
+    """What the test modules imported stays: each run collects garbage, and would look through all of it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def tiny_bert(labels: int, dropout: float = 0.0) -> nn.Module:

@@ -16,7 +16,7 @@ from clbench.models import choose_device
 from clbench.parallel import Together, Workers, describe_slots, devices_of, make_slots, usable_cores
 from clbench.results import Tuned, write_tuned
 from clbench.text import clean, text_table
-from clbench.tuning import Effort, read_search, tune
+from clbench.tuning import Effort, at_the_edge, read_search, tune
 
 # What a tuning decides itself, or is given otherwise.
 DECIDED = ("scenario", "scenario_args", "strategy", "seed", "eval_split", "first_tasks", "tuned", "output_dir")
@@ -81,6 +81,9 @@ def run(
         raise RunError(f"no strategy has values; {kept}; the trials' runs are in {folder}")
     write_tuned(output, entries)
     print(f"{table(entries)}\n{clean(str(output))}")
+    for name, entry in entries.items():
+        for line in at_the_edge(name, entry):
+            reporter.warn(line)
     if len(entries) < len(set(strategies)):
         raise RunError(f"not every strategy has values; the trials' runs are in {folder}")
     return 0

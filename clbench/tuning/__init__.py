@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from clbench.doors import open_door
 
 if TYPE_CHECKING:
+    from clbench.tuning.edges import at_the_edge as at_the_edge
     from clbench.tuning.rounds import Effort as Effort, tune as tune
     from clbench.tuning.spaces import read_search as read_search, with_values as with_values
 

@@ -44,8 +44,8 @@ SCENARIO_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 # Of each family one or two are checked by default, all with -m slow; on the stand-in for a GPU all run by default.
 LIKE_OTHERS = {
-    *("alarm", "cumulative", "ema", "feature_distillation", "frozen", "gem", "ia3", "l2_anchor"),
-    *("lora_incremental", "lora_merge", "lora_sequential", "mas", "p_tuning_v2", "prefix_tuning"),
+    *("alarm", "cumulative", "ema", "feature_distillation", "frozen", "gem", "ia3", "independent", "l2_anchor"),
+    *("lora_incremental", "lora_merge", "lora_sequential", "mas", "o_lora", "p_tuning_v2", "prefix_tuning"),
     *("prompt_tuning", "rwalk", "seq_star"),
 }
 
