@@ -254,6 +254,7 @@ def make_torchvision(folder: Path) -> None:
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
 
 
+@pytest.mark.slow
 def test_torchvision_for_another_torch_does_not_matter(tmp_path: Path) -> None:
     """Also where a strategy's file imports peft, which imports transformers, before a model is loaded."""
     make_torchvision(tmp_path)
