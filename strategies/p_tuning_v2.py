@@ -28,7 +28,7 @@ class PTuningV2(Strategy):
             text_seq's dev texts.
     """
 
-    kinds = ("text",)
+    kinds = ("text", "token", "generation")
     settings = ("task",)
     own_labels = True
     alone = "p_tuning_v2 never overwrites an old task's prompt, so there is nothing to protect"

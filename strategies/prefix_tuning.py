@@ -29,7 +29,7 @@ class PrefixTuning(Strategy):
             0.003 on text_seq's dev texts.
     """
 
-    kinds = ("text",)
+    kinds = ("text", "token", "generation")
     settings = ("task",)
     own_labels = True
     alone = "prefix_tuning never overwrites an old task's prefix, so there is nothing to protect"

@@ -27,7 +27,7 @@ class ProgressivePrompts(Strategy):
         learning_rate: peak learning rate of the prompts; prompt_tuning's; on text_seq's dev texts 1 was worse.
     """
 
-    kinds = ("text",)
+    kinds = ("text", "token", "generation")
     settings = ("task",)
     own_labels = True
     alone = "progressive_prompts never overwrites an old task's prompt, so there is nothing to protect"

@@ -26,7 +26,7 @@ class PromptTuning(Strategy):
             texts.
     """
 
-    kinds = ("text",)
+    kinds = ("text", "token", "generation")
     settings = ("task",)
     own_labels = True
     alone = "prompt_tuning never overwrites an old task's prompt, so there is nothing to protect"

@@ -25,11 +25,11 @@ def plain_logits(learner: Learner) -> Tensor:
 
 
 def _logits(learner: Learner, *lengths: int) -> Tensor:
-    """Logits (texts, labels) of texts of so many tokens each."""
+    """Logits (texts, labels) of texts of so many tokens each, or (texts, tokens, outputs)."""
     token = 1 if learner.padding_id != 1 else 2
-    batch = learner.collate(
-        [{"input_ids": torch.full((length,), token), "label": 0, "task_id": 0} for length in lengths]
-    )
+    present = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    ids = torch.where(present, token, learner.padding_id)
+    batch = {"input_ids": ids.to(learner.device), "attention_mask": present.long().to(learner.device)}
     learner.model.eval()
     try:
         with torch.no_grad():
@@ -52,7 +52,8 @@ def try_vectors(learner: Learner, plain: Tensor, count: int) -> None:
         alone = _logits(learner, 2)
     if torch.equal(alone, plain):
         raise unfit(learner, "its attention does not read them")
-    if learner.precision == "fp32" and not same_logits(_logits(learner, 2, 5)[:1], alone):
+    padded = _logits(learner, 2, 5)[:1]
+    if learner.precision == "fp32" and not same_logits(padded if padded.ndim == 2 else padded[:, :2], alone):
         raise unfit(learner, "padding changes its answers then")
     takes_positions = any(numbers == 2 + count for numbers, _, _ in lookups.seen)
     longest, positions = learner.longest_text or 2, learner.positions
@@ -68,6 +69,6 @@ def unfit(learner: Learner, error: Exception | str) -> InputError:
     """The error line for a model that takes no learned vectors, for the reason ``error``."""
     reason = " ".join(str(error).split())[:200]
     return InputError(
-        f"{type(learner.model).__name__} takes no learned prompts ({reason}); allowed: transformers' text classifiers "
+        f"{type(learner.model).__name__} takes no learned prompts ({reason}); allowed: transformers' models of text "
         "such as BERT and RoBERTa, Llama and Qwen"
     )

@@ -41,9 +41,10 @@ def prepend_prompt(learner: Learner, prompt: Callable[[], Tensor]) -> None:
     """Let the model read ``prompt()`` (tokens, hidden size) in front of each text, as it is asked for.
 
     The vectors join the embedded text after positions (and the embedding's layer norm) and have no position of their
-    own; padding never hides them. An encoder classifies by its first token, which stays the first: they stand behind
-    it, and among tokens without positions order means nothing. A decoder reads them first. The outputs at their places
-    are taken out again, so that whatever pools or classifies finds the text's own tokens where they were.
+    own, except where a decoder counts what it reads; padding never hides them. An encoder classifies by its first
+    token, which stays the first: they stand behind it, and among tokens without positions order means nothing. A
+    decoder reads them first, once for an answer that it writes. The outputs at their places are taken out again, so
+    that whatever pools or classifies finds the text's own tokens where they were.
 
     Raises:
         InputError: the model's forward pass cannot take them.
@@ -52,17 +53,27 @@ def prepend_prompt(learner: Learner, prompt: Callable[[], Tensor]) -> None:
     place = 0 if layer is words else 1
     plain = plain_logits(learner)
 
-    def widen_mask(_: nn.Module, inputs: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        return inputs, {**keywords, "attention_mask": _with_ones(keywords["attention_mask"], len(prompt()))}
+    tokens, already_read = [0], [False]
 
-    tokens = [0]
+    def widen(_: nn.Module, inputs: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        count, places = len(prompt()), keywords.get("position_ids")
+        already_read[0] = _goes_on(keywords)
+        changed = {"attention_mask": _with_ones(keywords.get("attention_mask"), count)}
+        if places is not None:  # as `generate` gives them: the text's alone
+            own = torch.arange(0 if already_read[0] else count, device=places.device).expand(len(places), -1)
+            changed["position_ids"] = torch.cat([own, places + count], dim=1)
+        return inputs, {**keywords, **changed}
 
     def insert(_: nn.Module, __: Any, embedded: Tensor) -> Tensor:
+        if already_read[0]:
+            return embedded
         tokens[0] = embedded.shape[1]
         vectors = prompt().to(embedded.dtype).expand(len(embedded), -1, -1)
         return torch.cat([embedded[:, :place], vectors, embedded[:, place:]], dim=1)
 
     def take_out(_: nn.Module, __: Any, output: Any) -> Any:
+        if already_read[0]:
+            return output
         hidden = output.last_hidden_state
         if hidden.shape[1] != tokens[0] + len(prompt()):
             raise ValueError(f"{hidden.shape[1]} outputs for {tokens[0]} tokens and {len(prompt())} vectors")
@@ -70,7 +81,7 @@ def prepend_prompt(learner: Learner, prompt: Callable[[], Tensor]) -> None:
         return output
 
     body = _body(learner)
-    body.register_forward_pre_hook(widen_mask, with_kwargs=True)
+    body.register_forward_pre_hook(widen, with_kwargs=True)
     layer.register_forward_hook(insert)
     body.register_forward_hook(take_out)
     try_vectors(learner, plain, len(prompt()))
@@ -97,8 +108,14 @@ def prepend_keys_and_values(learner: Learner, prefix: Callable[[], Tensor | None
         if vectors is None:
             return inputs, keywords
         by_layer = vectors.view(len(vectors), layers, 2, heads, width).permute(1, 2, 3, 0, 4)
-        mask = _with_ones(keywords["attention_mask"], len(vectors))
-        return inputs, {**keywords, "attention_mask": mask, "past_key_values": _Prefix(by_layer)}
+        mask, written = _with_ones(keywords.get("attention_mask"), len(vectors)), keywords.get("past_key_values")
+        if written is None:
+            return inputs, {**keywords, "attention_mask": mask, "past_key_values": _Prefix(by_layer)}
+        if not _goes_on(keywords):  # `generate` gives an empty one, and will go on with what it holds
+            texts = len(inputs[0] if inputs else keywords["input_ids"])
+            for number, (keys, values) in enumerate(by_layer):
+                written.update(*(part.expand(texts, -1, -1, -1) for part in (keys, values)), number)
+        return inputs, {**keywords, "attention_mask": mask}
 
     _body(learner).register_forward_pre_hook(prepend, with_kwargs=True)
     vectors = prefix()
@@ -203,5 +220,12 @@ def _embeddings(learner: Learner) -> tuple[nn.Embedding, nn.Module]:
     return words, layer if embeds else words
 
 
-def _with_ones(mask: Tensor, count: int) -> Tensor:
-    return torch.cat([mask.new_ones(len(mask), count), mask], dim=1)
+def _goes_on(keywords: dict[str, Any]) -> bool:
+    """Whether a text's beginning was read before, as where an answer is written token by token."""
+    past = keywords.get("past_key_values")
+    return past is not None and past.get_seq_length() > 0
+
+
+def _with_ones(mask: Tensor | None, count: int) -> Tensor | None:
+    """Without a mask everything is read, and so are they."""
+    return None if mask is None else torch.cat([mask.new_ones(len(mask), count), mask], dim=1)

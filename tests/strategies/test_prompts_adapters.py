@@ -521,7 +521,9 @@ def test_the_loss_falls_when_only_the_module_learns(
 def test_settings_and_kinds_that_are_not_supported(name: str, options: dict[str, Any]) -> None:
     if "scenario" in options and name in ("adapter", "ia3"):
         pytest.skip("it takes images")
-    with pytest.raises(InputError, match=rf"strategy '{name}' does not support .*; allowed: (task|text)$"):
+    with pytest.raises(
+        InputError, match=rf"strategy '{name}' does not support .*; allowed: (task|text|text, token, generation)$"
+    ):
         make_plan({"scenario": "toy", "strategy": name, **options})
 
 
