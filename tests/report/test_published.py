@@ -37,10 +37,10 @@ def test_a_published_table_is_what_its_command_prints(
     assert table.strip() == printed.strip()
 
 
-def test_there_are_two_tables_of_each_text_scenario() -> None:
+def test_there_are_two_tables_of_each_text_scenario_and_of_tuning() -> None:
     pages = [page.stem for page, _, _ in TABLES]
     once = ["image_seq", "instruct_seq", "split_cifar", "token_seq"]
-    assert pages == sorted([*once, "text_seq", "text_seq", "wordnet_class", "wordnet_class"])
+    assert pages == sorted([*once, "text_seq", "text_seq", "tuned", "tuned", "wordnet_class", "wordnet_class"])
 
 
 def test_every_link_of_the_pages_leads_to_a_file() -> None:
