@@ -188,6 +188,7 @@ def unmeasured(output: str) -> str:
     return re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.1f}", output)
 
 
+@pytest.mark.slow
 def test_the_page_of_the_model_shows_what_its_commands_print(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from benchmarks.fuzz import TARGETS, Target, run_target
 from benchmarks.fuzz_checks import refused
 from clbench.errors import InputError
 
-IN_CI, IN_FULL = 150, 10_000
+IN_CI, IN_FULL = 75, 10_000
 # A target that takes nothing, or refuses nothing, would prove nothing.
 MIXED = [name for name in TARGETS if "round trip" not in name]
 

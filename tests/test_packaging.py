@@ -118,6 +118,7 @@ def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[
         yield python, {"PYTHONPATH": str(ROOT)}, ROOT
 
 
+@pytest.mark.slow
 def test_works_in_a_folder_with_plug_in_folders_of_its_own(
     installed: tuple[Path, dict[str, str], Path], tmp_path: Path
 ) -> None:

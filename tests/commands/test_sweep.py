@@ -22,6 +22,7 @@ from clbench.errors import InputError
 from clbench.models.hardware import release_memory
 from clbench.plugins.plan import make_plan
 from clbench.results.runs import find_runs
+from tests.helpers import slow
 
 SMALL = [
     *("run", "--scenario", "toy", "--epochs", "1", "--device", "cpu", "-q"),
@@ -58,7 +59,7 @@ def finished(folder: Path) -> list[str]:
     return sorted(run.result["strategy"] for run in find_runs([folder])[0])
 
 
-@pytest.mark.parametrize("error", ["ValueError", "SystemExit"])
+@pytest.mark.parametrize("error", ["ValueError", slow("SystemExit")])
 def test_an_exception_of_one_run_is_one_line_and_the_others_go_on(error: str, run: Any, tmp_path: Path) -> None:
     code, out, err = run(f'raise {error}("two\\nlines")')
     assert code == 1

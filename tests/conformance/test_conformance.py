@@ -44,15 +44,18 @@ SCENARIO_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 # Of each family one or two are checked by default, all with -m slow; on the stand-in for a GPU all run by default.
 LIKE_OTHERS = {
+    *("agem", "der", "ewc", "gdumb(epochs=2)", "progressive_prompts", "replay", "si"),  # a stack has ewc and replay
     *("alarm", "cumulative", "ema", "feature_distillation", "frozen", "gem", "ia3", "independent", "l2_anchor"),
     *("lora_incremental", "lora_merge", "lora_sequential", "mas", "o_lora", "p_tuning_v2", "prefix_tuning"),
     *("prompt_tuning", "rwalk", "seq_star"),
 }
 
-ALONE = [slow(name) if name in RECIPES | LIKE_OTHERS else SMALLER.get(name, name) for name in STRATEGIES]
+RECIPES_TOGETHER = (RECIPE_STACKS[0], *map(slow, RECIPE_STACKS[1:]))
+SHORT = [SMALLER.get(name, name) for name in STRATEGIES]
+ALONE = [slow(name) if name in RECIPES | LIKE_OTHERS else name for name in SHORT]
 
 
-@pytest.mark.parametrize("strategy", [*ALONE, *map(slow, SMALLER), *STACKS, *RECIPE_STACKS])
+@pytest.mark.parametrize("strategy", [*ALONE, *map(slow, SMALLER), *STACKS, *RECIPES_TOGETHER])
 def test_built_in_strategies_pass(strategy: str) -> None:
     results = check_strategy(strategy)
     assert [str(result) for result in results if result.status != "ok"] == []

@@ -142,7 +142,7 @@ def fails_after(real: Callable[..., object], calls: int) -> Callable[..., object
     ("place", "calls"),
     [
         slow("os.replace", 0),  # config.json
-        ("clbench.engine.checkpoint.write_tensors", 2),  # a checkpoint inside the first task
+        slow("clbench.engine.checkpoint.write_tensors", 2),  # a checkpoint inside the first task
         ("os.fsync", 12),  # the disk is full from then on
         slow("os.rename", 2),  # the switch from one checkpoint to the next
     ],

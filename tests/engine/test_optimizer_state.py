@@ -16,7 +16,7 @@ from clbench.engine.reporter import Reporter
 from clbench.learner import Learner
 from clbench.plugins.plan import Plan, make_plan
 from clbench.strategy import Stack, Strategy
-from tests.helpers import RunToy
+from tests.helpers import RunToy, slow
 
 
 class Gradients(Strategy):
@@ -63,7 +63,7 @@ def test_carried_moments_are_those_of_one_optimizer_over_all_tasks(
     assert torch.allclose(weight, seen.end, atol=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", [{}, {"optimizer": "sgd", "momentum": 0.9}])
+@pytest.mark.parametrize("optimizer", [slow({}), {"optimizer": "sgd", "momentum": 0.9}])
 def test_a_run_that_is_cut_off_everywhere_carries_the_same_state(optimizer: dict[str, Any], tmp_path: Path) -> None:
     trials = Trials("replay", tmp_path)
     assert trials.load() == ""

@@ -201,6 +201,7 @@ def test_the_penalty_of_ewc_shows(toy: dict[str, Any]) -> None:
     assert all(torch.equal(weights[name], same[name]) for name in weights)
 
 
+@pytest.mark.slow
 def test_the_penalty_of_synaptic_intelligence_shows(toy: dict[str, Any]) -> None:
     """Avalanche's own code keeps the weights under another name on a CPU, so that no lambda does anything."""
     options = {**toy, "epochs": 4, "setting": "domain", "dropout": 0.0}

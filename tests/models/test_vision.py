@@ -187,6 +187,7 @@ def test_pixels_are_standardised_by_all_train_pixels_of_all_tasks(digits: list[T
     assert parameters(standardised.model) == parameters(plain)
 
 
+@pytest.mark.slow
 def test_padded_mnist_is_standardised_as_by_hsu() -> None:
     need(("mnist",))
     tasks = plugins.build("scenario", "split_mnist", {"pad": True, "dev": 1}).tasks()

@@ -268,6 +268,7 @@ def test_huge_numbers_neither_stop_nor_flood_a_table() -> None:
     assert "1.700e+308" in render(compare(runs))
 
 
+@pytest.mark.slow
 def test_many_differing_settings_have_a_size_and_rows_stay_apart() -> None:
     keys = {f"key{i}": 0 for i in range(4000)}
     runs = [make_run("ewc", last=0.5 + 0.01 * i, config=keys | {f"key{j}": i for j in range(4000)}) for i in range(20)]

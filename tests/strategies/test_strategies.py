@@ -569,7 +569,7 @@ def test_what_goes_together(expression: str) -> None:
         ),
         (
             {"strategy": "prompt_tuning", "scenario": "digits_seq"},
-            "strategy 'prompt_tuning' does not support image tasks; allowed: text",
+            "strategy 'prompt_tuning' does not support image tasks; allowed: text, token, generation",
         ),
     ],
 )
