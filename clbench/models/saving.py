@@ -76,7 +76,6 @@ def save_classifier(model: Any, folder: Path, names: Sequence[str], replaced: Ma
         Unfit: it is no model of transformers' or timm's, or has no weight of a name in ``replaced``.
     """
     check_plain(model)
-    weights = full_weights(model, replaced)
     if unknown := set(replaced) - set(model.state_dict()):
         raise Unfit(f"its output layer has no {min(unknown)}")
     if isinstance(model, ImageModel):
@@ -85,7 +84,7 @@ def save_classifier(model: Any, folder: Path, names: Sequence[str], replaced: Ma
         save_network(model, folder, names, {plain_name(model, name): value for name, value in replaced.items()})
         return
     name_labels(model.config, names)
-    model.save_pretrained(folder, state_dict=weights)
+    model.save_pretrained(folder, state_dict=full_weights(model, replaced))
 
 
 def check_plain(model: Any) -> None:

@@ -7,7 +7,7 @@ from math import log
 
 from clbench.results import Tuned
 
-# Of a range's width, or of its logarithm's.
+# Of the width of a range's logarithm.
 NEAR = 0.03
 FURTHER = 10.0
 
@@ -20,9 +20,9 @@ def at_the_edge(name: str, entry: Tuned) -> Iterator[str]:
     """
     for key, value in entry.values.items():
         space = entry.spaces[key]
-        low, high = space.get("low"), space.get("high")
-        if not space.get("log") or low is None or high is None or low == high or isinstance(value, int):
+        if not space.get("log") or isinstance(value, int) or space["low"] == space["high"]:
             continue
+        low, high = space["low"], space["high"]
         place = log(value / low) / log(high / low)
         if NEAR < place < 1 - NEAR:
             continue
