@@ -28,6 +28,16 @@ ScenarioArguments = Annotated[
     list[str] | None, typer.Option(metavar="K=V", help="an argument of the scenario; may be repeated")
 ]
 Paths = Annotated[list[Path] | None, typer.Argument(metavar="[PATH ...]", help="results or run folders [results]")]
+On = Annotated[
+    str | None, typer.Option(metavar="ray", help="run on a cluster of Ray's, as many at once as there is room for")
+]
+Address = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT|auto", help="of --on ray: the cluster [RAY_ADDRESS, or this machine]")
+]
+Resources = Annotated[
+    list[str] | None,
+    typer.Option(metavar="K=V", help="of --on ray: what each run has, such as CPU=4 or GPU=0.5; may be repeated"),
+]
 
 
 def complete_scenario(incomplete: str) -> list[str]:
@@ -190,17 +200,9 @@ def run(
     part: Annotated[
         str | None, typer.Option(metavar="K/N", help="only every N-th run from the K-th on, as for one of N machines")
     ] = None,
-    on: Annotated[
-        str | None, typer.Option(metavar="ray", help="run on a cluster of Ray's, as many at once as there is room for")
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT|auto", help="of --on ray: the cluster [RAY_ADDRESS, or this machine]"),
-    ] = None,
-    resources: Annotated[
-        list[str] | None,
-        typer.Option(metavar="K=V", help="of --on ray: what each run has, such as CPU=4 or GPU=0.5; may be repeated"),
-    ] = None,
+    on: On = None,
+    address: Address = None,
+    resources: Resources = None,
     sharing: Annotated[
         bool,
         typer.Option("--sharing/--no-sharing", help="of several runs do once what is the same for all"),
@@ -235,7 +237,8 @@ def run(
     given = {key: value for key, value in options.items() if value is not None}
     with launched.met(jobs, jobs_per_gpu, on):
         plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
-        demand = side_by_side.find_demand(plans, on, address, resources or [], jobs, jobs_per_gpu)
+        chosen = plans[0].config.device if plans else "cpu"
+        demand = side_by_side.find_demand(chosen, track or [], on, address, resources or [], jobs, jobs_per_gpu)
         verbosity = -1 if quiet else int(verbose)
         if dry_run:
             if demand is None:
@@ -340,6 +343,9 @@ def tune(
     jobs: Annotated[
         str | None, typer.Option(metavar="N|auto", help="trials of so many strategies at once, as in `run` [1]")
     ] = None,
+    on: On = None,
+    address: Address = None,
+    resources: Resources = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> int:
     """Choose learning rates and arguments on dev of the first tasks, with as many trials for each strategy.
@@ -347,16 +353,14 @@ def tune(
     A tuning that was stopped goes on when the same command is given again. Use the file with: run --tuned FILE
     """
     from clbench.commands import tune
-    from clbench.parallel import read_jobs
 
-    at_once = read_jobs(jobs)
     options = {
         "scenario": scenario, "model": model, "setting": setting, "epochs": epochs, "limit": limit, "device": device,
     }  # fmt: skip
     given = tune.read_settings(config, {key: value for key, value in options.items() if value is not None})
     return tune.run(
         given, strategy, scenario_arg or [], search or [], output, output_dir, trials=trials, tasks=tasks, seeds=seeds,
-        budget=budget, jobs=at_once, quiet=quiet,
+        budget=budget, jobs=jobs, on=on, address=address, resources=resources or [], quiet=quiet,
     )  # fmt: skip
 
 

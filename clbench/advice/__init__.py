@@ -13,6 +13,6 @@ if TYPE_CHECKING:
         read_size as read_size,
         read_yes_no as read_yes_no,
     )
-    from clbench.advice.runner import Runner as Runner, Size as Size
+    from clbench.advice.runner import RUNS as RUNS, Runner as Runner, Size as Size
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

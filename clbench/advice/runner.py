@@ -19,7 +19,7 @@ from clbench.files import read_file, write_atomic
 from clbench.plugins import Made, Plan, make_plan
 from clbench.results import Run
 
-SPENT = "spent.json"
+RUNS, SPENT = "runs", "spent.json"
 # A backward pass costs about twice a forward pass.
 TRAINING_PASSES = 3
 
@@ -97,7 +97,7 @@ class Runner:
         if strategy in self.failed:
             return None
         started = time.monotonic()
-        place = str(self.folder / "runs")
+        place = str(self.folder / RUNS)
         options = {**self.options, "strategy": strategy, "seed": seed, **size.options(), "output_dir": place, **changed}
         with self._lock:
             plan = make_plan(options, made=self.made)

@@ -10,7 +10,7 @@ from math import fsum
 from clbench.advice.candidates import Field
 from clbench.advice.constraints import Constraints
 from clbench.advice.race import Price, Race
-from clbench.advice.runner import Runner
+from clbench.advice.runner import RUNS, Runner
 from clbench.advice.scores import Score, distinguishable, ranked
 from clbench.errors import RunError
 from clbench.report import EXAMPLE_METRIC, compare
@@ -113,8 +113,8 @@ def commands(runner: Runner, best: Score) -> tuple[str, ...]:
     for key, value in runner.options.get("scenario_args", {}).items():
         words += ["--scenario-arg", f"{key}={value}"]
     seeds = [word for seed in sorted(best.values) for word in ("--seed", str(seed))]
-    run = ["clbench", "run", *words, "--strategy", best.strategy, *seeds, "--output-dir", str(runner.folder / "runs")]
-    return shlex.join(run), shlex.join(["clbench", "compare", str(runner.folder / "runs")])
+    run = ["clbench", "run", *words, "--strategy", best.strategy, *seeds, "--output-dir", str(runner.folder / RUNS)]
+    return shlex.join(run), shlex.join(["clbench", "compare", str(runner.folder / RUNS)])
 
 
 def _forgetting(runs: list[Run]) -> dict[str, float | None]:

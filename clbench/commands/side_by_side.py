@@ -11,6 +11,7 @@ from functools import partial
 from clbench.commands.board import Board
 from clbench.commands.run import run_plans, tell_comparison, tell_run
 from clbench.commands.tracked_worker import work_and_track
+from clbench.commands.trackers import check_on_nodes, settings_of_trackers
 from clbench.engine import Interrupted
 from clbench.errors import InputError, RunError, unknown
 from clbench.files import expand
@@ -19,10 +20,11 @@ from clbench.parallel import (
     Demand,
     Makers,
     OnRay,
+    Sent,
     Slot,
     Together,
     Workers,
-    check_demand,
+    describe_cluster,
     describe_slots,
     devices_of,
     living_nodes,
@@ -90,23 +92,24 @@ def run_on_ray(plans: list[Plan], verbosity: int, address: str | None, demand: D
     if not plans:
         return 0
     with ray_cluster(address) as ray, _shared(plans, sharing):
-        nodes = living_nodes(ray)
-        room = check_demand(demand, nodes)
-        wanted = ", ".join(f"{name}={value:g}" for name, value in demand.wanted().items())
-        threads = f"{demand.threads} thread{'s' * (demand.threads > 1)} a run"
-        told = f"up to {room} at once on {len(nodes)} node{'s' * (len(nodes) > 1)} of Ray's: {wanted} each, {threads}"
-        return run_side_by_side(plans, OnRay(ray, demand, plans), told, Board(verbosity, len(plans)))
+        told = describe_cluster(demand, living_nodes(ray))
+        config = plans[0].config
+        sent = Sent(demand, expand(config.output_dir, "output_dir").absolute())
+        if config.track:
+            sent = replace(sent, work=work_and_track, environment=settings_of_trackers())
+        return run_side_by_side(plans, OnRay(ray, sent, len(plans)), told, Board(verbosity, len(plans)))
 
 
 def find_demand(
-    plans: Sequence[Plan],
+    device: str,
+    trackers: Sequence[str],
     on: str | None,
     address: str | None,
     resources: Sequence[str],
     jobs: str | None,
     jobs_per_gpu: int | None,
 ) -> Demand | None:
-    """What each run asks of a cluster where ``on`` says so; None for this machine.
+    """What each run on ``device``, told to ``trackers``, asks of a cluster where ``on`` says so; None for this machine.
 
     Raises:
         InputError: an option does not go with the others, or cannot be read.
@@ -121,12 +124,8 @@ def find_demand(
         raise InputError(
             f"--jobs {jobs} cannot be given with --on ray, which finds places by --resources; leave it away"
         )
-    if plans and (trackers := plans[0].config.track):
-        raise InputError(
-            f"--track {trackers[0]} cannot be told from a cluster's nodes, where what it keeps would stay; "
-            "leave --on ray away, or --track"
-        )
-    return read_demand(resources, plans[0].config.device if plans else "cpu", jobs_per_gpu)
+    check_on_nodes(trackers)
+    return read_demand(resources, device, jobs_per_gpu)
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from clbench.errors import InputError, unknown
 from clbench.files import remove_path
 
 PROJECT = "clbench"
+SETTINGS = ("WANDB_", "MLFLOW_", "TRACKIO_")  # what variables of theirs begin with
+KEPT_BY = {"mlflow": "MLFLOW_TRACKING_URI", "trackio": "TRACKIO_DIR"}  # the others: in the run's folder
 Values = Mapping[str, Any]
 
 
@@ -155,6 +157,25 @@ def check_trackers(names: Sequence[str]) -> None:
             raise unknown("tracker", name, OPEN)
         if find_spec(name) is None:
             raise InputError(f"--track {name} needs {name}, which is not installed: pip install 'clbench[{name}]'")
+
+
+def check_on_nodes(names: Sequence[str]) -> None:
+    """Refuse, of runs on a cluster's nodes, trackers that would keep what they are told where nobody looks.
+
+    Raises:
+        InputError: one of ``names`` keeps it outside the run's folder, and its variable names no other place.
+    """
+    for name, variable in KEPT_BY.items():
+        if name in names and not os.environ.get(variable):
+            raise InputError(
+                f"--track {name} with --on ray would keep each run on the node that it ran on; "
+                f"set {variable} to a place that all nodes reach"
+            )
+
+
+def settings_of_trackers() -> dict[str, str]:
+    """The variables by which trackers are told where to keep runs, and whose they are."""
+    return {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
 
 
 def open_tracker(name: str, place: Place) -> Tracker:

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from clbench.advice import read_duration
+from clbench.advice import RUNS, read_duration
 from clbench.commands.planning import check_length, key_values, with_options
 from clbench.commands.progress import TerminalReporter
+from clbench.commands.side_by_side import find_demand
 from clbench.config import read_config_file
+from clbench.engine import Reporter
 from clbench.errors import InputError, RunError
 from clbench.files import expand
 from clbench.models import choose_device
-from clbench.parallel import Together, Workers, describe_slots, devices_of, make_slots, usable_cores
+from clbench.parallel import (
+    Makers,
+    OnRay,
+    Sent,
+    Together,
+    Workers,
+    describe_cluster,
+    describe_slots,
+    devices_of,
+    living_nodes,
+    make_slots,
+    ray_cluster,
+    read_jobs,
+    usable_cores,
+)
 from clbench.results import Tuned, write_tuned
 from clbench.text import clean, text_table
 from clbench.tuning import Effort, at_the_edge, read_search, tune
@@ -51,7 +68,10 @@ def run(
     tasks: int | None,
     seeds: int,
     budget: str | None,
-    jobs: int | None,
+    jobs: str | None,
+    on: str | None,
+    address: str | None,
+    resources: Sequence[str],
     quiet: bool,
 ) -> int:
     """Tune, write the file and print what was chosen.
@@ -69,13 +89,17 @@ def run(
     reporter = TerminalReporter(-1 if quiet else 0)
     spaces = read_search(search)
     device = str(choose_device(options.get("device", "auto")))
-    slots = make_slots(jobs, len(set(strategies)), devices_of(device), usable_cores())
-    if jobs == 1 or len(slots) == 1:
-        entries = tune(given, strategies, folder, reporter, effort, spaces)
-    else:
-        reporter.say(describe_slots(slots))
-        with Together(Workers(slots, jobs is None, reporter.say)) as together:
-            entries = tune(given, strategies, folder, reporter, effort, spaces, together)
+    demand = find_demand(device, (), on, address, resources, jobs, None)
+    count = len(set(strategies))
+    with ExitStack() as entered:
+        if demand is None:
+            makers = _workers(read_jobs(jobs), count, device, reporter)
+        else:
+            ray = entered.enter_context(ray_cluster(address))
+            reporter.say(describe_cluster(demand, living_nodes(ray)))
+            makers = OnRay(ray, Sent(demand, (folder / RUNS).absolute()), count)
+        together = None if makers is None else entered.enter_context(Together(makers))
+        entries = tune(given, strategies, folder, reporter, effort, spaces, together)
     if not entries:
         kept = f"{output} is left as it was" if output.exists() else f"{output} is not written"
         raise RunError(f"no strategy has values; {kept}; the trials' runs are in {folder}")
@@ -87,6 +111,15 @@ def run(
     if len(entries) < len(set(strategies)):
         raise RunError(f"not every strategy has values; the trials' runs are in {folder}")
     return 0
+
+
+def _workers(jobs: int | None, count: int, device: str, reporter: Reporter) -> Makers | None:
+    """Processes for trials of ``count`` strategies at once; None where they go one after another."""
+    slots = make_slots(jobs, count, devices_of(device), usable_cores())
+    if jobs == 1 or len(slots) == 1:
+        return None
+    reporter.say(describe_slots(slots))
+    return Workers(slots, jobs is None, reporter.say)
 
 
 def table(entries: Mapping[str, Tuned]) -> str:

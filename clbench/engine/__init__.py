@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from clbench.engine.checkpoint import (
         MANIFEST as MANIFEST,
         load_checkpoint as load_checkpoint,
+        remove_checkpoint as remove_checkpoint,
         save_checkpoint as save_checkpoint,
         tensor_bytes as tensor_bytes,
     )

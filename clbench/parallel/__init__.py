@@ -6,9 +6,14 @@ from clbench.doors import open_door
 
 if TYPE_CHECKING:
     from clbench.parallel.cluster import living_nodes as living_nodes, ray_cluster as ray_cluster
-    from clbench.parallel.demands import Demand as Demand, check_demand as check_demand, read_demand as read_demand
+    from clbench.parallel.demands import (
+        Demand as Demand,
+        describe_cluster as describe_cluster,
+        read_demand as read_demand,
+    )
     from clbench.parallel.messages import Sender as Sender
     from clbench.parallel.on_ray import OnRay as OnRay
+    from clbench.parallel.outgoing import Sent as Sent
     from clbench.parallel.parts import read_part as read_part, take_part as take_part
     from clbench.parallel.slots import (
         Slot as Slot,

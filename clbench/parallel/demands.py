@@ -76,6 +76,18 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
+def describe_cluster(demand: Demand, nodes: Sequence[Mapping[str, float]]) -> str:
+    """How many runs of ``demand`` go on at once on ``nodes``, and with what, in a line.
+
+    Raises:
+        InputError: no node has enough for one.
+    """
+    room = check_demand(demand, nodes)
+    wanted = ", ".join(f"{name}={value:g}" for name, value in demand.wanted().items())
+    threads = f"{demand.threads} thread{'s' * (demand.threads > 1)} a run"
+    return f"up to {room} at once on {len(nodes)} node{'s' * (len(nodes) > 1)} of Ray's: {wanted} each, {threads}"
+
+
 def check_demand(demand: Demand, nodes: Sequence[Mapping[str, float]]) -> int:
     """How many runs of ``demand`` the cluster has room for at once.
 

@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ ANSWERED_WITHIN = 15.0  # seconds after which it is asked once more
 LOCKED_FOR = 120.0  # seconds that a lost node's lock may outlive it
 
 Message = tuple[str, tuple[Any, ...]]
+Probe = tuple[Path, bytes]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Errand:
         own_model: whether the model is a folder of the asker's.
         places: the asker's working folder and its cache folder.
         command: the asker's arguments, for environment.json.
+        work: what the run's process does.
+        environment: variables that it has besides its node's own.
     """
 
     config: RunConfig
@@ -65,11 +68,13 @@ class Errand:
     threads: int
     plugins: bytes
     begun: bytes | None
-    probe: tuple[Path, bytes]
+    probe: Probe
     again: bool
     own_model: bool
     places: tuple[Path, Path]
     command: tuple[str, ...]
+    work: Callable[..., None]
+    environment: Mapping[str, str]
 
 
 class Asked:
@@ -114,7 +119,7 @@ def run_errand(errand: Errand, tasks: bytes, ask: Callable[[], Future[int | None
             if visible and errand.again:
                 _wait_for_lock(folder)
             order = _order(errand, config, tasks, place)
-            run = yield from _told(order, Asked(ask), folder, home)
+            run = yield from _told(order, errand.work, Asked(ask), folder, home)
             own = {**run.config, "output_dir": errand.config.output_dir}
             last: Message = FINISHED, (Run(home, run.result, own),)
         except ClbenchError as error:
@@ -140,6 +145,7 @@ def _take_ones_place(errand: Errand) -> None:
     if os.path.isdir(cache):
         os.environ["CLBENCH_CACHE"] = str(cache)
     sys.argv = list(errand.command)
+    os.environ.update(errand.environment)
     if errand.own_model and not os.path.isdir(errand.config.model):
         raise InputError(
             f"the model's folder {errand.config.model!r} is not on {platform.node()}; put it where all nodes see it"
@@ -174,11 +180,14 @@ class _Passing(Reporter):
             setattr(self, name, lambda *values, name=name: told.put((name, values)))
 
 
-def _told(order: Order, asked: Asked, folder: Path, home: Path) -> Generator[Message, None, Run]:
+def _told(
+    order: Order, work: Callable[..., None], asked: Asked, folder: Path, home: Path
+) -> Generator[Message, None, Run]:
     """What the run tells until it ends; returns what it came to."""
     told: queue.SimpleQueue[Message] = queue.SimpleQueue()
     told_to_stop = False
-    with ThreadPoolExecutor(1) as thread, Workers([order.slot]) as workers:  # which ends the run where nobody listens
+    # Leaving it ends the run where nobody listens any more.
+    with ThreadPoolExecutor(1) as thread, Workers([order.slot], work=work) as workers:
         run = thread.submit(workers.make, order, _Passing(told))
         while not run.done() or not told.empty():
             with suppress(queue.Empty):

@@ -110,13 +110,14 @@ def _in_memory(rows: datasets.Dataset) -> datasets.Dataset:
 
 
 def pack_folder(folder: Path) -> bytes:
-    """A run's folder, whatever is in it but its locks and what is half written."""
+    """A run's folder, whatever is in it but its locks, what is half written, and links, such as wandb's to its logs."""
     return pack({path.relative_to(folder).as_posix(): path for path in _kept(folder)})
 
 
 def _kept(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not path.is_symlink() and not hidden:
             yield path
 
 

@@ -9,21 +9,18 @@ import os
 import pickle
 import secrets
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clbench.engine import Interrupted, Reporter, run_folder, run_one
-from clbench.errors import ClbenchError, InputError, RunError
-from clbench.files import cache_folder, expand
+from clbench.engine import Interrupted, Reporter, Stopped, remove_checkpoint, run_folder, run_one
+from clbench.errors import ClbenchError, RunError
 from clbench.parallel import stub
-from clbench.parallel.demands import Demand
-from clbench.parallel.errand import FILES, HERE, Errand
-from clbench.parallel.luggage import bring_home, pack, pack_code, pack_folder, plugin_files, portable
+from clbench.parallel.errand import FILES, HERE
+from clbench.parallel.luggage import bring_home, pack_code
 from clbench.parallel.messages import ERRORS, FAILED, FINISHED
+from clbench.parallel.outgoing import Sent, make_errand, pickled_tasks, write_probe
 from clbench.results import Run, RunFolder
 
 if TYPE_CHECKING:
@@ -45,14 +42,13 @@ class OnRay:
 
     Args:
         ray: connected to the cluster.
-        demand: what each run has for itself.
-        plans: all that will be run; their results folder is one.
+        sent: with each run.
+        at_once: from so many threads :meth:`run` will be called, or from MOST_AT_ONCE.
     """
 
-    def __init__(self, ray: Any, demand: Demand, plans: Sequence[Plan]) -> None:
-        self.at_once = min(MOST_AT_ONCE, len(plans))
-        self._ray, self._demand = ray, demand
-        self._output = expand(plans[0].config.output_dir, "output_dir").absolute()
+    def __init__(self, ray: Any, sent: Sent, at_once: int) -> None:
+        self.at_once = min(MOST_AT_ONCE, at_once)
+        self._ray, self._with_all = ray, sent
         self._lock = threading.Lock()
         self._sent: dict[Any, bool] = {}  # what was sent, and whether it has begun
         self._tasks: dict[tuple[int, ...], tuple[Sequence[Any], Any]] = {}
@@ -68,11 +64,11 @@ class OnRay:
         )
         self._switch = ray.remote(num_cpus=0)(stub.Switch).options(scheduling_strategy=here).remote()
         try:
-            ray.get(self._switch.stopped.remote(), timeout=SETTLED_WITHIN)  # before runs take the places
+            ray.get(self._switch.stopped.remote(""), timeout=SETTLED_WITHIN)  # before runs take the places
         except ray.exceptions.GetTimeoutError as error:
             raise RunError(f"the cluster began no process on this machine within {SETTLED_WITHIN:.0f} s") from error
         self._task = ray.remote(max_retries=0)(stub.make_run)
-        self._probe = self._write_probe()
+        self._probe = write_probe(self._with_all.output)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,6 +95,7 @@ class OnRay:
 
         Raises:
             InputError, RunError: as the engine; also where nodes are lost again and again.
+            Stopped: ``reporter`` stopped it at a row; it is told so within a second or two, and has ended.
             Interrupted: after :meth:`stop`; its state is saved.
         """
         folder, config = run_folder(plan.config), plan.config
@@ -114,8 +111,8 @@ class OnRay:
         raise RunError(f"its nodes were lost {ATTEMPTS} times; run the same command again to go on")
 
     def _send(self, plan: Plan, folder: RunFolder, reporter: Reporter, again: bool) -> Run:
-        demand, config = self._demand, plan.config
-        errand = pickle.dumps(self._errand(plan, folder, again))
+        demand, config, name = self._with_all.demand, plan.config, secrets.token_hex(8)
+        errand = pickle.dumps(make_errand(plan, folder, self._with_all, self._probe, again))
         task = self._task.options(
             num_cpus=demand.cpus,
             num_gpus=demand.gpus,
@@ -128,47 +125,53 @@ class OnRay:
         with self._lock:
             if self._stopped is not None:
                 raise Interrupted("stopped", self._stopped)
-            sent = task.remote(self._code, errand, tasks, self._switch)
+            sent = task.remote(self._code, errand, tasks, self._switch, name)
             self._sent[sent] = False
         try:
             with ExitStack() as held:
-                return self._receive(sent, folder, reporter, held)
+                return self._receive(sent, name, folder, reporter, held)
         finally:
             with self._lock:
                 self._sent.pop(sent, None)
 
-    def _receive(self, sent: Any, folder: RunFolder, reporter: Reporter, held: ExitStack) -> Run:
+    def _receive(self, sent: Any, name: str, folder: RunFolder, reporter: Reporter, held: ExitStack) -> Run:
         """Pass on what the run tells, until it ends.
 
         Args:
             sent: the task.
+            name: by which the switch knows it.
             folder: the run's, here.
             reporter: is told.
             held: takes the lock of ``folder``, where the run goes on elsewhere.
         """
-        node, visible = "", False
+        node, visible, enough = "", False, None
         try:
-            for name, values in self._messages(sent):
-                if name == HERE:
+            for told, values in self._messages(sent):
+                if told == HERE:
                     node, visible = values
                     self._note_begin(sent)
                     if not visible:
                         self._hold(folder, sent, held)
-                elif name == FILES:
-                    bring_home(values[0], folder, self._output)
-                elif name == FINISHED:
+                elif told == FILES:
+                    bring_home(values[0], folder, self._with_all.output)
+                elif enough is not None and told in (FINISHED, FAILED):
+                    remove_checkpoint(folder.checkpoint)  # as the engine does where it is stopped
+                    raise enough
+                elif told == FINISHED:
                     return Run(folder.path, values[0].result, values[0].config)
-                elif name == FAILED:
+                elif told == FAILED:
                     kind, text = values
                     raise Interrupted(text, self._signal()) if kind == Interrupted.__name__ else ERRORS[kind](text)
                 else:
-                    getattr(reporter, name)(*values)
+                    enough = enough or self._tell(reporter, told, values, name)
         except self._ray.exceptions.TaskCancelledError as error:
             raise Interrupted("stopped before it began", self._signal()) from error
         except self._ray.exceptions.RayTaskError as error:
             cause = " ".join(str(error.cause).split())[:300]
             raise RunError(f"it could not be made on its node: {type(error.cause).__name__}: {cause}") from error
         except self._ray.exceptions.RayError as error:
+            if enough is not None:
+                raise enough from error
             if self._stopped is not None:
                 raise Interrupted("stopped", self._stopped) from error
             raise Lost(_tell_loss(node, visible)) from error
@@ -191,6 +194,15 @@ class OnRay:
             elif self._stopped is not None and not self._sent[sent]:
                 raise Interrupted("stopped before it began", self._stopped)
 
+    def _tell(self, reporter: Reporter, told: str, values: tuple[Any, ...], name: str) -> Stopped | None:
+        """Tell ``reporter``; what it raises where it has seen enough of the run, which then is told to end."""
+        try:
+            getattr(reporter, told)(*values)
+        except Stopped as error:
+            self._switch.stop.remote(signal.SIGTERM, name)
+            return error
+        return None
+
     def _note_begin(self, sent: Any) -> None:
         with self._lock:
             self._sent[sent] = True
@@ -206,49 +218,13 @@ class OnRay:
             self._cancel(sent, force=True)
             raise
 
-    def _errand(self, plan: Plan, folder: RunFolder, again: bool) -> Errand:
-        device = "cuda:0" if self._demand.gpus else "cpu"  # Ray shows a task the GPUs that it has
-        config = plan.config.model_copy(update={"output_dir": str(self._output), "device": device})
-        begun = pack_folder(folder.path) if os.path.exists(folder.path / "config.json") else None
-        return Errand(
-            config,
-            plan.notes,
-            plan.sources,
-            plan.shared,
-            self._demand.threads,
-            pack(plugin_files(config)),
-            begun,
-            self._probe,
-            again,
-            os.path.isdir(config.model),
-            (Path.cwd(), cache_folder()),
-            tuple(sys.argv),
-        )
-
     def _tasks_of(self, plan: Plan) -> Any:
         """Ray's reference to the plan's tasks, which are sent once to each node for all plans that share them."""
         key = tuple(map(id, plan.tasks))
         with self._lock:
             if key not in self._tasks:
-                try:
-                    content = pickle.dumps(tuple(map(portable, plan.tasks)), protocol=pickle.HIGHEST_PROTOCOL)
-                except Exception as error:  # whatever pickling somebody's kind of task raises
-                    raise InputError(
-                        f"the tasks of {plan.config.scenario} cannot be sent to another machine "
-                        f"({type(error).__name__}: {error}); run them without --on ray"
-                    ) from error
-                self._tasks[key] = plan.tasks, self._ray.put(content)
+                self._tasks[key] = plan.tasks, self._ray.put(pickled_tasks(plan))
             return self._tasks[key][1]
-
-    def _write_probe(self) -> tuple[Path, bytes]:
-        """A file by which a node sees whether the results folder is storage that it shares with this machine."""
-        path, content = self._output / f".clbench-probe-{secrets.token_hex(8)}", secrets.token_bytes(32)
-        try:
-            self._output.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        except OSError as error:
-            raise InputError(f"--output-dir {str(self._output)!r}: {error.strerror}") from error
-        return path, content
 
     def _cancel(self, sent: Any, force: bool) -> None:
         with suppress(self._ray.exceptions.RayError, ValueError, TypeError):  # it has ended, or was lost

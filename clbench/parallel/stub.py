@@ -19,34 +19,38 @@ from typing import Any
 
 
 class Switch:
-    """Tells the runs on all nodes that they are to save their state and end."""
+    """Tells the runs on all nodes, or one of them, that they are to save their state and end."""
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.alone: dict[str, int] = {}
 
-    def stop(self, number: int) -> None:
-        """Signal ``number`` came."""
-        self.number = number
+    def stop(self, number: int, run: str | None = None) -> None:
+        """Signal ``number`` came; for ``run`` alone where one is named."""
+        if run is None:
+            self.number = number
+        else:
+            self.alone[run] = number
 
-    def stopped(self) -> int | None:
-        """The signal, if one came."""
-        return self.number
+    def stopped(self, run: str) -> int | None:
+        """The signal, if one came for ``run``."""
+        return self.number or self.alone.get(run)
 
 
-def make_run(code: bytes, errand: bytes, tasks: bytes, switch: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def make_run(code: bytes, errand: bytes, tasks: bytes, switch: Any, name: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Make a run on this node; what it tells, and at the end what it came to.
 
     Args:
         code: the package clbench, as a tar file.
         errand: a pickled :class:`clbench.parallel.errand.Errand`.
         tasks: the pickled tasks.
-        switch: the actor of a :class:`Switch`.
+        switch: the actor of a :class:`Switch`, which knows this run by ``name``.
     """
     _put_on_path(code)
     from clbench.parallel.errand import run_errand  # the one that has just been put there
 
     # Not ray.get: while a task waits in it, Ray gives its cores to others.
-    yield from run_errand(pickle.loads(errand), tasks, lambda: switch.stopped.remote().future())
+    yield from run_errand(pickle.loads(errand), tasks, lambda: switch.stopped.remote(name).future())
 
 
 def _put_on_path(code: bytes) -> None:

@@ -157,6 +157,15 @@ def test_runs_at_once_are_each_in_their_trackers(tmp_path: Path, monkeypatch: py
         check(in_wandb(file)[0], each.result)
 
 
+def test_what_would_stay_on_a_clusters_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("TRACKIO_DIR", "shared")
+    trackers.check_on_nodes(["tensorboard", "wandb", "trackio"])
+    with pytest.raises(InputError, match=r"--track mlflow with --on ray .*; set MLFLOW_TRACKING_URI to a place"):
+        trackers.check_on_nodes(["wandb", "mlflow"])
+    assert trackers.settings_of_trackers()["TRACKIO_DIR"] == "shared"
+
+
 def test_mlflow_has_all_of_a_run_and_goes_on_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ENABLE_TELEMETRY", "false")

@@ -18,8 +18,12 @@ from clbench import engine
 from clbench.cli import main
 from clbench.parallel import on_ray
 from clbench.plugins import make_plan
+from clbench.results import find_runs, read_tracking, read_tuned
+from clbench.tuning import study
 from tests.commands.test_side_by_side import SMALL, TOY, predictions
+from tests.commands.test_tracking import in_tensorboard
 from tests.helpers import ROOT
+from tests.tuning.test_tune import BOTH, tune
 
 pytestmark = pytest.mark.slow
 PLODS = '''"""Takes its time over a step."""
@@ -100,20 +104,22 @@ def test_a_lost_nodes_run_goes_on_elsewhere_from_its_checkpoint(
     assert not list((tmp_path / "ray").glob(".clbench-*"))
 
 
+def unseen(output: Path) -> tuple[Path, bytes]:
+    """In place of ``write_probe``: no node sees the results folder."""
+    return output / "on another machine", b""
+
+
 def test_without_shared_storage_it_starts_again_and_all_files_come_back(
     cluster: Any, plods: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
-
-    def unseen(_: on_ray.OnRay) -> tuple[Path, bytes]:
-        return tmp_path / "on another machine", b""
 
     def noted(_: on_ray.OnRay, sent: Any) -> None:
         begun.append(str(sent))
         if len(begun) == 2:
             threading.Timer(3.0, cluster.remove_node, (node,), {"allow_graceful": False}).start()
 
-    monkeypatch.setattr(on_ray.OnRay, "_write_probe", unseen)
+    monkeypatch.setattr(on_ray, "write_probe", unseen)
     monkeypatch.setattr(on_ray.OnRay, "_note_begin", noted)
     node = cluster.add_node(num_cpus=1)
     assert main(command(cluster, plods, tmp_path / "ray")) == 0
@@ -148,6 +154,41 @@ def test_ctrl_c_saves_all_states_and_the_same_command_goes_on(
     assert main(given) == 0
     assert capsys.readouterr().err.count(": resuming ") == 1
     assert predictions(tmp_path / "ray") == alone(plods, tmp_path / "alone")
+
+
+def test_what_trackers_were_told_on_a_node_comes_home(
+    cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "write_probe", unseen)
+    monkeypatch.setenv("WANDB_MODE", "offline")  # it goes along: else wandb would ask for a key
+    given = [*SMALL, "--strategy", "naive", "--output-dir", str(tmp_path), "--track", "tensorboard", "--track", "wandb"]
+    assert main([*given, "--on", "ray", "--address", cluster.address, "--resources", "CPU=1"]) == 0
+    assert "left out" not in capsys.readouterr().err
+    (run,), _ = find_runs([tmp_path])
+    told = in_tensorboard(run.folder)
+    matrix = run.result["accuracy_matrix"]
+    assert [value for _, value in told["matrix/1-kitchen"]] == pytest.approx([row[0] for row in matrix])
+    assert told["metrics/forgetting"][0][1] == pytest.approx(run.result["metrics"]["forgetting"])
+    assert len(list((run.folder / "wandb").glob("offline-run-*/run-*.wandb"))) == 1
+    assert set(read_tracking(run.folder)) == {"tensorboard", "wandb"}
+
+
+def test_a_tuning_finds_what_it_finds_on_one_machine(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials that are pruned on their node among them."""
+    monkeypatch.setattr(study, "RANDOM_TRIALS", 1)
+    node = cluster.add_node(num_cpus=1)
+    on_cluster = ("--on", "ray", "--address", cluster.address, "--resources", "CPU=1")
+    for place, more in (("ray", on_cluster), ("alone", ())):
+        (tmp_path / place).mkdir()
+        assert tune(tmp_path / place, *BOTH, *more) == 0
+    cluster.remove_node(node)
+    found = read_tuned(tmp_path / "ray" / "tuned.yaml")
+    assert found == read_tuned(tmp_path / "alone" / "tuned.yaml")
+    assert "pruned" in {trial.state for entry in found.values() for trial in entry.tried}
+    assert not list((tmp_path / "ray").rglob("checkpoint"))
+    assert not list((tmp_path / "ray").rglob(".clbench-*"))
 
 
 def test_what_no_node_has_is_refused(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
