@@ -2,6 +2,7 @@
 
 python benchmarks/parallel.py                # eight runs of naive on text_seq, on two cores; hours on a slow machine
 python benchmarks/parallel.py --scenario toy --runs 2 --rounds 1 --limit 12
+python benchmarks/parallel.py --ray          # also on a cluster of Ray's: two nodes of one core each, on this machine
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +34,16 @@ class Way:
 
     jobs: int
     threads: int
+    on_ray: bool = False
 
     def __str__(self) -> str:
-        return f"{self.jobs} at once × {self.threads} thread{'s' * (self.threads > 1)}"
+        place = " on two nodes of Ray's" * self.on_ray
+        return f"{self.jobs} at once{place} × {self.threads} thread{'s' * (self.threads > 1)}"
 
 
 ALONE = Way(1, 1)
 WAYS = (Way(2, 1), ALONE, Way(1, 2))
+ON_RAY = Way(2, 1, on_ray=True)
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,30 @@ def measure(way: Way, command: Sequence[str], folder: Path) -> Measured:
         RuntimeError: it failed.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(way.threads), "PYTHONPATH": str(ROOT)}
-    arguments = [sys.executable, "-m", "clbench", *command, "--jobs", str(way.jobs), "--output-dir", str(folder)]
-    start = time.perf_counter()
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - start
+    with two_nodes() if way.on_ray else nullcontext() as address:
+        place = ["--jobs", str(way.jobs)] if address is None else ["--on", "ray", "--address", address]
+        arguments = [sys.executable, "-m", "clbench", *command, *place, "--output-dir", str(folder)]
+        start = time.perf_counter()
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - start
     if done.returncode:
         raise RuntimeError(f"{way}: exit code {done.returncode}: {done.stderr[-1000:]}")
     files = sorted(folder.rglob("predictions.parquet"))
     return Measured(seconds, tuple(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
+
+
+@contextmanager
+def two_nodes() -> Iterator[str]:
+    """The address of a cluster of two nodes of one core each, which is there before the time counts."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        yield cluster.address
+    finally:
+        cluster.shutdown()
 
 
 def table(measured: dict[Way, list[Measured]]) -> str:
@@ -83,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=8, help="seeds [8]")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every way [3]")
     parser.add_argument("--limit", type=int, help="as of `run`")
+    parser.add_argument("--ray", action="store_true", help="also on a cluster of two nodes")
     parser.add_argument("-o", "--output", type=Path, help="also write what was measured, as JSON")
     given = parser.parse_args(arguments)
     most = max(way.jobs * way.threads for way in WAYS)
@@ -90,13 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:most])
     command = ["run", "--scenario", given.scenario, "--strategy", given.strategy, "--device", "cpu", "-q"]
     command += ["--seed", f"0-{given.runs - 1}"] + (["--limit", str(given.limit)] if given.limit else [])
-    measured: dict[Way, list[Measured]] = {way: [] for way in WAYS}
+    ways = (*WAYS, ON_RAY) if given.ray else WAYS
+    measured: dict[Way, list[Measured]] = {way: [] for way in ways}
     for number in range(given.rounds):
-        for way in WAYS:
+        for way in ways:
             with tempfile.TemporaryDirectory() as folder:
                 measured[way].append(measure(way, command, Path(folder)))
             print(f"round {number + 1}, {way}: {measured[way][-1].seconds:.1f} s", file=sys.stderr, flush=True)
-    same = {each.predictions for way in WAYS if way.threads == 1 for each in measured[way]}
+    same = {each.predictions for way in ways if way.threads == 1 for each in measured[way]}
     hardware = describe_hardware_of_cpu()
     print(f"{given.runs} runs of {given.strategy} on {given.scenario}, {most} cores, {hardware['processor']}\n")
     print(table(measured))

@@ -56,6 +56,10 @@ def _check_type(value: Any, hint: Any, where: str) -> None:
         spelled = str(hint).replace("typing.", "") if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
         reason = error.errors()[0]["msg"].lower()
         names = [name for name in typing.get_args(hint) if isinstance(name, str)]
+        if hint is bool:
+            spelled, names = "True or False", ["True", "False"]
+        elif typing.get_origin(hint) is typing.Literal:
+            spelled = ", ".join(map(repr, typing.get_args(hint)))
         close = nearest(value, names) if isinstance(value, str) else None
         told = f" did you mean {close!r}?" if close else ""
         raise InputError(f"{where} = {value!r} is not allowed ({reason});{told} allowed: {spelled}") from None
