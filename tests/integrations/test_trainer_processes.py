@@ -93,6 +93,24 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_learn_what_one_learns_in_sft_trainer(tmp_path: Path) -> None:
+    """Losses, adapters and every cell of three instruction tasks to 1e-4; the last batch of a task is half as large."""
+    pytest.importorskip("trl", reason="the extra trl is not installed")
+    expressions = ("sft:naive", f"sft:{STACK}")
+    for place, processes, batch in (("one", 1, 4), ("two", 2, 2)):
+        code, said = run_script(tmp_path / place, processes, batch, *expressions)
+        assert code == 0, said
+    for expression in expressions:
+        (alone,), (first, second) = ends(tmp_path / "one", expression, 1), ends(tmp_path / "two", expression, 2)
+        assert equal(first["after"], second["after"])
+        for key in ("losses", "after"):
+            torch.testing.assert_close(first[key], alone[key], atol=1e-4, rtol=0)
+        assert first["result"]["accuracy_matrix"] == alone["result"]["accuracy_matrix"]
+        moved = [(alone["after"][2][name] - value).abs().max() for name, value in alone["after"][0].items()]
+        assert max(moved) > 1e-3
+
+
+@pytest.mark.slow
 def test_two_processes_go_on_where_they_were_killed(tmp_path: Path) -> None:
     """In the second task after its third step, from the Trainer's checkpoint of the second; to the bit."""
     assert run_script(tmp_path / "whole", 2, 4, STACK)[0] == 0

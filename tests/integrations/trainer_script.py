@@ -33,6 +33,7 @@ from transformers import (  # noqa: E402
 
 TASKS = ("film", "food")
 LORA = "lora:"  # before an expression: in modules of PEFT's
+SFT = "sft:"  # before an expression: SFTTrainer, with LoRA on a tiny Llama
 
 
 class Rows(Dataset[dict[str, Any]]):
@@ -86,6 +87,26 @@ def make_trainer(model: Any, folder: Path, position: int, batch: int, **more: An
     return Trainer(model=model, args=args, train_dataset=Rows(position), data_collator=Collator())
 
 
+def sft_script(expression: str, folder: Path, batch: int, **more: Any) -> None:
+    """Learn three instruction tasks in SFTTrainer; what each process has goes to ``folder``."""
+    from tests.integrations import test_trainer_sft as sft
+
+    tokenizer = sft.make_tokenizer()
+    model = sft.make_model(tokenizer)
+    learning = ContinualLearning(expression, str(folder / "out"), seed=0)
+    losses, after = [], []
+    size = {"per_device_train_batch_size": batch, "optim": "sgd", "learning_rate": 1.0}
+    for task in sft.TASKS:
+        trainer = sft.make_trainer(model, tokenizer, task, folder, **size, **more)
+        learning.attach(trainer, task=task, test=trainer.eval_dataset)
+        hooks: Any = learning.hooks
+        trainer.train()
+        learning.end_task(trainer)
+        losses.append(torch.stack(hooks.losses))
+        after.append({name: value.clone() for name, value in model.state_dict().items()})
+    torch.save({"after": after, "losses": losses, "result": learning.result()}, folder / f"process-{ranks.number()}.pt")
+
+
 def script(expression: str, folder: Path, batch: int, kill: int = 0, **more: Any) -> None:
     """Learn both tasks; what each process has goes to ``folder``."""
     set_seed(ranks.number())  # a script that forgets to give all processes the same weights
@@ -121,8 +142,11 @@ def script(expression: str, folder: Path, batch: int, kill: int = 0, **more: Any
 
 if __name__ == "__main__":
     place, size, step, *expressions = sys.argv[1:]
-    more = {} if int(size) != 2 else {"gradient_accumulation_steps": 2}
+    more = {} if int(size) != 2 or expressions[0].startswith(SFT) else {"gradient_accumulation_steps": 2}
     for strategy in expressions:
         own = Path(place) / strategy.replace("(", "-").replace(")", "")
         own.mkdir(parents=True, exist_ok=True)
-        script(strategy, own, int(size), int(step), **more)
+        if strategy.startswith(SFT):
+            sft_script(strategy.removeprefix(SFT), own, int(size), **more)
+        else:
+            script(strategy, own, int(size), int(step), **more)
