@@ -237,8 +237,8 @@ def run(
     given = {key: value for key, value in options.items() if value is not None}
     with launched.met(jobs, jobs_per_gpu, on):
         plans = planning.plan_runs(given, strategy or [], seed or [], scenario_arg or [], config, tuned, own)
-        chosen = plans[0].config.device if plans else "cpu"
-        demand = side_by_side.find_demand(chosen, track or [], on, address, resources or [], jobs, jobs_per_gpu)
+        where, told = (plans[0].config.device, plans[0].config.track) if plans else ("cpu", ())
+        demand = side_by_side.find_demand(where, told, on, address, resources or [], jobs, jobs_per_gpu)
         verbosity = -1 if quiet else int(verbose)
         if dry_run:
             if demand is None:

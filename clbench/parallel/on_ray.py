@@ -175,7 +175,7 @@ class OnRay:
             if self._stopped is not None:
                 raise Interrupted("stopped", self._stopped) from error
             raise Lost(_tell_loss(node, visible)) from error
-        raise Lost(_tell_loss(node, visible))
+        raise enough or Lost(_tell_loss(node, visible))
 
     def _messages(self, sent: Any) -> Iterator[Message]:
         """What a task tells; what Ray raises where it was cancelled, or its node is gone.
