@@ -95,13 +95,17 @@ def table_key(run: Run) -> tuple[str, str, str, str, str]:
 
 
 def seed_draws_tasks(runs: Sequence[Run]) -> bool:
-    """Whether tasks or their order differ by seed alone: one scenario, one sequence a seed, equally many tasks."""
-    scenarios = {canonical([run.config.get("scenario_args"), _scenario_hashes(run)]) for run in runs}
+    """Whether tasks or their order differ by seed alone: one sequence a seed, equally many tasks, the same arguments.
+
+    Where the scenario's code differs, too, each code must show that it is the seed which draws.
+    """
+    arguments = {canonical(run.config.get("scenario_args")) for run in runs}
     drawn = {(run.result["seed"], tuple(run.result["tasks"])) for run in runs}
-    sequences = {tasks for _, tasks in drawn}
     one_a_seed = len(drawn) == len({seed for seed, _ in drawn})
-    same_length = len({len(tasks) for tasks in sequences}) == 1
-    return len(scenarios) == 1 and one_a_seed and len(sequences) > 1 and same_length
+    same_length = len({len(tasks) for _, tasks in drawn}) == 1
+    by_code = group(runs, lambda run: canonical(_scenario_hashes(run)))
+    all_draw = all(len({tuple(run.result["tasks"]) for run in own}) > 1 for own in by_code.values())
+    return len(arguments) == 1 and one_a_seed and all_draw and same_length
 
 
 def _scenario_hashes(run: Run) -> dict[str, str]:

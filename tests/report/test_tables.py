@@ -198,6 +198,17 @@ def test_tasks_that_another_scenario_made_are_not_the_seeds(change: dict[str, An
     assert any(note.startswith("tasks differs: ") for note in table.notes)
 
 
+def test_two_codes_of_a_scenario_whose_seeds_draw_alike_have_a_row_each() -> None:
+    turned = ["second", "first"]
+    newer = {"plugin_hashes": {"scenario:toy": "b"}}
+    old = [make_run("ewc"), make_run("ewc", seed=1, tasks=turned)]
+    new = [make_run("si", config=newer), make_run("si", seed=1, tasks=turned, config=newer)]
+    (table,) = compare([*old, *new]).tables
+    assert [(row.label, row.seeds) for row in table.rows] == [("ewc", [0, 1]), ("si", [0, 1])]
+    (table,) = compare([*old, new[1]]).tables  # whose one seed does not show that it draws
+    assert len(table.rows) == 3
+
+
 def test_settings_that_differ_between_strategies_are_noted() -> None:
     runs = [make_run(), make_run("ewc", config={"epochs": 4, "plugin_hashes": {"strategy:ewc": "b"}}), make_run("si")]
     notes = compare(runs).tables[0].notes
