@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 MOST = 10_000  # trials or seeds that anybody means
 LIBRARIES = ("optuna", "torch", "transformers")
+JUDGED_AFTER = 2  # tasks
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,10 @@ def _objective(runner: Runner, candidate: Candidate, seeds: Sequence[int], tasks
 
 
 class _Watch(Reporter):
-    """Reports the mean accuracy on the tasks learned so far, and stops the run where that is hopeless."""
+    """Reports the mean accuracy on the tasks learned so far, and stops the run where that is hopeless.
+
+    Not before JUDGED_AFTER tasks: after the first one nothing can be forgotten, and the fastest learner would win.
+    """
 
     def __init__(self, first_step: int, report: Report) -> None:
         self.first_step, self.report, self.pruned = first_step, report, False
@@ -183,7 +187,7 @@ class _Watch(Reporter):
     def row(self, label: str, names: Sequence[str], row: Sequence[float | None]) -> None:
         """After the last task there is nothing more to save."""
         known = [cell for cell in row if cell is not None]
-        if 0 < len(known) < len(row):
+        if JUDGED_AFTER <= len(known) < len(row):
             try:
                 self.report(self.first_step + len(known), fsum(known) / len(known))
             except Pruned:

@@ -19,7 +19,7 @@ from clbench.cli import main
 from clbench.parallel import on_ray
 from clbench.plugins import make_plan
 from clbench.results import find_runs, read_tracking, read_tuned
-from clbench.tuning import study
+from clbench.tuning import rounds, study
 from tests.commands.test_side_by_side import SMALL, TOY, predictions
 from tests.commands.test_tracking import in_tensorboard
 from tests.helpers import ROOT
@@ -178,6 +178,7 @@ def test_a_tuning_finds_what_it_finds_on_one_machine(
 ) -> None:
     """Trials that are pruned on their node among them."""
     monkeypatch.setattr(study, "RANDOM_TRIALS", 1)
+    monkeypatch.setattr(rounds, "JUDGED_AFTER", 1)
     node = cluster.add_node(num_cpus=1)
     on_cluster = ("--on", "ray", "--address", cluster.address, "--resources", "CPU=1")
     for place, more in (("ray", on_cluster), ("alone", ())):

@@ -19,7 +19,7 @@ from clbench.errors import InputError
 from clbench.report import compare, render
 from clbench.results import Tuned, find_runs, read_tuned, write_tuned
 from clbench.results.folder import RunFolder
-from clbench.tuning import study
+from clbench.tuning import rounds, study
 
 SCENARIO = '''"""Toy, whose test split may be made of other words with other labels."""
 
@@ -47,13 +47,16 @@ STRATEGIES = ("naive", "ewc")
 NAIVE = ("--strategy", "naive")
 BOTH = (*NAIVE, "--strategy", "ewc")
 TRIALS = 3
+JUDGED_AFTER = rounds.JUDGED_AFTER  # before a fixture changes it
 SMALL = ("--device", "cpu", "-q", "--search", "lr=0.001,1e-6,0.003,2e-6", "--search", "head_lr=0.003")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _fewer_random_trials() -> Iterator[None]:
+    """And of two tasks the first is enough to prune."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "RANDOM_TRIALS", 1)
+        patch.setattr(rounds, "JUDGED_AFTER", 1)
         yield
 
 
@@ -110,6 +113,15 @@ def test_the_score_is_that_of_the_runs_folder(folder: Path, entries: dict[str, T
 def test_a_poisoned_test_split_changes_nothing(tmp_path: Path, entries: dict[str, Tuned]) -> None:
     assert tune(tmp_path, *NAIVE, poison=True) == 0
     assert read_tuned(tmp_path / "tuned.yaml") == {"naive": entries["naive"]}
+
+
+def test_a_trial_is_not_judged_before_something_can_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "JUDGED_AFTER", JUDGED_AFTER)
+    reported: list[tuple[int, float]] = []
+    watch = rounds._Watch(4, lambda step, score: reported.append((step, score)))
+    for row in ([None] * 4, [0.9, None, None, None], [0.5, 0.75, None, None], [0.25, 0.5, 0.75, None], [0.5] * 4):
+        watch.row("a task", ["a", "b", "c", "d"], row)
+    assert reported == [(4 + 2, 0.625), (4 + 3, 0.5)]
 
 
 @pytest.mark.slow
