@@ -11,8 +11,15 @@ import importlib
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+
+def is_installed(package: str) -> bool:
+    """Whether ``package`` can be imported; a mere folder of its name, such as /tmp/ray or ./wandb, is none."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def open_door(package: str, file: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from clbench.cli import main
 from clbench.commands import describe, listing
+from clbench.doors import is_installed
 from clbench.errors import InputError, RunError
 from clbench.files import cache_folder, write_atomic
 from clbench.plugins import make_plan
@@ -266,3 +268,11 @@ def test_an_answer_that_nobody_takes_is_no_traceback(tmp_path: Path) -> None:
     assert shell(f"{command} > /dev/full") == (1, "error: the answer cannot be written: No space left on device\n")
     assert shell(f"{command} >&-") == (0, "")
     assert shell(f"{command} | true; exit 0") == (0, "")
+
+
+def test_a_folder_of_a_packages_name_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nobodys_tracker").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importlib.import_module("nobodys_tracker").__file__ is None  # Python takes it for one
+    found = [is_installed(name) for name in ("nobodys_tracker", "nobodys_other", "torch")]
+    assert found == [False, False, True]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clbench.doors import is_installed
 from clbench.errors import InputError, unknown
 from clbench.files import remove_path
 
@@ -155,7 +155,7 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if name not in OPEN:
             raise unknown("tracker", name, OPEN)
-        if find_spec(name) is None:
+        if not is_installed(name):
             raise InputError(f"--track {name} needs {name}, which is not installed: pip install 'clbench[{name}]'")
 
 

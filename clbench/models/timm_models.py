@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from clbench.doors import is_installed
 from clbench.errors import InputError
 from clbench.models.image_model import Preprocessing
 from clbench.models.probe import answering_layer
@@ -67,6 +68,8 @@ def build_timm(settings: Mapping[str, Any], labels: int, dropout: float = 0.0) -
         InputError: timm is not installed.
     """
     try:
+        if not is_installed("timm"):
+            raise ImportError("it is not installed")
         import timm
     except ImportError as error:
         reason = " ".join(str(error).split())[:100]

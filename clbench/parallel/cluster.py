@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from clbench.doors import is_installed
 from clbench.errors import InputError
 
 
@@ -20,6 +21,8 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
         InputError: Ray is not installed, or there is no cluster at the address.
     """
     try:
+        if not is_installed("ray"):
+            raise ImportError("it is not installed")
         import ray
     except ImportError as error:
         raise InputError(f"--on ray needs Ray ({error}): pip install 'clbench[ray]'") from error

@@ -6,11 +6,11 @@ is installed, and can be pinned. Only what Llama models with a byte-level vocabu
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench.doors import is_installed
 from clbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def check_gguf(name: str) -> None:
     Raises:
         InputError: it is not.
     """
-    if importlib.util.find_spec("gguf") is None:
+    if not is_installed("gguf"):
         raise InputError(f"model {name!r} is made of a GGUF file, which needs gguf: pip install 'clbench[gguf]'")
 
 

@@ -9,6 +9,7 @@ from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench.doors import is_installed
 from clbench.errors import InputError, RunError
 from clbench.results import COMPLETE, FAILED, PRUNED, Tried
 from clbench.rng import stream_seed
@@ -41,10 +42,10 @@ def open_storage(folder: Path) -> BaseStorage:
     Raises:
         InputError: Optuna is not installed, or the file cannot be used.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise InputError("tuning needs optuna; install it with: pip install 'clbench[tune]'") from error
+    if not is_installed("optuna"):
+        raise InputError("tuning needs optuna; install it with: pip install 'clbench[tune]'")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = folder / "optuna.db"
     try:

@@ -321,7 +321,7 @@ def test_a_tracker_that_fails_is_told_of_once_and_the_run_goes_on(
 def test_what_cannot_be_tracked_is_refused_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"unknown tracker 'tensorbord'; .*tensorboard"):
         trackers.check_trackers(["tensorbord"])
-    monkeypatch.setattr(trackers, "find_spec", lambda _: None)
+    monkeypatch.setattr(trackers, "is_installed", lambda _: False)
     with pytest.raises(InputError, match=r"--track mlflow needs mlflow, .*: pip install 'clbench\[mlflow\]'"):
         commands.planning.plan_runs({**RUN, "track": ["mlflow"]}, [], [], [], None)
     with pytest.raises(InputError, match=r"pip install 'clbench\[wandb\]'"):

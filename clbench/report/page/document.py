@@ -67,9 +67,9 @@ def plotly_path() -> Path:
     from importlib.util import find_spec
 
     found = find_spec("plotly")  # not imported: only its file is read
-    if found is None or not found.submodule_search_locations:
+    if found is None or found.origin is None:  # or a mere folder of that name
         raise InputError("the page needs plotly, which is not installed; install with: pip install 'clbench[report]'")
-    return Path(found.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
+    return Path(found.origin).parent / "package_data" / "plotly.min.js"
 
 
 def make_page(comparison: Comparison, heading: str, notes: Sequence[str], texts: Mapping[str, Texts]) -> str:
