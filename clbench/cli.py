@@ -241,8 +241,8 @@ def run(
         demand = side_by_side.find_demand(where, told, on, address, resources or [], jobs, jobs_per_gpu)
         verbosity = -1 if quiet else int(verbose)
         if dry_run:
-            if demand is None:
-                side_by_side.find_slots(plans, at_once, jobs_per_gpu)  # refused here, too
+            if demand is None and plans:
+                side_by_side.find_slots(where, len(plans), at_once, jobs_per_gpu)  # refused here, too
             return checks.print_plans(plans)
         if demand is not None:
             return side_by_side.run_on_ray(plans, verbosity, address, demand, sharing)

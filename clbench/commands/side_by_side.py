@@ -54,7 +54,7 @@ def run_with_jobs(
         InputError: more jobs than there are places on GPUs.
         Interrupted: SIGINT or SIGTERM came; all states are saved.
     """
-    slots = find_slots(plans, jobs, jobs_per_gpu)
+    slots = find_slots(plans[0].config.device, len(plans), jobs, jobs_per_gpu) if plans else []
     with _shared(plans, sharing):
         if len(slots) < 2:
             return run_plans(plans, verbosity)
@@ -64,15 +64,15 @@ def run_with_jobs(
         return run_side_by_side(plans, workers, describe_slots(slots), board)
 
 
-def find_slots(plans: Sequence[Plan], jobs: int | None, jobs_per_gpu: int | None) -> list[Slot]:
-    """Where the runs of ``plans`` will go on at once; none or one where they go one after another.
+def find_slots(device: str, runs: int, jobs: int | None, jobs_per_gpu: int | None = None) -> list[Slot]:
+    """Where so many ``runs`` on ``device`` will go on at once; none or one where they go one after another.
 
     Raises:
         InputError: as :func:`run_with_jobs`.
     """
-    if not plans or (jobs == 1 and jobs_per_gpu is None):
+    if jobs == 1 and jobs_per_gpu is None:
         return []
-    return make_slots(jobs, len(plans), devices_of(plans[0].config.device), usable_cores(), jobs_per_gpu)
+    return make_slots(jobs, runs, devices_of(device), usable_cores(), jobs_per_gpu)
 
 
 def run_on_ray(plans: list[Plan], verbosity: int, address: str | None, demand: Demand, sharing: bool = True) -> int:
@@ -91,13 +91,23 @@ def run_on_ray(plans: list[Plan], verbosity: int, address: str | None, demand: D
     """
     if not plans:
         return 0
-    with ray_cluster(address) as ray, _shared(plans, sharing):
-        told = describe_cluster(demand, living_nodes(ray))
-        config = plans[0].config
-        sent = Sent(demand, expand(config.output_dir, "output_dir").absolute())
-        if config.track:
-            sent = replace(sent, work=work_and_track, environment=settings_of_trackers())
-        return run_side_by_side(plans, OnRay(ray, sent, len(plans)), told, Board(verbosity, len(plans)))
+    config = plans[0].config
+    sent = Sent(demand, expand(config.output_dir, "output_dir").absolute())
+    if config.track:
+        sent = replace(sent, work=work_and_track, environment=settings_of_trackers())
+    with on_cluster(address, sent, len(plans)) as (makers, told), _shared(plans, sharing):
+        return run_side_by_side(plans, makers, told, Board(verbosity, len(plans)))
+
+
+@contextmanager
+def on_cluster(address: str | None, sent: Sent, runs: int) -> Iterator[tuple[OnRay, str]]:
+    """Who makes ``runs`` runs on a cluster of Ray's, and a line on where.
+
+    Raises:
+        InputError: as :func:`run_on_ray`.
+    """
+    with ray_cluster(address) as ray:
+        yield OnRay(ray, sent, runs), describe_cluster(sent.demand, living_nodes(ray))
 
 
 def find_demand(

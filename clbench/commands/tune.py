@@ -10,7 +10,7 @@ from typing import Any
 from clbench.advice import RUNS, read_duration
 from clbench.commands.planning import check_length, key_values, with_options
 from clbench.commands.progress import TerminalReporter
-from clbench.commands.side_by_side import find_demand
+from clbench.commands.side_by_side import find_demand, find_slots, on_cluster
 from clbench.config import read_config_file
 from clbench.engine import Reporter
 from clbench.errors import InputError, RunError
@@ -18,18 +18,12 @@ from clbench.files import expand
 from clbench.models import choose_device
 from clbench.parallel import (
     Makers,
-    OnRay,
     Sent,
+    Slot,
     Together,
     Workers,
-    describe_cluster,
     describe_slots,
-    devices_of,
-    living_nodes,
-    make_slots,
-    ray_cluster,
     read_jobs,
-    usable_cores,
 )
 from clbench.results import Tuned, write_tuned
 from clbench.text import clean, text_table
@@ -82,7 +76,7 @@ def run(
     """
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(f"-o {str(output)!r} is not allowed; allowed: a .yaml file")
-    output = expand(output, "--output")
+    at_once, output = read_jobs(jobs), expand(output, "--output")
     effort = Effort(trials, tasks, seeds, None if budget is None else read_duration(budget))
     given = {**options, "scenario_args": key_values(scenario_arguments)}
     folder = expand(output_dir, "--output-dir") / "tuning"
@@ -90,14 +84,15 @@ def run(
     spaces = read_search(search)
     device = str(choose_device(options.get("device", "auto")))
     demand = find_demand(device, (), on, address, resources, jobs, None)
+    makers: Makers | None
     count = len(set(strategies))
     with ExitStack() as entered:
         if demand is None:
-            makers = _workers(read_jobs(jobs), count, device, reporter)
+            makers = _workers(find_slots(device, count, at_once), at_once, reporter)
         else:
-            ray = entered.enter_context(ray_cluster(address))
-            reporter.say(describe_cluster(demand, living_nodes(ray)))
-            makers = OnRay(ray, Sent(demand, (folder / RUNS).absolute()), count)
+            sent = Sent(demand, (folder / RUNS).absolute())
+            makers, told = entered.enter_context(on_cluster(address, sent, count))
+            reporter.say(told)
         together = None if makers is None else entered.enter_context(Together(makers))
         entries = tune(given, strategies, folder, reporter, effort, spaces, together)
     if not entries:
@@ -113,10 +108,9 @@ def run(
     return 0
 
 
-def _workers(jobs: int | None, count: int, device: str, reporter: Reporter) -> Makers | None:
-    """Processes for trials of ``count`` strategies at once; None where they go one after another."""
-    slots = make_slots(jobs, count, devices_of(device), usable_cores())
-    if jobs == 1 or len(slots) == 1:
+def _workers(slots: list[Slot], jobs: int | None, reporter: Reporter) -> Workers | None:
+    """Processes for trials of several strategies at once; None where they go one after another."""
+    if len(slots) < 2:
         return None
     reporter.say(describe_slots(slots))
     return Workers(slots, jobs is None, reporter.say)
