@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from clbench import engine
 from clbench.cli import main
-from clbench.parallel import on_ray
+from clbench.parallel import Demand, Sent, on_ray, ray_cluster
 from clbench.plugins import make_plan
 from clbench.results import find_runs, read_tracking, read_tuned
 from clbench.tuning import rounds, study
@@ -190,6 +190,30 @@ def test_a_tuning_finds_what_it_finds_on_one_machine(
     assert "pruned" in {trial.state for entry in found.values() for trial in entry.tried}
     assert not list((tmp_path / "ray").rglob("checkpoint"))
     assert not list((tmp_path / "ray").rglob(".clbench-*"))
+
+
+class SeenEnough(engine.Reporter):
+    """Stops the run after its first task."""
+
+    def row(self, label: str, names: Sequence[str], row: Sequence[float | None]) -> None:
+        if label.startswith("after"):
+            raise engine.Stopped(label)
+
+
+def test_a_run_that_was_seen_enough_of_ends_on_its_node_and_leaves_nothing(
+    cluster: Any, plods: str, tmp_path: Path
+) -> None:
+    plan = make_plan({**TOY, "strategy": plods, "output_dir": str(tmp_path), "batch_size": 4})
+    with (
+        ray_cluster(cluster.address) as ray,
+        on_ray.OnRay(ray, Sent(Demand(), tmp_path), 1) as makers,
+        pytest.raises(engine.Stopped, match="after kitchen"),
+    ):
+        makers.run(plan, SeenEnough())
+    folder = engine.run_folder(plan.config)
+    assert len((folder.path / "log.jsonl").read_text(encoding="utf-8").splitlines()) > 1  # it had begun
+    assert not (folder.path / "result.json").exists()
+    assert not folder.checkpoint.exists()
 
 
 def test_what_no_node_has_is_refused(cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
