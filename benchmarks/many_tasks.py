@@ -27,7 +27,13 @@ class ManyTasks(Scenario):
         train, dev, test: sentences a task in each split.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {"model": "minilm", "epochs": 1, "batch_size": 8, "max_length": 16}
+    defaults: ClassVar[dict[str, Any]] = {
+        "model": "minilm",
+        "epochs": 1,
+        "min_steps": 0,
+        "batch_size": 8,
+        "max_length": 16,
+    }
 
     def __init__(
         self, *, seed: int = 0, setting: str = "task", tasks: int = 50, train: int = 16, dev: int = 2, test: int = 2

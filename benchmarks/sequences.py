@@ -70,6 +70,7 @@ class TaskSequence:
             "strategy": ewc if self.strategy == "ewc" else self.strategy,
             "model": self.model,
             "epochs": self.epochs,
+            "min_steps": 0,  # the peers know epochs only
             "batch_size": self.batch_size,
             "seed": self.seed,
             "device": self.device,

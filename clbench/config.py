@@ -50,25 +50,23 @@ class RunConfig(BaseModel):
     of the gradient; its state (moments, momentum) is "fresh" in each task or "carried" on by the parameters' names;
     ``max_grad_norm`` may be infinite, which clips nothing; ``task_steps`` on each task go before ``epochs`` and
     ``min_steps``, in as many passes as they take; ``min_steps`` asks for more epochs over a small task, 0 for none, and
-    who gives ``epochs`` on the command line means
-    them: with 75 texts a task models of one task each learn .486 of text_seq's dev texts in 6 steps (2 epochs), .584 in
-    12, .666 in 24, .678 in 36 and .676 in 48 (seed 100); a batch is computed in ``accumulation`` parts, with
-    ``auto_batch`` in smaller ones when memory runs out; ``max_length`` is in tokens; ``limit`` caps the train and the
-    test examples of each task; ``first_tasks`` leaves out all tasks after so many; ``tuned`` says that the values are
-    those of a tuned.yaml; ``eval_split`` is "test" except when hyper-parameters are chosen, which is done on "dev";
-    ``evaluate`` "seen" leaves out tasks that are still to come, half of a long sequence's evaluations, and with them
-    forward transfer; ``evaluate_every`` also measures inside a task, each so many steps; ``compile`` trains with
-    torch.compile, ``gradient_checkpointing`` computes each layer again in the backward pass instead of keeping what it
-    computed; ``frozen_precision`` "bf16" keeps a frozen body's weights in 16 bits; ``deterministic`` asks a GPU for the
-    same bits each time, as a CPU gives them. ``keep_head`` keeps,
-    of an output layer that the model brings, the rows of labels with the same names. ``batch_norm`` says whether
+    who gives ``epochs`` on the command line means them: with 75 texts a task models of one task each learn .486 of
+    text_seq's dev texts in 6 steps (2 epochs), .584 in 12, .666 in 24, .678 in 36 and .676 in 48 (seed 100); a batch is
+    computed in ``accumulation`` parts, with ``auto_batch`` in smaller ones when memory runs out; ``max_length`` is in
+    tokens; ``limit`` caps the train and the test examples of each task; ``first_tasks`` leaves out all tasks after so
+    many; ``tuned`` says that the values are those of a tuned.yaml; ``eval_split`` is "test" except when
+    hyper-parameters are chosen, which is done on "dev"; ``evaluate`` "seen" leaves out tasks that are still to come,
+    half of a long sequence's evaluations, and with them forward transfer; ``evaluate_every`` also measures inside a
+    task, each so many steps; ``compile`` trains with torch.compile, ``gradient_checkpointing`` computes each layer
+    again in the backward pass instead of keeping what it computed; ``frozen_precision`` "bf16" keeps a frozen body's
+    weights in 16 bits; ``deterministic`` asks a GPU for the same bits each time, as a CPU gives them. ``keep_head``
+    keeps, of an output layer that the model brings, the rows of labels with the same names. ``batch_norm`` says whether
     training moves an image model's statistics of batch normalisation. ``ability`` also measures what the pretrained
     model could do before, ``probe`` what a linear probe of the features gets right. ``trust_remote_code`` runs code
     that a hub model brings, ``allow_pickle`` loads weights that are not safetensors: both only for models you trust.
     ``save_model`` keeps the model in the run's folder: the "final" one, or also what it was after "each" task;
-    ``track`` names trackers that are told of the run. The
-    hashes are of the plug-ins' code, of the data that the scenario makes with seed 0 and with this seed, and of the
-    model's files.
+    ``track`` names trackers that are told of the run. The hashes are of the plug-ins' code, of the data that the
+    scenario makes with seed 0 and with this seed, and of the model's files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

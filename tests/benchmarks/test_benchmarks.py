@@ -131,6 +131,12 @@ def test_the_peers_get_clbenchs_default_strength_of_ewc() -> None:
     assert vars(strategy)["ewc_lambda"] == sequences.EWC_LAMBDA
 
 
+def test_small_tasks_are_learned_for_the_epochs_that_the_peers_learn_for() -> None:
+    sequence = sequences.TaskSequence("clbench", "naive", "same")
+    config = make_plan(sequence.options()).config
+    assert config.epochs_of(sequence.train) == config.epochs
+
+
 def test_masked_answers_count_learning_and_answering_only() -> None:
     answers = peer_data.Answers(torch.tensor([[True, False], [False, True]]))
     masked = answers.mask(torch.zeros(2, 2), torch.tensor([0, 1]), training=True)
