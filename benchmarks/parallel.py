@@ -1,6 +1,7 @@
 """What ``run --jobs`` gains: the same runs at once and one after another, taking turns; the predictions are compared.
 
 python benchmarks/parallel.py                # eight runs of naive on text_seq, on two cores; hours on a slow machine
+python benchmarks/parallel.py --sharing      # what runs of eight strategies gain by sharing, too
 python benchmarks/parallel.py --scenario toy --runs 2 --rounds 1 --limit 12
 python benchmarks/parallel.py --ray          # also on a cluster of Ray's: two nodes of one core each, on this machine
 """
@@ -35,15 +36,19 @@ class Way:
     jobs: int
     threads: int
     on_ray: bool = False
+    shares: bool = True
 
     def __str__(self) -> str:
-        place = " on two nodes of Ray's" * self.on_ray
-        return f"{self.jobs} at once{place} × {self.threads} thread{'s' * (self.threads > 1)}"
+        place, apart = " on two nodes of Ray's" * self.on_ray, ", nothing shared" * (not self.shares)
+        return f"{self.jobs} at once{place} × {self.threads} thread{'s' * (self.threads > 1)}{apart}"
 
 
 ALONE = Way(1, 1)
-WAYS = (Way(2, 1), ALONE, Way(1, 2))
+WAYS = (ALONE, Way(2, 1), Way(1, 2))
 ON_RAY = Way(2, 1, on_ray=True)
+APART = Way(1, 2, shares=False)
+SHARING = (APART, Way(1, 2), Way(2, 1))
+STRATEGIES = ("naive", "replay", "ewc", "distillation", "mas", "replay+ewc", "lora_per_task", "joint")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def measure(way: Way, command: Sequence[str], folder: Path) -> Measured:
     environment = {**os.environ, "OMP_NUM_THREADS": str(way.threads), "PYTHONPATH": str(ROOT)}
     with two_nodes() if way.on_ray else nullcontext() as address:
         place = ["--jobs", str(way.jobs)] if address is None else ["--on", "ray", "--address", address]
+        place += [] if way.shares else ["--no-sharing"]
         arguments = [sys.executable, "-m", "clbench", *command, *place, "--output-dir", str(folder)]
         start = time.perf_counter()
         done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
@@ -88,9 +94,10 @@ def two_nodes() -> Iterator[str]:
 
 
 def table(measured: dict[Way, list[Measured]]) -> str:
-    """A row a way: seconds, and their ratio to one after another with one thread in the same turn."""
-    alone = [each.seconds for each in measured[ALONE]]
-    lines = ["| runs | wall, s | of one after another with 1 thread |", "|---|---|---|"]
+    """A row a way: seconds, and their ratio to the first way's in the same turn."""
+    first = next(iter(measured))
+    alone = [each.seconds for each in measured[first]]
+    lines = [f"| runs | wall, s | of {first} |", "|---|---|---|"]
     for way, found in measured.items():
         seconds = [each.seconds for each in found]
         lines.append(f"| {way} | {spread(seconds).text(1)} | {spread(ratios(seconds, alone)).text()} |")
@@ -100,34 +107,45 @@ def table(measured: dict[Way, list[Measured]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", default="text_seq")
-    parser.add_argument("--strategy", default="naive")
+    parser.add_argument("--strategy", action="append", help="[naive; with --sharing eight]")
     parser.add_argument("--runs", type=int, default=8, help="seeds [8]")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every way [3]")
     parser.add_argument("--limit", type=int, help="as of `run`")
     parser.add_argument("--ray", action="store_true", help="also on a cluster of two nodes")
+    parser.add_argument("--sharing", action="store_true", help="beside runs that share nothing, with all threads")
     parser.add_argument("-o", "--output", type=Path, help="also write what was measured, as JSON")
     given = parser.parse_args(arguments)
-    most = max(way.jobs * way.threads for way in WAYS)
+    ways = (*(SHARING if given.sharing else WAYS), *([ON_RAY] if given.ray else []))
+    strategies = given.strategy or (STRATEGIES if given.sharing else ["naive"])
+    most = max(way.jobs * way.threads for way in ways)
     if hasattr(os, "sched_setaffinity"):  # all ways have the same cores, on larger machines too
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:most])
-    command = ["run", "--scenario", given.scenario, "--strategy", given.strategy, "--device", "cpu", "-q"]
+    command = ["run", "--scenario", given.scenario, "--device", "cpu", "-q"]
+    command += [word for name in strategies for word in ("--strategy", name)]
     command += ["--seed", f"0-{given.runs - 1}"] + (["--limit", str(given.limit)] if given.limit else [])
-    ways = (*WAYS, ON_RAY) if given.ray else WAYS
     measured: dict[Way, list[Measured]] = {way: [] for way in ways}
     for number in range(given.rounds):
         for way in ways:
             with tempfile.TemporaryDirectory() as folder:
                 measured[way].append(measure(way, command, Path(folder)))
             print(f"round {number + 1}, {way}: {measured[way][-1].seconds:.1f} s", file=sys.stderr, flush=True)
-    same = {each.predictions for way in ways if way.threads == 1 for each in measured[way]}
+    same = same_predictions(measured)
     hardware = describe_hardware_of_cpu()
-    print(f"{given.runs} runs of {given.strategy} on {given.scenario}, {most} cores, {hardware['processor']}\n")
+    print(f"{', '.join(strategies)} on {given.scenario}, seeds: {given.runs}, {most} cores, {hardware['processor']}\n")
     print(table(measured))
-    print(f"\npredictions with 1 thread: {'the same bits' if len(same) == 1 else 'DIFFERENT'} at once and one by one")
+    print(f"\npredictions of all ways with as many threads: {'the same bits' if same else 'DIFFERENT'}")
     if given.output is not None:
         content = {str(way): [each.seconds for each in found] for way, found in measured.items()}
         given.output.write_text(json.dumps({"command": command, "hardware": hardware, "seconds": content}, indent=1))
-    return int(len(same) != 1)
+    return int(not same)
+
+
+def same_predictions(measured: dict[Way, list[Measured]]) -> bool:
+    """Whether all ways with the same number of threads gave the same bits."""
+    found: dict[int, set[tuple[str, ...]]] = {}
+    for way, each in measured.items():
+        found.setdefault(way.threads, set()).update(one.predictions for one in each)
+    return all(len(predictions) == 1 for predictions in found.values())
 
 
 def describe_hardware_of_cpu() -> dict[str, str | int]:

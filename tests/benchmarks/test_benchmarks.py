@@ -343,9 +343,18 @@ def test_the_table_of_the_stand_in_sets_counts_beside_those_of_before() -> None:
 
 
 def test_ways_of_many_runs_are_compared_in_the_same_turn() -> None:
-    seconds = {parallel.Way(2, 1): [5.0, 6.0, 7.0], parallel.ALONE: [10.0, 10.0, 10.0]}
+    seconds = {parallel.ALONE: [10.0, 10.0, 10.0], parallel.Way(2, 1): [5.0, 6.0, 7.0]}
     measured = {way: [parallel.Measured(each, ()) for each in found] for way, found in seconds.items()}
-    assert parallel.table(measured).splitlines()[2:] == [
-        "| 2 at once × 1 thread | 6.0 (5.0–7.0) | 0.60 (0.50–0.70) |",
+    assert parallel.table(measured).splitlines() == [
+        "| runs | wall, s | of 1 at once × 1 thread |",
+        "|---|---|---|",
         "| 1 at once × 1 thread | 10.0 (10.0–10.0) | 1.00 (1.00–1.00) |",
+        "| 2 at once × 1 thread | 6.0 (5.0–7.0) | 0.60 (0.50–0.70) |",
     ]
+
+
+def test_ways_with_as_many_threads_must_give_the_same_bits() -> None:
+    first, second = parallel.Measured(1.0, ("a", "b")), parallel.Measured(2.0, ("a", "c"))
+    assert parallel.same_predictions({parallel.APART: [first], parallel.ALONE: [second]})
+    assert not parallel.same_predictions({parallel.APART: [first], parallel.Way(1, 2): [second]})
+    assert not parallel.same_predictions({parallel.ALONE: [first, second]})
