@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason
 def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor that gains by it."""
     monkeypatch.setattr(linear, "products_are_slow", lambda: True)
+    monkeypatch.setattr(linear, "units_are_half", lambda: False)
 
 
 def pair(bias: bool = True, outputs: int = 7) -> tuple[nn.Linear, nn.Linear]:
@@ -44,7 +45,11 @@ def gradients(layer: nn.Linear, given: Tensor, weights: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("outputs", [7, 19])  # fewer and more than the inputs
 @pytest.mark.parametrize("shape", [(5,), (1,), (2, 3), (2, 3, 4)])
-def test_output_and_gradients_are_those_of_torch(bias: bool, outputs: int, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_output_and_gradients_are_those_of_torch(
+    bias: bool, outputs: int, shape: tuple[int, ...], half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "units_are_half", lambda: half)
     own, fast = pair(bias, outputs)
     given, weights = torch.randn(*shape, 12), torch.randn(*shape, outputs)
     torch.testing.assert_close(fast(given), own(given), rtol=1e-5, atol=1e-6)
