@@ -24,7 +24,7 @@ from clbench.engine.model_out import keep_models
 from clbench.engine.outcome import make_result
 from clbench.engine.preparation import Prepared, prepare
 from clbench.engine.reporter import Reporter, Stopped, tell_notes
-from clbench.engine.sharing import first_row
+from clbench.engine.sharing import row_path, shared_row
 from clbench.engine.state import State, begin_part, prediction_columns, record_row, restore, save
 from clbench.models import (
     check_stored,
@@ -270,10 +270,13 @@ def _record(job: Job, row: int, trained: bool) -> None:
         tests = [
             test if trained and (position < row or not seen) else [] for position, test in enumerate(prepared.tests)
         ]
-        if row or prepared.shared is None:
+        path = None
+        if row <= 1 and prepared.shared is not None and prepared.as_it_came is not None:
+            path = row_path(prepared.shared, prepared.config, row, prepared.as_it_came, learner)
+        if path is None:
             evaluations = evaluate_all(learner, prepared.strategy, tests)
         else:
-            evaluations = first_row(learner, prepared.strategy, tests, prepared.config, prepared.shared)
+            evaluations = shared_row(learner, prepared.strategy, tests, path)
         record_row(prepared, state, row, evaluations)
         measure_beside(prepared, state, trained, tests)
         if prepared.config.evaluate_every and row and trained:

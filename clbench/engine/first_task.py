@@ -30,8 +30,6 @@ STEP_HOOKS = (
     *("parameter_groups", "learning_rate_factor", "train_batch", "loss", "read_gradients", "before_step"),
     *("after_step", "stop"),
 )
-# Of a learner: what the engine itself has changed when the first step begins.
-BEGUN = {"tasks_seen", "step", "steps", "parameter_groups", "skipped_steps"}
 Losses = list[tuple[int, int, float]]
 """Step, examples since the last entry, and the mean loss since."""
 
@@ -108,8 +106,7 @@ def shared_first_task(prepared: Prepared, state: State, sources: Sequence[int]) 
 
 
 def _plain(found: Fingerprint) -> tuple[Any, ...]:
-    read = {key: value for key, value in found.learner.items() if key not in BEGUN}
-    return found.weights, found.modules, read, found.settings, found.learning
+    return found.weights, found.all_but_weights(), found.learning
 
 
 def idle_in_first_task(strategy: Strategy) -> bool:

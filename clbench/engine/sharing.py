@@ -1,7 +1,7 @@
-"""What several runs of one command have in common and do once: the measures before any training.
+"""What several runs of one command have in common and measure once: the same weights, asked the same.
 
-They are the same for every strategy that leaves the model as it came and lets it answer: same settings, data and seed,
-same weights, same predictions. Whether a strategy does so is not asked but looked at, with :func:`fingerprint`.
+Before any training these are the same for every strategy that leaves the model as it came and lets it answer, after the
+first task for all that learned it alike. Whether it is so is not asked but looked at, with :func:`fingerprint`.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from clbench.toolkit import Evaluation, evaluate_all
 PLAIN = int | float | str | bool | None
 # Of a learner: what evaluation does not read, or what it changes itself.
 UNREAD = {"clock", "learning_rates", "local_labels", "held_rows", "events", "new_examples", "compiled", "_allowed"}
+# Of a learner: what the engine itself has changed when a task's first step begins.
+BEGUN = {"tasks_seen", "step", "steps", "parameter_groups", "skipped_steps"}
 
 
-def first_row(
-    learner: Learner, strategy: Strategy, tests: Sequence[Sequence[Example]], config: RunConfig, shared: Path
+def shared_row(
+    learner: Learner, strategy: Strategy, tests: Sequence[Sequence[Example]], path: Path
 ) -> list[Evaluation | None]:
-    """Each task's evaluation before training; read where a run before it in ``shared`` measured the same.
+    """Each task's evaluation; read from ``path`` where a run before it measured the same.
 
     The clock counts what they took when they were measured, so that a run's costs are the same either way.
 
     Args:
-        learner, strategy, tests: as of :func:`evaluate_all`; the model is as it came.
-        config: the run's.
-        shared: the folder of what runs share.
+        learner, strategy, tests: as of :func:`evaluate_all`.
+        path: names all that the evaluation depends on, as of :func:`row_path`.
     """
     kept: list[Any]
-    path, asked = shared / f"{science_key(config)}.pickle", learner.clock.read()
+    asked = learner.clock.read()
     with FileLock(f"{path}.lock"):
         if os.path.exists(path):
             kept, seconds = pickle.loads(path.read_bytes())  # written by a run of the same command
@@ -57,6 +58,21 @@ def first_row(
         with suppress(OSError):  # a full disk: the next one measures for itself
             write_atomic(path, pickle.dumps((kept, difference(learner.clock.read(), begun))))
     return found
+
+
+def row_path(shared: Path, config: RunConfig, row: int, before: Fingerprint, learner: Learner) -> Path | None:
+    """Where the evaluation of a row is shared; None where more of the model has changed than its weights.
+
+    Args:
+        shared: the folder of what runs share.
+        config: the run's.
+        row: 0 before training, 1 after the first task.
+        before: of the model as it came.
+        learner: as it is now.
+    """
+    now = fingerprint(learner)
+    same = before.all_but_weights() == now.all_but_weights()
+    return shared / f"{science_key(config)}-{row}-{now.weights.hex()}.pickle" if same else None
 
 
 def difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
@@ -93,6 +109,11 @@ class Fingerprint(NamedTuple):
     def answers(self) -> tuple[Any, ...]:
         """What evaluation depends on."""
         return self[:4]
+
+    def all_but_weights(self) -> tuple[Any, ...]:
+        """What evaluation depends on but the weights, and what the engine changes when it trains."""
+        read = {key: value for key, value in self.learner.items() if key not in BEGUN}
+        return self.modules, read, self.settings
 
 
 def fingerprint(learner: Learner) -> Fingerprint:

@@ -8,7 +8,6 @@ channels with the same window, B one of 1 × 1.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,6 +19,7 @@ from peft import LoraConfig, PeftConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
+from clbench.doors import is_installed
 from clbench.errors import InputError
 from clbench.learner import Learner
 from clbench.models import told_as_fp32
@@ -192,7 +192,7 @@ def check_quantization(strategy: str, quantization: str | None, device: torch.de
     """
     if quantization is None:
         return
-    missing = [] if importlib.util.find_spec("bitsandbytes") else ["bitsandbytes is not installed"]
+    missing = [] if is_installed("bitsandbytes") else ["bitsandbytes is not installed"]
     if not torch.cuda.is_available():
         missing.append("no CUDA GPU is here")
     elif device is not None and device.type != "cuda":

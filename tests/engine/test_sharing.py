@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from clbench import Strategy, engine
+from clbench import Strategy, TaskData, engine
 from clbench.cli import main
 from clbench.clock import Clock
 from clbench.engine import sharing
@@ -33,7 +33,7 @@ def plan(strategy: str, folder: Path, **more: Any) -> Plan:
     return replace(make_plan({**options, "strategy": strategy, **more}), shared=folder)
 
 
-def test_the_first_row_is_measured_once_a_seed_and_no_number_changes(
+def test_the_first_two_rows_are_measured_once_a_seed_and_no_number_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[str] = []
@@ -49,7 +49,7 @@ def test_the_first_row_is_measured_once_a_seed_and_no_number_changes(
             own = replace(plan(strategy, tmp_path / name, lr=5e-3, head_lr=5e-2, seed=seed), shared=folder)
             result = engine.run(own, engine.Reporter())
             found[name].append({key: value for key, value in result.items() if key != "cost"})  # hashes among them
-    assert measured == ["naive, seed 0", "naive, seed 1"]
+    assert measured == ["naive, seed 0"] * 2 + ["naive, seed 1"] * 2  # the others come to their weights
     assert found["shared"] == found["apart"]
     assert len({result["predictions_sha256"] for result in found["apart"]}) == 4
 
@@ -88,7 +88,7 @@ def test_strategies_that_change_the_model_or_answer_do_not(strategy: str, tmp_pa
 def test_a_run_costs_what_it_would_have_cost_alone(tmp_path: Path) -> None:
     """The row that is read counts with the seconds of the one that was measured: 1000, as we say here."""
     engine.run(plan("naive", tmp_path), engine.Reporter())
-    (file,) = tmp_path.glob("*.pickle")
+    (file,) = tmp_path.glob("*-0-*.pickle")
     kept, seconds = pickle.loads(file.read_bytes())
     assert seconds["eval"] > 0
     assert seconds["wall"] >= seconds["eval"]
@@ -160,6 +160,37 @@ def test_whatever_a_setup_changes_is_seen(how: str, make_learner: MakeLearner) -
     assert sharing.fingerprint(learner) == before
     Stack([("meddler", Meddler(how))]).setup(learner)
     assert sharing.fingerprint(learner) != before
+
+
+class Later(Meddler):
+    """Changes it once, when the first task is learned."""
+
+    def setup(self, learner: Learner) -> None:
+        return None
+
+    def after_task(self, learner: Learner, task: TaskData) -> None:
+        if task.position == 0:
+            super().setup(learner)
+
+
+@pytest.mark.parametrize(("how", "measured"), [("nothing", False), ("a weight", True), ("a method", True)])
+def test_who_changes_the_model_after_the_first_task_measures_it_again(
+    how: str, measured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.run(plan("naive", tmp_path), engine.Reporter())
+    rows: list[int] = []
+
+    def counted(learner: Learner, strategy: Stack, *rest: Any) -> Any:
+        rows.append(learner.tasks_seen)
+        return evaluate_all(learner, strategy, *rest)
+
+    for module in (sharing, engine.engine):
+        monkeypatch.setattr(module, "evaluate_all", counted)
+    made = replace(plan("ewc", tmp_path), strategy=Stack([("meddler", Later(how))]))
+    engine.run(made, engine.Reporter())
+    assert (1 in rows) == measured
+    assert 0 not in rows
+    assert len(made.tasks) in rows
 
 
 def test_json_of_the_environment_says_nothing_of_sharing(tmp_path: Path) -> None:

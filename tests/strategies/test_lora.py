@@ -564,7 +564,7 @@ def test_4_bits_are_refused_without_a_gpu_and_bitsandbytes(
     learner = make_learner()
 
     def line(found: bool, cuda: bool, device: str | None = None) -> str:
-        monkeypatch.setattr("importlib.util.find_spec", lambda _: object() if found else None)
+        monkeypatch.setattr(lora, "is_installed", lambda _: found)
         monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
         with pytest.raises(InputError) as caught:
             lora.check_quantization("lora_per_task", "4bit", torch.device(device) if device else None)

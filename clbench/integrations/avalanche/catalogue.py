@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import re
 import warnings
 from importlib import metadata
 from typing import Any
 
+from clbench.doors import is_installed
 from clbench.errors import InputError, nearest
 from clbench.plugins import Parameter
 
@@ -96,7 +96,7 @@ def find_strategy(name: str) -> type[Any]:
         hint = f" did you mean 'avalanche.{near}'?" if near else ""
         raise InputError(f"unknown strategy of Avalanche {name!r};{hint} allowed: {', '.join(sorted(known))}")
     package = NEEDED_PACKAGE.get(name)
-    if package and importlib.util.find_spec(package) is None:
+    if package and not is_installed(package):
         raise InputError(f"avalanche.{name} needs the package {package!r}, which is missing; pip install {package}")
     return known[name]
 
