@@ -1,7 +1,8 @@
 """``python -m benchmarks.published [NAME ...] [--seeds N]``: runs published protocols and writes how near ours come.
 
 NAME is a figure (hsu2018-ewc-task), a row (hsu2018-ewc) or a paper (hsu2018); all by default. What is finished in the
-folder of runs is read back; ``--seeds 0`` runs nothing and writes the page anew.
+folder of runs is read back, and what the page has of runs that are not there stays, where they are more or the only
+ones; ``--seeds 0`` runs nothing and writes the page anew.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def seeds(text: str) -> int:
 
 
 def report(figures: Sequence[Figure], folder: Path, output: Path) -> str:
-    """Write the page of all that is finished.
+    """Write the page of all that is finished, here or in the page as it is.
 
     Raises:
         RunError: a run was made with code that is in no commit.
@@ -63,12 +64,12 @@ def report(figures: Sequence[Figure], folder: Path, output: Path) -> str:
     used: list[Run] = [run for found in finished.values() for run in found]
     if unclean := runs.unclean(used):
         raise RunError(f"{unclean[0]} was made with changes that are in no commit; commit them, and remove that run")
-    rows = {
-        figure.name: compare(figure, runs.accuracies(finished[figure.name]))
-        for figure in figures
-        if finished[figure.name]
-    }
-    return page.write(figures, rows, runs.commits(used), output)
+    rows, commits = page.read(figures, output)
+    for figure in figures:
+        found = finished[figure.name]
+        if found and len(found) >= rows.get(figure.name, {"ours_n": 0})["ours_n"]:
+            rows[figure.name] = compare(figure, runs.accuracies(found))
+    return page.write(figures, rows, sorted({*commits, *runs.commits(used)}), output)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def compare(figure: Figure, accuracies: Sequence[float]) -> dict[str, Any]:
         "low": low,
         "high": high,
         "inside": low <= ours <= high,
+        "protocol": figure.sha256,
     }
 
 

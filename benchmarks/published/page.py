@@ -29,6 +29,20 @@ SPREADS = {"sd": "standard deviation", "sem": "standard error of the mean", "tol
 HEADER = ("figure", "published", "n", "ours", "n", "band", "verdict")
 
 
+def read(figures: Sequence[Figure], output: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The rows that the page in ``output`` has, by name, and the commits of their runs.
+
+    A row whose protocol has changed since is left out.
+    """
+    path = output / f"{NAME}.json"
+    if not path.exists():
+        return {}, []
+    data = json.loads(path.read_text("utf-8"))
+    protocols = {figure.name: figure.sha256 for figure in figures}
+    rows = {row["name"]: row for row in data["figures"] if row["protocol"] == protocols.get(row["name"])}
+    return rows, data["commits"]
+
+
 def write(figures: Sequence[Figure], rows: Mapping[str, dict[str, Any]], commits: Sequence[str], output: Path) -> str:
     """Write both files into ``output``; gives the page.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,12 @@ class Figure:
     def deviation(self) -> float:
         """The standard deviation of the published runs, which a tolerance says nothing of."""
         return self.spread if self.kind == "sd" else self.spread * self.n**0.5
+
+    @property
+    def sha256(self) -> str:
+        """A hash of what is run, and of what it is held against."""
+        said = [dict(self.options), self.published, self.spread, self.kind, self.n]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def read_figures(folder: Path = FOLDER) -> list[Figure]:

@@ -195,6 +195,13 @@ def test_a_protocol_is_run_read_back_and_written(
     # Runs of other settings than the protocol's are none of its.
     other = replace(figure, options={**options, "epochs": 3})
     assert runs.finished_runs(other, tmp_path / "runs") == []
+
+    # On another machine the page keeps what that one has no runs of.
+    elsewhere = ["--seeds", "0", "--runs", str(tmp_path / "none"), "--output", str(tmp_path)]
+    for now, rows in ((figure, [row]), (other, [])):
+        monkeypatch.setattr(command, "read_figures", lambda _, now=now: [now])
+        assert command.main(elsewhere) == 0
+        assert json.loads((tmp_path / "published-figures.json").read_text("utf-8"))["figures"] == rows
     capsys.readouterr()
 
 
