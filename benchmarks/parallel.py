@@ -1,7 +1,7 @@
 """What ``run --jobs`` gains: the same runs at once and one after another, taking turns; the predictions are compared.
 
 python benchmarks/parallel.py                # eight runs of naive on text_seq, on two cores; hours on a slow machine
-python benchmarks/parallel.py --sharing      # what runs of eight strategies gain by sharing, too
+python benchmarks/parallel.py --sharing --runs 3 --rounds 1   # eight strategies, with and without what runs share
 python benchmarks/parallel.py --scenario toy --runs 2 --rounds 1 --limit 12
 python benchmarks/parallel.py --ray          # also on a cluster of Ray's: two nodes of one core each, on this machine
 """
@@ -96,11 +96,11 @@ def two_nodes() -> Iterator[str]:
 def table(measured: dict[Way, list[Measured]]) -> str:
     """A row a way: seconds, and their ratio to the first way's in the same turn."""
     first = next(iter(measured))
-    alone = [each.seconds for each in measured[first]]
+    base = [each.seconds for each in measured[first]]
     lines = [f"| runs | wall, s | of {first} |", "|---|---|---|"]
     for way, found in measured.items():
         seconds = [each.seconds for each in found]
-        lines.append(f"| {way} | {spread(seconds).text(1)} | {spread(ratios(seconds, alone)).text()} |")
+        lines.append(f"| {way} | {spread(seconds).text(1)} | {spread(ratios(seconds, base)).text()} |")
     return "\n".join(lines)
 
 
