@@ -109,7 +109,7 @@ def test_every_protocol_makes_a_plan_with_its_settings(monkeypatch: pytest.Monke
         assert (config.schedule, config.weight_decay, config.max_grad_norm) == ("constant", 0.0, float("inf"))
         assert config.optimizer_state == ("fresh" if name.startswith("avalanche") else "carried")
         assert config.output_dir == str(tmp_path / name)
-    assert len(FIGURES) == 57
+    assert len(FIGURES) == 60
     assert FIGURES["hsu2018-gem-class"].options["lr"] == 0.01  # a row's setting goes before its paper's
 
 
@@ -137,6 +137,31 @@ def test_the_fisher_of_predictions_by_hand(make_learner: MakeLearner) -> None:
     first = 1 / (1 + math.exp(1))  # the probability of column 0; column 1 is predicted
     expected = [first**2, first**2, 0.0, 0.0]
     assert ewc.importance["classifier"].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_gem_that_rehearses_by_hand(make_learner: MakeLearner) -> None:
+    """Shares of 8 // 2 images after one task and 8 // 4 after two; half of a batch of five gives way to two of them."""
+    learner = make_learner("class", tasks=2, model=Fixed([0.0, 0.0, 0.0, 0.0]))
+    gem = strategy(str(FOLDER / "gem_rehearsing.py"), learner, memory_size=8)
+    images = [
+        {"pixel_values": torch.full((1, 1, 1), float(i)), "label": i // 20, "task_id": i // 20} for i in range(40)
+    ]
+    new = learner.collate(images[20:25])
+    learner.steps, learner.step = 10, 3
+    assert gem.train_batch(new) is new
+    assert not gem.stop(learner, task_data(learner, 0))
+    learner.step = 4  # the fifth of ten steps is done
+    assert gem.stop(learner, task_data(learner, 0))
+    gem.after_task(learner, task_data(learner, 0, images[:20]))
+    assert [len(share) for share in gem.shares] == [4, 4]
+    mixed = gem.train_batch(new)
+    assert mixed["remembered"].tolist() == [False] * 3 + [True] * 2
+    assert mixed["pixel_values"][:3].flatten().tolist() == [20.0, 21.0, 22.0]
+    assert mixed["task_ids"].tolist() == [1, 1, 1, 0, 0]
+    assert [len(batch["labels"]) for batch in gem.memory_batches] == [4, 4]
+    assert not gem.stop(learner, task_data(learner, 1))
+    gem.after_task(learner, task_data(learner, 1, images[20:]))
+    assert [[example["task_id"] for example in share] for share in gem.shares] == [[0, 0], [0, 0], [1, 1], [1, 1]]
 
 
 def test_names_stand_for_figures_rows_and_papers(capsys: pytest.CaptureFixture[str]) -> None:
