@@ -57,6 +57,11 @@ def model_folder(path: Path) -> Path:
     if not os.path.isdir(path):
         raise InputError(f"no such folder: {str(path)!r}; {ALLOWED}")
     if os.path.isfile(path / "config.json") and "hash8" in (config := RunFolder(path).read_config()):
+        if "trainer" in config:
+            raise InputError(
+                f"{str(path)!r} was made inside a Trainer, whose script has the model; keep it there: "
+                "trainer.save_model(FOLDER)"
+            )
         _refuse_kind(path, config)
         raise InputError(
             f"{str(path)!r} is a run whose model was not kept; train it again, with the same numbers, and keep it: "

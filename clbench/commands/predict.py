@@ -36,6 +36,9 @@ def answer(
     kind = read_deployment(folder).asks
     if texts and input is not None:
         raise InputError(f"{kind.noun}s and --input FILE were given; allowed: one of the two")
+    for text in texts:
+        if os.path.isdir(text):
+            raise InputError(f"{text!r} is a folder; allowed: one model, and then {kind.noun}s")
     if input is None:
         given = [(text, f"argument {number}") for number, text in enumerate(texts, 1)]
     else:

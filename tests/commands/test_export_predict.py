@@ -198,6 +198,7 @@ def test_bad_input_is_one_line(run: Path, tmp_path: Path, capsys: pytest.Capture
         "holds no model (clbench.json is missing)": ["predict", str(tmp_path), "x"],
         "no such folder": ["predict", str(tmp_path / "nothing"), "x"],
         "no text was given": ["predict", model],
+        "there' is a folder; allowed: one model, and then texts": ["predict", model, str(tmp_path / "there"), "x"],
         "texts and --input FILE were given": ["predict", model, "x", "--input", str(tmp_path / "two.csv")],
         "is no file": ["predict", model, "--input", str(tmp_path / "none.csv")],
         "rename 'sentance' to 'text'?": ["predict", model, "--input", str(tmp_path / "two.csv")],

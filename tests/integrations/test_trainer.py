@@ -324,6 +324,8 @@ def test_compare_reads_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [len(cells), matrix[0], matrix[1][1]] == [3, [None, None], None]
     assert main(["compare", str(tmp_path / "out")]) == 0
     assert f"{result['metrics']['average_accuracy']:.3f}"[1:] in capsys.readouterr().out
+    assert main(["export", result["folder"], "-o", str(tmp_path / "model")]) == 2
+    assert "was made inside a Trainer, whose script has the model" in capsys.readouterr().err
 
 
 def changed(part: str, by: float = 0.5) -> Callable[[Any], Any]:

@@ -131,6 +131,11 @@ def test_states_of_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
     assert "holds something else" in line(lambda: learning(state="mine").attach(trainers[0], one.name, tests[0]))
+    rate, trainers[0].args.learning_rate = trainers[0].args.learning_rate, 0.5
+    assert f"it was trained with learning_rate = {rate}, not 0.5" in line(
+        lambda: learning().attach(trainers[0], one.name, tests[0])
+    )
+    trainers[0].args.learning_rate = rate
     going_on = learning()
     going_on.attach(trainers[0], one.name, tests[0])
     assert f"end task {one.name!r} first" in line(going_on.result)
@@ -141,6 +146,13 @@ def test_states_of_something_else_are_refused(tmp_path: Path) -> None:
     going_on.attach(trainers[1], two.name, tests[1])
     last = going_on.checkpoint(trainers[1])
     assert last is not None
+    changed = learning()
+    changed.attach(trainers[0], one.name, tests[0])
+    changed.end_task(trainers[0])
+    rate, trainers[1].args.learning_rate = trainers[1].args.learning_rate, 0.5
+    changed.attach(trainers[1], two.name, tests[1])
+    assert changed.checkpoint(trainers[1]) is None  # what it has was trained otherwise
+    trainers[1].args.learning_rate = rate
     assert Path(last).name == "checkpoint-3"
     other = str(tmp_path / one.name / "trainer" / "checkpoint-6")
     assert "a checkpoint of this task" in line(lambda: trainers[1].train(resume_from_checkpoint=other))

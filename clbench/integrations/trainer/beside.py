@@ -44,7 +44,7 @@ def load_beside(trainer: Any, given: str | bool, owner: str) -> tuple[str, dict[
         owner: the hash of the configuration that it must belong to.
 
     Raises:
-        InputError: there is no checkpoint, or it has no state of this task, strategy and data.
+        InputError: there is no checkpoint, or it has no state of this task, strategy, data and training arguments.
     """
     folder = given
     if given is True:
@@ -56,9 +56,9 @@ def load_beside(trainer: Any, given: str | bool, owner: str) -> tuple[str, dict[
             )
         folder = str(found[0])
     advice = (
-        "allowed: a checkpoint of this task, with the strategy and the data as they were; each task's Trainer needs "
+        "allowed: a checkpoint of this task, with strategy, data and training arguments as they were; each task's "
+        "Trainer needs an output_dir of its own"
     )
-    advice += "an output_dir of its own"
     state = load_checkpoint(Path(str(folder)) / BESIDE, owner, advice)
     if state is None:
         raise InputError(f"resume_from_checkpoint = {str(folder)!r} has no state of the strategy beside it; {advice}")

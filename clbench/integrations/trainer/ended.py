@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from clbench.data import TaskData
-from clbench.errors import InputError
-from clbench.learner import Learner
 
 MISSING = object()
 
@@ -52,24 +50,3 @@ def put_back(trainer: Any, kept: Mapping[str, Any]) -> None:
             delattr(trainer, name)
         else:
             setattr(trainer, name, value)
-
-
-def check_ended(tasks: list[str], data: Mapping[str, str], learner: Learner, task: TaskData, found: str) -> None:
-    """Refuse a task that is another one than that of the same turn before.
-
-    Args:
-        tasks: the names of those that have ended.
-        data: SHA-256 of their data, by name.
-        learner: with their labels.
-        task: the one that is attached.
-        found: SHA-256 of its data.
-
-    Raises:
-        InputError: its name, data or labels differ.
-    """
-    expected = tasks[task.position]
-    if task.name != expected:
-        raise InputError(f"attach(task={task.name!r}): state_dir has ended {', '.join(tasks)}; allowed: {expected!r}")
-    if data[expected] != found or learner.labels.columns[task.position] != task.columns:
-        fault = "its data or labels are not those that it was trained on"
-        raise InputError(f"attach(task={task.name!r}): {fault}; allowed: the same, or a state_dir that is new")

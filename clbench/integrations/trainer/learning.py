@@ -9,11 +9,12 @@ from typing import Any
 from clbench.config import identity
 from clbench.data import Example, TaskData
 from clbench.errors import InputError, unknown
+from clbench.integrations.trainer.arguments import compared, learning_arguments
 from clbench.integrations.trainer.asked import task_columns
 from clbench.integrations.trainer.beside import own_checkpoint
 from clbench.integrations.trainer.causal import plain_forward
 from clbench.integrations.trainer.contents import start_hashes
-from clbench.integrations.trainer.ended import EndedTask, check_ended
+from clbench.integrations.trainer.ended import EndedTask
 from clbench.integrations.trainer.ends import load_end, restore_random, save_end
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.making import add_task, first_learner, task_config
@@ -112,12 +113,13 @@ class ContinualLearning:
                 if self.state_dir is not None:
                     self.ended = load_end(self.state_dir, self._owner(), learner, self.strategy, self.outcome)
             if position < len(self.outcome.tasks):
-                check_ended(self.outcome.tasks, self.outcome.data, learner, data, found)
+                self.outcome.check(learner, data, found, trainer.args)
                 self.hooks = EndedTask(trainer, data)
                 return trainer
             self.strategy.before_task(learner, data)
         check_set_up(learner, rates, learning, trainer)
-        owner = self._owner(tasks=self.outcome.tasks, task=task, data_sha256=found)
+        arguments = compared(learning_arguments(trainer.args))
+        owner = self._owner(tasks=self.outcome.tasks, task=task, data_sha256=found, arguments=arguments)
         self.hooks = TaskHooks(
             trainer, learner, self.strategy, data, task_config(learner, trainer, self._said()), owner
         )

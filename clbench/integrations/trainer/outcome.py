@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from clbench.config import RunConfig, identity
-from clbench.data import Example
+from clbench.data import Example, TaskData
 from clbench.engine import tensor_bytes
+from clbench.errors import InputError
 from clbench.files import expand
+from clbench.integrations.trainer.arguments import compared, learning_arguments
 from clbench.integrations.trainer.contents import pool_hash
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.rows import rows_hash
@@ -21,14 +23,6 @@ from clbench.results import RunFolder, compute_metrics, costs_depend_on, describ
 from clbench.strategy import Strategy
 from clbench.toolkit import Evaluation
 
-# The training arguments that can change what is learned; seeds are told apart elsewhere.
-LEARNING = (
-    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
-    *("dataloader_drop_last", "learning_rate", "loss_type"),
-    *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
-    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio", "label_smoothing_factor"),
-    *("neftune_noise_alpha", "train_sampling_strategy", "group_by_length", "load_best_model_at_end"),
-)
 # Of an evaluation, beside its kind.
 STORED = ("labels", "predictions", "confidences", "measure")
 SPENT = ("train", "fisher", "eval")
@@ -63,7 +57,7 @@ class Outcome:
         self.tasks.append(task.name)
         own = {} if not hooks.step.own else {"loss": "the Trainer's own"}
         processes = {"world_size": ranks.count()} if ranks.count() > 1 else {}
-        self.arguments[task.name] = {**_learning_arguments(trainer.args), **own, **processes}
+        self.arguments[task.name] = {**learning_arguments(trainer.args), **own, **processes}
         self.data[task.name] = rows_hash([*task.train, *test])
         self.pools[task.name] = pool_hash([*task.train, *test])
         self.seen += hooks.seen
@@ -72,6 +66,33 @@ class Outcome:
         self.trainable = max(self.trainable, sum(parameter.numel() for parameter in learning.values()))
         self.rows.append(evaluations)
         return self.scores(len(self.rows) - 1)
+
+    def check(self, learner: Learner, task: TaskData, found: str, args: Any) -> None:
+        """Refuse a task that is another one, or is trained otherwise, than that of the same turn before.
+
+        Args:
+            learner: with the labels of the tasks that have ended.
+            task: the one that is attached.
+            found: SHA-256 of its data.
+            args: its training arguments.
+
+        Raises:
+            InputError: its name, data, labels or training arguments differ.
+        """
+        expected = self.tasks[task.position]
+        if task.name != expected:
+            ended = ", ".join(self.tasks)
+            raise InputError(f"attach(task={task.name!r}): state_dir has ended {ended}; allowed: {expected!r}")
+        if self.data[expected] != found or learner.labels.columns[task.position] != task.columns:
+            fault = "its data or labels are not those that it was trained on"
+            raise InputError(f"attach(task={task.name!r}): {fault}; allowed: the same, or a state_dir that is new")
+        before, now = compared(self.arguments[expected]), compared(learning_arguments(args))
+        for name in sorted({*before, *now}):
+            if before.get(name) != now.get(name):
+                raise InputError(
+                    f"attach(task={task.name!r}): it was trained with {name} = {before.get(name)!r}, not "
+                    f"{now.get(name)!r}; allowed: the same, or a state_dir that is new"
+                )
 
     def scores(self, row: int) -> list[float | None]:
         """A row of the matrix, of the tasks so far; the first is after the first task."""
@@ -169,11 +190,3 @@ class Outcome:
 def _spell(names: Sequence[str], answer: int | str) -> str:
     """A label's name, or what was written."""
     return names[answer] if isinstance(answer, int) else answer
-
-
-def _learning_arguments(args: Any) -> dict[str, Any]:
-    """Those of LEARNING that this version of transformers has, as JSON values."""
-    given = args.to_dict()
-    if given.get("gradient_accumulation_steps") == 1:  # as in folders from when there was nothing else
-        del given["gradient_accumulation_steps"]
-    return {name: given[name] for name in LEARNING if name in given}
