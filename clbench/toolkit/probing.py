@@ -60,17 +60,21 @@ def _answering_model(learner: Learner, strategy: Strategy, task: TaskData) -> nn
 
 
 def read_features(learner: Learner, examples: Sequence[Example], model: nn.Module | None = None) -> Examples:
-    """What the output layer reads, fp64 and on the CPU, of each example, or of each of its words that has a label."""
+    """What the output layer reads, fp64, on the CPU, of each example in order, or of each of its words with a label."""
 
     def collect(batches: Iterable[list[int]]) -> Examples:
-        features, labels = [], []
+        features, labels, places = [], [], []
         for numbers in batches:
             batch = learner.collate([examples[number] for number in numbers])
             read, own = learner.logits_and_features(batch, model)[1], batch["labels"]
+            counts = torch.ones(len(numbers), dtype=torch.long)
             if own.ndim == 2:
+                counts = (own != IGNORE).sum(1).cpu()
                 read, own = read[own != IGNORE], own[own != IGNORE]
             features.append(read.double().cpu())
             labels.append(own.cpu())
-        return Examples(torch.cat(features), torch.cat(labels))
+            places.append(torch.tensor(numbers).repeat_interleave(counts))
+        order = torch.cat(places).argsort(stable=True)  # the batches come longest first
+        return Examples(torch.cat(features)[order], torch.cat(labels)[order])
 
     return in_passes(learner, examples, collect)

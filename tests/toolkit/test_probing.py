@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clbench.data import IGNORE, Example, LabelSpace, TaskData
 from clbench.learner import Learner
 from clbench.strategy import Strategy
-from clbench.toolkit import probe_tasks
+from clbench.toolkit import probe_tasks, read_features
 from clbench.toolkit.linear_probe import PENALTIES, Examples, fit_probe, probe_accuracy
 from tests.helpers import MakeLearner, strategy, task_data
 
@@ -109,6 +109,29 @@ def test_of_sentences_each_word_with_a_label_is_an_example() -> None:
     task = TaskData(0, "words", (0, 1), train, [])
     test = [sentence([1, 2, 5, 3], [0, 1, IGNORE, 1])]
     assert probe_tasks(learner, Strategy(), [task], [test]) == [2 / 3]
+
+
+def test_features_come_in_the_order_of_the_examples() -> None:
+    """A pass takes the longest first; with a label a word, and with one a text."""
+    learner = Learner(Words(), LabelSpace("task", ("a", "b"), ((0, 1),)), kind="token")
+    given = [([3], [1]), ([1, 2, 4], [0, 0, 1]), ([2, 5], [0, IGNORE])]
+    found = read_features(
+        learner, [{"input_ids": torch.tensor(i), "label": torch.tensor(y), "task_id": 0} for i, y in given]
+    )
+    assert found.labels.tolist() == [1, 0, 0, 1, 0]
+    assert found.features.tolist() == [[-1, 0], [1, 0], [1, 1], [-1, 1], [1, 1]]
+
+
+def test_features_of_texts_come_in_the_order_of_the_texts(make_learner: MakeLearner) -> None:
+    learner = make_learner()
+    learner.model.eval()
+    texts = [torch.arange(4, 4 + length) for length in (3, 9, 5, 2, 7)]
+    examples = [{"input_ids": ids, "label": number % 2, "task_id": 0} for number, ids in enumerate(texts)]
+    with torch.no_grad():
+        found = read_features(learner, examples)
+        alone = torch.cat([read_features(learner, [example]).features for example in examples])
+    assert found.labels.tolist() == [0, 1, 0, 1, 0]
+    torch.testing.assert_close(found.features, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_a_tasks_own_modules_make_its_features(make_learner: MakeLearner) -> None:
