@@ -39,6 +39,8 @@ class MultiTask(Strategy):
 
     def __init__(self, weights: Literal["uniform", "size", "uncertainty"] = "uniform") -> None:
         self.weights = weights
+        if weights != "size":
+            self.decides = ("how much each row of a batch counts",)
         self.counts: dict[str, int] = {}
         self.log_variances = nn.Parameter(torch.empty(0))
 

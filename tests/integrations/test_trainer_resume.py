@@ -146,16 +146,20 @@ def test_states_of_something_else_are_refused(tmp_path: Path) -> None:
     going_on.attach(trainers[1], two.name, tests[1])
     last = going_on.checkpoint(trainers[1])
     assert last is not None
-    changed = learning()
+    assert Path(last).name == "checkpoint-3"
+    changed, other_rate = learning(), make_trainer(prepared, 1, tmp_path / two.name)
     changed.attach(trainers[0], one.name, tests[0])
     changed.end_task(trainers[0])
-    rate, trainers[1].args.learning_rate = trainers[1].args.learning_rate, 0.5
-    changed.attach(trainers[1], two.name, tests[1])
-    assert changed.checkpoint(trainers[1]) is None  # what it has was trained otherwise
-    trainers[1].args.learning_rate = rate
-    assert Path(last).name == "checkpoint-3"
+    other_rate.args.learning_rate = 0.5
+    changed.attach(other_rate, two.name, tests[1])
+    assert changed.checkpoint(other_rate) is None  # what it has was trained otherwise
     other = str(tmp_path / one.name / "trainer" / "checkpoint-6")
     assert "a checkpoint of this task" in line(lambda: trainers[1].train(resume_from_checkpoint=other))
+    optimizer = Path(last) / "optimizer.pt"
+    optimizer.rename(optimizer.with_suffix(".away"))  # as with save_only_model
+    assert "has no optimizer.pt" in line(lambda: trainers[1].train(resume_from_checkpoint=True))
+    assert going_on.checkpoint(trainers[1]) is None
+    optimizer.with_suffix(".away").rename(optimizer)
     shutil.rmtree(Path(last) / "clbench")
     assert "has no state of the strategy beside it" in line(lambda: trainers[1].train(resume_from_checkpoint=True))
     assert going_on.checkpoint(trainers[1]) is None

@@ -267,6 +267,8 @@ def test_weights_by_size_are_joint(run_toy: RunToy) -> None:
         ("independent+student", "each decides what answers"),
         ("few_shot+lora_sequential", "each decides which weights learn"),
         ("balance(mode='class_weights')+er_ace", "how much each row of a batch counts"),
+        ("balance(mode='class_weights')+multi_task", "how much each row of a batch counts"),
+        ("balance(mode='class_weights')+label_smoothing", "what a row's own loss is"),
     ],
 )
 def test_what_would_undo_each_other_is_refused(expression: str, why: str) -> None:

@@ -9,6 +9,7 @@ from clbench.engine import MANIFEST, load_checkpoint, save_checkpoint
 from clbench.errors import InputError
 
 BESIDE = "clbench"
+OPTIMIZER = "optimizer.pt"  # which save_only_model leaves out, with all else that training goes on from
 
 
 def checkpoints(trainer: Any) -> list[Path]:
@@ -22,10 +23,10 @@ def checkpoints(trainer: Any) -> list[Path]:
 
 
 def own_checkpoint(trainer: Any, owner: str) -> str | None:
-    """The newest with a state that belongs to ``owner``, a configuration's hash."""
+    """The newest that is whole, with a state that belongs to ``owner``, a configuration's hash."""
     for path in checkpoints(trainer):
         manifest = path / BESIDE / MANIFEST
-        if manifest.is_file() and owner in manifest.read_text(encoding="utf-8"):
+        if (path / OPTIMIZER).is_file() and manifest.is_file() and owner in manifest.read_text(encoding="utf-8"):
             return str(path)
     return None
 
@@ -62,4 +63,9 @@ def load_beside(trainer: Any, given: str | bool, owner: str) -> tuple[str, dict[
     state = load_checkpoint(Path(str(folder)) / BESIDE, owner, advice)
     if state is None:
         raise InputError(f"resume_from_checkpoint = {str(folder)!r} has no state of the strategy beside it; {advice}")
+    if not (Path(str(folder)) / OPTIMIZER).is_file():
+        raise InputError(
+            f"resume_from_checkpoint = {str(folder)!r} has no {OPTIMIZER}, without which it would go on otherwise; "
+            "allowed: one that was saved with save_only_model=False"
+        )
     return str(folder), state
