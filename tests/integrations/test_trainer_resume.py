@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from clbench.clock import Clock
 from clbench.engine.preparation import Prepared, prepare
 from clbench.integrations.trainer import ContinualLearning
+from clbench.integrations.trainer.arguments import compared
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.refusals import PROVEN
 from clbench.plugins.plan import make_plan
@@ -165,3 +166,11 @@ def test_states_of_something_else_are_refused(tmp_path: Path) -> None:
     assert going_on.checkpoint(trainers[1]) is None
     shutil.rmtree(last)
     assert "has no checkpoint; allowed: " in line(lambda: trainers[1].train(resume_from_checkpoint=True))
+
+
+def test_a_batch_may_be_shared_out_otherwise() -> None:
+    """Eight rows a step of one process are two's of two rows each, twice: 8 = 2 · 2 · 2; sixteen are others."""
+    one = compared({"per_device_train_batch_size": 8, "learning_rate": 0.1}, 1)
+    two = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 0.1, "world_size": 2}
+    assert compared(two, 2) == one == {"learning_rate": 0.1, "batch size": 8}
+    assert compared(two, 4) != one

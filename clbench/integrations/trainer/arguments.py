@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from clbench.models import ranks
-
 # The training arguments that can change what is learned; seeds are told apart elsewhere.
 LEARNING = (
     *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
@@ -28,8 +26,7 @@ def learning_arguments(args: Any) -> dict[str, Any]:
     return {name: given[name] for name in LEARNING if name in given}
 
 
-def compared(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Training arguments such that they are equal where the same is learned: however a step's batch is shared out."""
+def compared(arguments: Mapping[str, Any], processes: int) -> dict[str, Any]:
+    """The ``arguments`` of so many ``processes``, equal where the same is learned, however a step's batch is shared."""
     left = {name: value for name, value in arguments.items() if name not in (*BATCH, "loss", "world_size")}
-    processes = arguments.get("world_size", ranks.count())
     return {**left, "batch size": processes * math.prod(arguments.get(name, 1) for name in BATCH)}

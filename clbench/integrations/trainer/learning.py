@@ -118,7 +118,7 @@ class ContinualLearning:
                 return trainer
             self.strategy.before_task(learner, data)
         check_set_up(learner, rates, learning, trainer)
-        arguments = compared(learning_arguments(trainer.args))
+        arguments = compared(learning_arguments(trainer.args), ranks.count())
         owner = self._owner(tasks=self.outcome.tasks, task=task, data_sha256=found, arguments=arguments)
         self.hooks = TaskHooks(
             trainer, learner, self.strategy, data, task_config(learner, trainer, self._said()), owner

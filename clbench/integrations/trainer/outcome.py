@@ -81,12 +81,13 @@ class Outcome:
         """
         expected = self.tasks[task.position]
         if task.name != expected:
-            ended = ", ".join(self.tasks)
-            raise InputError(f"attach(task={task.name!r}): state_dir has ended {ended}; allowed: {expected!r}")
+            names = ", ".join(self.tasks)
+            raise InputError(f"attach(task={task.name!r}): state_dir has ended {names}; allowed: {expected!r}")
         if self.data[expected] != found or learner.labels.columns[task.position] != task.columns:
             fault = "its data or labels are not those that it was trained on"
             raise InputError(f"attach(task={task.name!r}): {fault}; allowed: the same, or a state_dir that is new")
-        before, now = compared(self.arguments[expected]), compared(learning_arguments(args))
+        ended = self.arguments[expected]
+        before, now = compared(ended, ended.get("world_size", 1)), compared(learning_arguments(args), ranks.count())
         for name in sorted({*before, *now}):
             if before.get(name) != now.get(name):
                 raise InputError(
