@@ -276,6 +276,11 @@ class Learner:
         """The parameters that learn, in the model's order."""
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
 
+    def weights_are_finite(self) -> bool:
+        """Whether every parameter that learns is a finite number throughout; waits for the device."""
+        largest = [parameter.detach().abs().max() for _, parameter in self.named_parameters()]
+        return bool(torch.stack(largest).isfinite().all())
+
     def is_head(self, name: str) -> bool:
         """Whether the parameter or module ``name`` belongs to the head, not to the (pretrained) body."""
         return self.head.owns(name)

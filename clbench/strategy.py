@@ -459,9 +459,9 @@ def _takes_recipes(member: Strategy) -> bool:
 
 
 def _decisions(member: Strategy) -> tuple[str, ...]:
-    """What it decides; one that is alone because each task has modules of its own says which weights learn, too."""
-    own_modules = member.alone and type(member).setup is not Strategy.setup
-    found = [*member.decides, *(["which weights learn"] if own_modules else [])]
+    """What it decides; one that is alone and answers has modules for each task, or keeps all weights as they are."""
+    own_weights = member.alone and member.answers
+    found = [*member.decides, *(["which weights learn"] if own_weights else [])]
     if member.answers:
         found.append("what answers")
     if type(member).training_tasks is not Strategy.training_tasks:

@@ -41,15 +41,20 @@ class AdaptiveDecay(Strategy):
         self.factor = 1.0
         self.last: float | None = None
         self.usual: list[float] = []
+        self.multiplies = True
 
     def before_task(self, learner: Learner, task: TaskData) -> None:
         """From the run's own decay again."""
         self.factor, self.last = 1.0, None
 
     def parameter_groups(self, learner: Learner, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Refuse a run in which there is nothing to multiply."""
-        if not any(group["weight_decay"] for group in groups):
+        """Refuse a run without weight decay; a task in which head and biases alone learn has none either way."""
+        decayed = any(
+            parameter.ndim > 1 and not learner.is_head(name) for name, parameter in learner.named_parameters()
+        )
+        if decayed and not any(group["weight_decay"] for group in groups):
             raise InputError("adaptive_decay multiplies the weight decay, and no weight that learns has any")
+        self.multiplies = decayed
         self.usual = []  # the optimizer is new, also where a run is resumed
         return groups
 
@@ -71,8 +76,8 @@ class AdaptiveDecay(Strategy):
         return False
 
     def after_steps(self, learner: Learner, task: TaskData) -> None:
-        """Note how large it became."""
-        learner.note("adaptive_decay", task=task.name, last_factor=self.factor)
+        """Note how large it became; None where no weight with decay learned."""
+        learner.note("adaptive_decay", task=task.name, last_factor=self.factor if self.multiplies else None)
 
     def state_dict(self) -> dict[str, Any]:
         """The factor, and the last dev loss."""

@@ -209,8 +209,7 @@ class Training:
         Raises:
             RunError: a weight is not a number; names the task and step.
         """
-        norms = [parameter.detach().abs().max() for _, parameter in self.learner.named_parameters()]
-        if not torch.stack(norms).isfinite().all():
+        if not self.learner.weights_are_finite():
             raise RunError(
                 f"a weight is not a finite number in task {self.task.name!r} after step {self.step} of {self.steps}; "
                 "finished tasks are kept; try a smaller --lr or --head-lr"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from clbench.learner import Learner
 from clbench.scenario import Task
 from clbench.strategy import Stack
 from clbench.toolkit import Training, text_dataset
-from tests.helpers import Examples, MakeLearner, strategy, task_data
+from tests.helpers import Examples, MakeLearner, RunToy, strategy, task_data
 from tests.strategies.test_recipes import config, training
 
 
@@ -190,6 +191,13 @@ def test_adaptive_decay_refuses_a_run_without(make_learner: MakeLearner, make_ex
     learner = make_learner()
     with pytest.raises(InputError, match="adaptive_decay multiplies the weight decay"):
         training(learner, make_examples(learner.labels, 4), strategy("adaptive_decay", learner), weight_decay=0.0)
+
+
+def test_adaptive_decay_passes_over_a_task_whose_head_alone_learns(run_toy: RunToy) -> None:
+    """by_size trains the heads of small tasks, which have no decay; a run of the default decay went down there."""
+    _, folder = run_toy("by_size+adaptive_decay")
+    lines = map(json.loads, (folder.path / "log.jsonl").read_text(encoding="utf-8").splitlines())
+    assert [line["last_factor"] for line in lines if line["event"] == "adaptive_decay"] == [None] * 3
 
 
 def test_the_rule_goes_by_a_tasks_size(make_learner: MakeLearner, make_examples: Examples) -> None:

@@ -176,8 +176,15 @@ def test_no_averaging_moves_what_any_strategy_has_frozen(averaging: str, setting
     assert found == []
 
 
+@pytest.mark.parametrize("freezing", ["freeze", "freeze(layers=0)"])
+def test_a_merge_leaves_frozen_weights_as_they_were_pretrained(freezing: str, tmp_path: Path) -> None:
+    assert drifted(f"merge+{freezing}", tmp_path, "domain") == []
+
+
 def test_a_recipe_stacks_with_what_no_remedy_does(tmp_path: Path) -> None:
     """Half the rate a layer down, in each task's module; not with a loop of its own, nor where it would be alone."""
+    with pytest.raises(InputError, match="gdumb trains a fresh model on its memory after each task"):
+        make_plan({**OPTIONS, "strategy": "freeze+gdumb"})
     for refused in ("gdumb+sam", "naive+sam", "joint+sam+ewc", "lora_per_task+sam+replay"):
         with pytest.raises(InputError, match="cannot be stacked"):
             make_plan({**OPTIONS, "strategy": refused})

@@ -1,32 +1,91 @@
-"""The training arguments of a Trainer that what is learned depends on, and whether they are those of before."""
+"""What a Trainer learns with, that its person decides: training arguments, and what stands in their place."""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from torch import Tensor
 
 # The training arguments that can change what is learned; seeds are told apart elsewhere.
 LEARNING = (
     *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
-    *("dataloader_drop_last", "learning_rate", "loss_type"),
-    *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
-    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio", "label_smoothing_factor"),
-    *("neftune_noise_alpha", "train_sampling_strategy", "group_by_length", "load_best_model_at_end"),
+    *("dataloader_drop_last", "learning_rate", "loss_type", "bf16"),
+    *("optim", "optim_args", "optim_target_modules", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"),
+    *("max_grad_norm", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio"),
+    *("label_smoothing_factor", "neftune_noise_alpha", "train_sampling_strategy", "group_by_length"),
+    "load_best_model_at_end",
 )
 # Their product, with the processes, is how many rows a step learns from.
 BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
+# What decides in a Trainer what is learned from which rows, where a class of one's own has another.
+METHODS = (
+    *("compute_loss", "training_step", "create_optimizer", "create_scheduler", "create_optimizer_and_scheduler"),
+    *("get_train_dataloader", "_get_train_sampler", "get_batch_samples"),
+)
+LIBRARIES = ("transformers", "trl")
+PLAIN = bool | int | float | str | None
 
 
-def learning_arguments(args: Any) -> dict[str, Any]:
-    """Those of LEARNING that this version of transformers has, as JSON values."""
-    given = args.to_dict()
-    if given.get("gradient_accumulation_steps") == 1:  # as in folders from when there was nothing else
-        del given["gradient_accumulation_steps"]
-    return {name: given[name] for name in LEARNING if name in given}
+def learning_arguments(trainer: Any, seed: int) -> dict[str, Any]:
+    """All that ``trainer`` learns with, as JSON values: its LEARNING arguments, and what its person put in their place.
+
+    Args:
+        trainer: transformers', which has not trained yet.
+        seed: the run's; those of the Trainer are told where they are others.
+    """
+    given = trainer.args.to_dict()
+    found = {name: given[name] for name in LEARNING if name in given}
+    seeds = {"seed": given["seed"], "data_seed": given["seed"] if given["data_seed"] is None else given["data_seed"]}
+    return {**found, **{name: value for name, value in seeds.items() if value != seed}, **dict(_own_parts(trainer))}
 
 
 def compared(arguments: Mapping[str, Any], processes: int) -> dict[str, Any]:
     """The ``arguments`` of so many ``processes``, equal where the same is learned, however a step's batch is shared."""
-    left = {name: value for name, value in arguments.items() if name not in (*BATCH, "loss", "world_size")}
+    left = {name: value for name, value in arguments.items() if name not in (*BATCH, "world_size")}
     return {**left, "batch size": processes * math.prod(arguments.get(name, 1) for name in BATCH)}
+
+
+def _own_parts(trainer: Any) -> Iterator[tuple[str, Any]]:
+    """Names and descriptions of the parts of the person's own."""
+    if trainer.optimizer is not None:
+        groups = [{**_plain(group), "parameters": len(group["params"])} for group in trainer.optimizer.param_groups]
+        yield "optimizer", {"class": _name(type(trainer.optimizer)), "groups": groups}
+    elif trainer.optimizer_cls_and_kwargs is not None:
+        made, keywords = trainer.optimizer_cls_and_kwargs
+        yield "optimizer", {"class": _name(made), **_plain(keywords)}
+    if trainer.lr_scheduler is not None:
+        yield "lr_scheduler", _name(type(trainer.lr_scheduler))
+    if trainer.compute_loss_func is not None:
+        yield "compute_loss_func", _described(trainer.compute_loss_func)
+    for method in METHODS:
+        function = getattr(type(trainer), method, None)
+        if function is not None and function.__module__.partition(".")[0] not in LIBRARIES:
+            yield method, _described(function)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are JSON values, or a tensor of one number."""
+    found = {}
+    for name, value in values.items():
+        value = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+        if isinstance(value, PLAIN) or (isinstance(value, tuple | list) and all(isinstance(v, PLAIN) for v in value)):
+            found[name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _described(function: Any) -> str:
+    """Its name and, where Python knows its source, a hash of that."""
+    try:
+        source = inspect.getsource(function if inspect.isroutine(function) else type(function))
+    except (OSError, TypeError):  # typed at a prompt, or not written in Python
+        return _name(function)
+    return f"{_name(function)} {hashlib.sha256(source.encode()).hexdigest()[:8]}"
+
+
+def _name(thing: Any) -> str:
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}.{named.__qualname__}"

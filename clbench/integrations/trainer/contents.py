@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,17 +22,18 @@ def start_hashes(model: nn.Module) -> dict[str, str]:
         loaded: what is new beside them is drawn by the seed, as all of a model is that was made from a config.
     """
     state = model.state_dict()
-    found = {"start_sha256": _weights_hash(state)}
+    found = {"start_sha256": weights_hash(state)}
     base: Any = base_model(model)
     if getattr(base.config, "_name_or_path", ""):
         inside = {name.replace(".base_layer.", "."): value for name, value in base.base_model.state_dict().items()}
         modules = getattr(getattr(model, "base_model", None), "prefix", "")  # as "lora_"; none without PEFT
         pretrained = {name: value for name, value in inside.items() if not (modules and f".{modules}" in name)}
-        found["model_sha256"] = _weights_hash(pretrained)
+        found["model_sha256"] = weights_hash(pretrained)
     return found
 
 
-def _weights_hash(weights: dict[str, Tensor]) -> str:
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and bits, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         value = weights[name].detach()

@@ -6,12 +6,14 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from clbench.data import LabelSpace
 from clbench.engine import MANIFEST, load_checkpoint, save_checkpoint
 from clbench.errors import InputError
 from clbench.files import expand
 from clbench.integrations.trainer.causal import plain_forward
+from clbench.integrations.trainer.contents import weights_hash
 from clbench.integrations.trainer.outcome import Outcome
 from clbench.learner import Learner
 from clbench.models import ranks
@@ -22,12 +24,13 @@ def save_end(folder: str, owner: str, learner: Learner, strategy: Strategy, outc
     """Write to ``folder`` all that the tasks after the one that has just ended depend on."""
     model = learner.model
     # Frozen weights come back with the script's own model.
-    frozen = {name for name, _ in model.named_parameters()} - set(outcome.learned)
+    frozen = {name: value for name, value in model.named_parameters() if name not in outcome.learned}
     streams = ranks.gathered(_torch_streams(learner))
     content = {
         "outcome": outcome.state_dict(),
         "columns": [list(own) for own in learner.labels.columns],
         "model": {name: value for name, value in model.state_dict().items() if name not in frozen},
+        "frozen_sha256": weights_hash(frozen),
         "strategy": strategy.state_dict(),
         "seconds": learner.clock.read(),
         **streams[0],
@@ -45,6 +48,7 @@ def load_end(folder: str, owner: str, learner: Learner, strategy: Strategy, outc
     content = ranks.of_first(partial(_read_end, folder, owner))
     if content is None:
         return None
+    _check_model(learner.model, content, folder)
     outcome.load_state_dict(content["outcome"], learner.kind)
     columns = tuple(tuple(own) for own in content["columns"])
     learner.labels = LabelSpace(learner.labels.setting, learner.labels.names, columns)
@@ -74,6 +78,19 @@ def _read_end(folder: str, owner: str) -> dict[str, Any] | None:
             f"state_dir = {folder!r} holds something else; allowed: a folder that is new or an earlier one"
         )
     return load_checkpoint(place, owner, f"delete {place} to begin with the first task")
+
+
+def _check_model(model: nn.Module, content: dict[str, Any], folder: str) -> None:
+    """Refuse a script whose model is another one than that whose weights are kept."""
+    own, kept = model.state_dict(), content["model"]
+    other = [name for name, value in kept.items() if name not in own or own[name].shape != value.shape]
+    frozen = {name: value for name, value in model.named_parameters() if name not in kept}
+    if other or weights_hash(frozen) != content["frozen_sha256"]:
+        fault = f"has no {other[0]!r} of that size" if other else "has other weights where none was learned"
+        raise InputError(
+            f"the Trainer's model {fault}, and state_dir = {folder!r} goes on from ended tasks; allowed: the model "
+            "that they began with, or a state_dir that is new"
+        )
 
 
 def _torch_streams(learner: Learner) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from clbench.learner import Learner
 from clbench.models import ranks, survive_torchvision
 from clbench.strategy import Stack
 
+KEPT = "what state_dir has of ended tasks is kept; try a smaller learning_rate"
+
 survive_torchvision()  # which transformers imports
 from transformers import TrainerCallback  # noqa: E402
 
@@ -33,6 +35,7 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
     Args:
         trainer: transformers'.
         learner, strategy, task, config: what the hooks are given.
+        arguments: what the Trainer learns with.
         owner: the hash of all that a state beside a checkpoint must belong to.
 
     Attributes:
@@ -42,10 +45,17 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
     """
 
     def __init__(
-        self, trainer: Any, learner: Learner, strategy: Stack, task: TaskData, config: RunConfig, owner: str
+        self,
+        trainer: Any,
+        learner: Learner,
+        strategy: Stack,
+        task: TaskData,
+        config: RunConfig,
+        arguments: dict[str, Any],
+        owner: str,
     ) -> None:
         self.trainer, self.learner, self.strategy, self.task, self.config = trainer, learner, strategy, task, config
-        self.owner = owner
+        self.arguments, self.owner = arguments, owner
         self.resumed: dict[str, Any] | None = None
         self.done = self.started = self.acted = False
         self.seen = 0
@@ -66,13 +76,38 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **keywords: Any) -> Any:
         """The Trainer's own, where a checkpoint to go on from has the strategy's state beside it."""
-        if self.started:
+        if self.done:
             raise InputError(f"train() was called twice in task {self.task.name!r}; allowed: once a task")
+        self.check_whole()
         if not resume_from_checkpoint:
             return self.trainers_train(None, *args, **keywords)
         loaded = ranks.of_first(partial(load_beside, self.trainer, resume_from_checkpoint, self.owner))
         folder, self.resumed = loaded
         return self.trainers_train(folder, *args, **keywords)
+
+    def check_whole(self) -> None:
+        """Refuse to go on after ``train()`` was interrupted: model and strategy are in the middle of the task.
+
+        Raises:
+            InputError: says how to go on.
+        """
+        if self.started and not self.done:
+            raise InputError(
+                f"train() of task {self.task.name!r} was broken off after {len(self.losses)} steps; allowed: the "
+                "script again from its beginning, with the model and ContinualLearning(...); state_dir lets it go on"
+            )
+
+    def check_numbers(self) -> None:
+        """Find a loss that is no number.
+
+        Raises:
+            RunError: there is one; names the task and step.
+        """
+        values = torch.stack(self.losses)
+        if bad := (~values.isfinite()).nonzero().flatten().tolist():
+            raise RunError(
+                f"the loss is {values[bad[0]].item()} in task {self.task.name!r} at step {bad[0] + 1}; {KEPT}"
+            )
 
     def compute_loss(self, model: nn.Module, inputs: Any, *args: Any, **keywords: Any) -> Any:
         """The loss of a training batch as the strategy would have it; anything else is the Trainer's own."""
@@ -88,6 +123,7 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
         """Once a step, before the first that asks for it."""
         if not self.acted:
             self.acted = True
+            self.step.check_taken()
             self.step.share_gradients()
             self.learner.gradients_again = self.step.gradients_again
             with self.learner.clock.part("train/strategy"):
@@ -129,6 +165,10 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
         if self.strategy.stop(self.learner, self.task):
             control.should_training_stop = True
 
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The losses are looked at, which waits for the device."""
+        self.check_numbers()
+
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The Trainer has saved a checkpoint: the strategy's state goes beside it, if that is all that it needs."""
         if not self.strategy.resumable:
@@ -146,4 +186,6 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The last step is done."""
         self.timing.close()
+        if not self.learner.weights_are_finite():
+            raise RunError(f"a weight is no finite number after task {self.task.name!r}; {KEPT}")
         self.done = True

@@ -92,10 +92,16 @@ class ContinualLearning:
         Raises:
             InputError: the Trainer, its settings, its data or the order of calls do not allow it.
         """
+        self._check_whole()
         if self.hooks is not None:
             raise InputError(f"attach(task={task!r}): end task {self.hooks.task.name!r} first, with end_task(trainer)")
         if not task or task in self.outcome.tasks[: self.turn]:
             raise InputError(f"attach(task={task!r}): allowed: a name that no other task has")
+        if isinstance(getattr(vars(trainer).get("train"), "__self__", None), TaskHooks | EndedTask):
+            raise InputError(
+                f"attach(task={task!r}): the Trainer is attached already; allowed: one ContinualLearning, of which "
+                "several strategies are one expression, such as 'replay+ewc'"
+            )
         model = None if self.learner is None else self.learner.model
         kind = checked_kind(trainer, model, self.setting, self.strategy.members)
         position = self.turn
@@ -105,6 +111,7 @@ class ContinualLearning:
         found = shared_hash([*train, *tested], task)
         self.tests = [*self.tests[:position], tested]
         learner = self._learner_for(trainer, kind, data)
+        arguments = learning_arguments(trainer, learner.seed)
         rates = dict(learner.learning_rates)
         learning = {name for name, _ in learner.named_parameters()}
         with plain_forward(learner.model):
@@ -113,16 +120,15 @@ class ContinualLearning:
                 if self.state_dir is not None:
                     self.ended = load_end(self.state_dir, self._owner(), learner, self.strategy, self.outcome)
             if position < len(self.outcome.tasks):
-                self.outcome.check(learner, data, found, trainer.args)
+                self.outcome.check(learner, data, found, arguments)
                 self.hooks = EndedTask(trainer, data)
                 return trainer
             self.strategy.before_task(learner, data)
         check_set_up(learner, rates, learning, trainer)
-        arguments = compared(learning_arguments(trainer.args), ranks.count())
-        owner = self._owner(tasks=self.outcome.tasks, task=task, data_sha256=found, arguments=arguments)
-        self.hooks = TaskHooks(
-            trainer, learner, self.strategy, data, task_config(learner, trainer, self._said()), owner
-        )
+        same = {"data_sha256": found, "arguments": compared(arguments, ranks.count())}
+        owner = self._owner(tasks=self.outcome.tasks, task=task, **same)
+        config = task_config(learner, trainer, self._said())
+        self.hooks = TaskHooks(trainer, learner, self.strategy, data, config, arguments, owner)
         return trainer
 
     def checkpoint(self, trainer: Any) -> str | None:
@@ -145,6 +151,7 @@ class ContinualLearning:
         """
         hooks, learner = self._attached(trainer, "end_task()"), self.learner
         assert learner is not None
+        self._check_whole()
         if not hooks.done:
             raise InputError(f"end_task(): task {hooks.task.name!r} has not been trained; call trainer.train() first")
         hooks.detach()
@@ -176,6 +183,7 @@ class ContinualLearning:
         Raises:
             InputError: no task has ended, or one has not.
         """
+        self._check_whole()
         missing = self.outcome.tasks[self.turn :]
         if self.hooks is not None or self.learner is None or missing:
             name = repr(self.hooks.task.name) if self.hooks else repr(missing[0]) if missing else "any"
@@ -183,6 +191,10 @@ class ContinualLearning:
         config = task_config(self.learner, None, self._said())
         peak = ranks.largest(peak_memory(self.learner.device))
         return ranks.of_first(partial(self.outcome.write, config, self.hashes, self.learner, self.strategy, peak))
+
+    def _check_whole(self) -> None:
+        if isinstance(self.hooks, TaskHooks):
+            self.hooks.check_whole()
 
     def _attached(self, trainer: Any, call: str) -> TaskHooks | EndedTask:
         if self.hooks is None or self.hooks.trainer is not trainer:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from clbench.data import IGNORE, Batch, Example
-from clbench.errors import RunError
+from clbench.errors import InputError, RunError
 from clbench.integrations.trainer.causal import own_tokens
 from clbench.integrations.trainer.refusals import own_loss
 from clbench.integrations.trainer.rows import examples_of
@@ -67,6 +68,18 @@ class StepLosses:
         self.total = self.total + loss.detach()
         return loss * ranks.count()
 
+    def check_taken(self) -> None:
+        """Refuse a step that was not made of the losses that the strategy has changed.
+
+        Raises:
+            InputError: a batch's loss was not asked for.
+        """
+        if self.batches or self.waiting:
+            raise InputError(
+                f"{type(self.trainer).__name__}.training_step does not ask compute_loss for the loss of each batch, so "
+                "that no strategy can take part; allowed: one that calls it, or transformers' own"
+            )
+
     def gradients_again(self) -> None:
         """The step's gradients anew, in place of those that are there."""
         self.trainer.optimizer.zero_grad()
@@ -124,11 +137,10 @@ class StepLosses:
     def _loss(self, part: Batch, share: float) -> Tensor:
         learner = self.learner
         if learner.kind.writes:
-            loss = self._trainers_loss(part, own_tokens(part["labels"]), share)
+            loss = self._trainers_loss(part, own_tokens(part["labels"]), share)[0]
             logits = learner.logits(part) if self.adds else None
         elif self.own:
-            loss, output = self._trainers_loss(part, part["labels"], share, return_outputs=True)
-            logits = output["logits"].float()
+            loss, logits = self._own_loss(part, share)
         else:
             logits = learner.logits(part)
             loss = learner.example_losses(logits, part).mean() * share
@@ -136,9 +148,31 @@ class StepLosses:
         total: Tensor = loss if extra is None else loss + extra * share
         return total
 
-    def _trainers_loss(self, part: Batch, labels: Tensor, share: float, return_outputs: bool = False) -> Any:
+    def _own_loss(self, part: Batch, share: float) -> tuple[Tensor, Tensor | None]:
+        """A part's loss of the Trainer's own, and its logits (rows, labels) where a strategy adds to it.
+
+        Raises:
+            InputError: a strategy does, and the Trainer gives no logits.
+        """
+        loss, output = self._trainers_loss(part, part["labels"], share, return_outputs=self.adds)
+        if not self.adds:
+            return loss, None
+        logits = output.get("logits") if isinstance(output, Mapping) else None
+        if not isinstance(logits, Tensor):
+            found = type(output).__name__ if logits is None else f"{type(logits).__name__} as logits"
+            raise InputError(
+                f"{own_loss(self.trainer)} with return_outputs=True gives {found}, and the strategy adds to the loss "
+                "by the logits; allowed: (loss, outputs) with outputs['logits'], as the model's own"
+            )
+        return loss, logits.float()
+
+    def _trainers_loss(
+        self, part: Batch, labels: Tensor, share: float, return_outputs: bool = False
+    ) -> tuple[Tensor, Any]:
+        """The Trainer's loss of a part, and its outputs where they are asked for and it gives them; else None."""
         inputs = {**self.learner.inputs(part), "labels": labels}
         count = self.answers.to(labels.device)
         found = self.trainers_loss(self.learner.model, inputs, return_outputs=return_outputs, num_items_in_batch=count)
+        loss, output = found if isinstance(found, tuple) else (found, None)
         factor = share if not self.scaled else (share > 0) / (ranks.count() if self.averaged else 1)
-        return (found[0] * factor, found[1]) if return_outputs else found * factor
+        return loss * factor, output

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from clbench.config import RunConfig, identity
 from clbench.data import Example, TaskData
 from clbench.engine import tensor_bytes
-from clbench.errors import InputError
+from clbench.errors import InputError, RunError
 from clbench.files import expand
-from clbench.integrations.trainer.arguments import compared, learning_arguments
+from clbench.integrations.trainer.arguments import compared
 from clbench.integrations.trainer.contents import pool_hash
-from clbench.integrations.trainer.hooks import TaskHooks
+from clbench.integrations.trainer.hooks import KEPT, TaskHooks
 from clbench.integrations.trainer.rows import rows_hash
 from clbench.kinds import Kind
 from clbench.learner import Learner
@@ -37,6 +38,7 @@ class Outcome:
         tasks: the names of those that have ended.
         learned: the names of the parameters that learned in any of them.
         start: hashes of the weights before the first.
+        frozen: a hash of the names of the parameters that did not learn, for each task that had some.
     """
 
     def __init__(self) -> None:
@@ -45,6 +47,7 @@ class Outcome:
         self.data: dict[str, str] = {}
         self.pools: dict[str, str] = {}
         self.start: dict[str, str] = {}
+        self.frozen: dict[str, str] = {}
         self.rows: list[list[Evaluation | None]] = []
         self.learned: list[str] = []
         self.seen = self.trainable = 0
@@ -53,28 +56,31 @@ class Outcome:
         self, hooks: TaskHooks, test: Sequence[Example], evaluations: list[Evaluation | None]
     ) -> list[float | None]:
         """Take in an ended task; the accuracy on each task so far."""
-        task, trainer = hooks.task, hooks.trainer
+        task = hooks.task
+        if any(not isfinite(c) for evaluation in evaluations if evaluation for c in evaluation.confidences):
+            raise RunError(f"after task {task.name!r} the model's answers are no numbers; {KEPT}")
         self.tasks.append(task.name)
-        own = {} if not hooks.step.own else {"loss": "the Trainer's own"}
         processes = {"world_size": ranks.count()} if ranks.count() > 1 else {}
-        self.arguments[task.name] = {**learning_arguments(trainer.args), **own, **processes}
+        self.arguments[task.name] = {**hooks.arguments, **processes}
         self.data[task.name] = rows_hash([*task.train, *test])
         self.pools[task.name] = pool_hash([*task.train, *test])
         self.seen += hooks.seen
         learning = dict(hooks.learner.named_parameters())
         self.learned = list(dict.fromkeys([*self.learned, *learning]))
+        if frozen := [name for name, _ in hooks.learner.model.named_parameters() if name not in learning]:
+            self.frozen[task.name] = identity({"names": frozen})
         self.trainable = max(self.trainable, sum(parameter.numel() for parameter in learning.values()))
         self.rows.append(evaluations)
         return self.scores(len(self.rows) - 1)
 
-    def check(self, learner: Learner, task: TaskData, found: str, args: Any) -> None:
+    def check(self, learner: Learner, task: TaskData, found: str, arguments: dict[str, Any]) -> None:
         """Refuse a task that is another one, or is trained otherwise, than that of the same turn before.
 
         Args:
             learner: with the labels of the tasks that have ended.
             task: the one that is attached.
             found: SHA-256 of its data.
-            args: its training arguments.
+            arguments: what it is trained with.
 
         Raises:
             InputError: its name, data, labels or training arguments differ.
@@ -87,7 +93,7 @@ class Outcome:
             fault = "its data or labels are not those that it was trained on"
             raise InputError(f"attach(task={task.name!r}): {fault}; allowed: the same, or a state_dir that is new")
         ended = self.arguments[expected]
-        before, now = compared(ended, ended.get("world_size", 1)), compared(learning_arguments(args), ranks.count())
+        before, now = compared(ended, ended.get("world_size", 1)), compared(arguments, ranks.count())
         for name in sorted({*before, *now}):
             if before.get(name) != now.get(name):
                 raise InputError(
@@ -120,6 +126,7 @@ class Outcome:
         said = {key: getattr(config, key) for key in SAID}
         settings = {**said, "evaluate": "seen", "plugin_hashes": dict(hashes), "data_sha256": self.data, **self.start}
         settings["source_sha256"] = identity(self.pools)
+        settings |= {"frozen_sha256": self.frozen} if self.frozen else {}
         first, *others = self.arguments.values()
         same = all(other == first for other in others)
         settings["trainer"] = first if same else self.arguments

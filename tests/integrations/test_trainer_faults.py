@@ -1,0 +1,254 @@
+"""What goes wrong inside a Trainer is told in one line, and what learns otherwise is another run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from clbench.clock import Clock
+from clbench.engine.preparation import Prepared, prepare
+from clbench.errors import RunError
+from clbench.integrations.trainer import ContinualLearning
+from clbench.integrations.trainer.arguments import learning_arguments
+from clbench.plugins.plan import make_plan
+from clbench.results import find_runs
+from tests.integrations.test_trainer import OPTIONS, Rows, in_trainer, line, make_trainer
+
+SGD: dict[str, Any] = {"optim": "sgd", "num_train_epochs": 1}
+
+
+def make_prepared(folder: Path) -> Prepared:
+    return prepare(make_plan({**OPTIONS, "setting": "domain", "strategy": "naive", "output_dir": str(folder)}), Clock())
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    return make_prepared(tmp_path)
+
+
+class Act(transformers.TrainerCallback):  # type: ignore[misc]  # transformers has no types for it
+    """Does something after a step."""
+
+    def __init__(self, step: int, act: Any) -> None:
+        self.step, self.act = step, act
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            self.act()
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def attached(prepared: Prepared, folder: Path, strategy: str = "naive", trainer: Any = None) -> Any:
+    """The learning and its Trainer, attached to the first task."""
+    learning = ContinualLearning(strategy, str(folder / "out"))
+    trainer = trainer or make_trainer(prepared, 0, folder, ordered=False, **SGD)
+    learning.attach(trainer, task="one", test=Rows(prepared.tests[0]))
+    return learning, trainer
+
+
+def other_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    return nn.functional.cross_entropy(outputs["logits"], labels, reduction="sum") / num_items_in_batch / 2
+
+
+def another_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    return nn.functional.cross_entropy(outputs["logits"], labels, reduction="sum") / num_items_in_batch / 4
+
+
+def test_what_learns_otherwise_has_arguments_of_its_own(prepared: Prepared, tmp_path: Path) -> None:
+    """bf16, the order's seed, an optimizer, its rates, a schedule, a loss, a method: no two are the same."""
+
+    def made(own: type = transformers.Trainer, optimizers: Any = (None, None), **more: Any) -> dict[str, Any]:
+        trainer = make_trainer(prepared, 0, tmp_path, ordered=False, **{"seed": 3, **more})
+        loss = trainer.compute_loss_func
+        trainer = own(prepared.learner.model, trainer.args, compute_loss_func=loss, optimizers=optimizers)
+        return learning_arguments(trainer, 3)
+
+    class Shuffled(transformers.Trainer):  # type: ignore[misc]
+        def _get_train_sampler(self, dataset: Any = None) -> Any:
+            return None
+
+    weights: list[Any] = list(prepared.learner.model.parameters())
+    half = len(weights) // 2
+    one, two = (torch.optim.SGD(weights, rate, momentum=0.5) for rate in (0.1, 0.2))
+    groups: list[Any] = [{"params": weights[:half]}, {"params": weights[half:], "lr": 0.1}]
+    grouped = torch.optim.SGD(groups, 0.2, momentum=0.5)
+    adam = torch.optim.Adam(weights, 0.1)
+    found = [
+        *(made(), made(bf16=True), made(seed=4), made(data_seed=4), made(learning_rate=0.5)),
+        *(made(optimizers=(each, None)) for each in (one, two, grouped, adam)),
+        made(optimizers=(one, torch.optim.lr_scheduler.ConstantLR(one))),
+        *(made(compute_loss_func=each) for each in (other_loss, another_loss)),
+        made(Shuffled),
+    ]
+    assert [one for number, one in enumerate(found) if one in found[:number]] == []
+    assert found[0] == made()
+    assert found[5]["optimizer"]["groups"][0]["lr"] == 0.1
+    assert [group["parameters"] for group in found[7]["optimizer"]["groups"]] == [half, len(weights) - half]
+
+
+def test_frozen_weights_are_another_run(tmp_path: Path) -> None:
+    def frozen(model: Any) -> Any:
+        model.base_model.embeddings.requires_grad_(False)
+        return model
+
+    folders = [
+        in_trainer("naive", tmp_path, "domain", wrap, max_steps=1)[0]["folder"] for wrap in (frozen, lambda m: m)
+    ]
+    assert len({*folders}) == len(find_runs([tmp_path / "out"])[0]) == 2
+
+
+def test_ended_tasks_go_on_with_their_own_model(tmp_path: Path) -> None:
+    """A head may be drawn anew, for it was learned and is kept; weights that were frozen may not be others."""
+
+    def begin(change: Any = None) -> None:
+        prepared = make_prepared(tmp_path)
+        model: Any = prepared.learner.model
+        model.base_model.embeddings.requires_grad_(False)
+        if change is not None:
+            with torch.no_grad():
+                change(model)
+        learning = ContinualLearning("naive", str(tmp_path / "out"), state_dir=str(tmp_path / "state"))
+        trainer = make_trainer(prepared, 0, tmp_path, ordered=False, max_steps=1)
+        learning.attach(trainer, task="one", test=Rows(prepared.tests[0]))
+        trainer.train()
+        learning.end_task(trainer)
+
+    def shift_embeddings(model: Any) -> None:
+        next(model.base_model.embeddings.parameters())[0] += 0.5
+
+    def shift_head(model: Any) -> None:
+        model.classifier.weight += 0.5
+
+    def widen(model: Any) -> None:
+        model.classifier.bias = nn.Parameter(torch.zeros(9))
+
+    begin()
+    begin(shift_head)
+    assert "the Trainer's model has other weights where none was learned" in line(lambda: begin(shift_embeddings))
+    assert "the Trainer's model has no 'classifier.bias' of that size" in line(lambda: begin(widen))
+
+
+def test_numbers_that_are_none_end_the_run(prepared: Prepared, tmp_path: Path) -> None:
+    """A loss is found at the epoch's end, a weight that the last step spoilt before anything is measured."""
+    learning, trainer = attached(
+        prepared, tmp_path, trainer=make_trainer(prepared, 0, tmp_path, **SGD, learning_rate=1e30, max_grad_norm=0)
+    )
+    with pytest.raises(RunError, match=r"the loss is (nan|inf) in task 'one' at step \d; what state_dir has"):
+        trainer.train()
+    assert "was broken off" in line(lambda: learning.end_task(trainer))
+
+    prepared = make_prepared(tmp_path)
+    learning, trainer = attached(prepared, tmp_path)
+    weight: Any = next(prepared.learner.model.parameters())
+    trainer.add_callback(Act(4, lambda: weight.data[0].fill_(math.nan)))  # the last step
+    with pytest.raises(RunError, match="a weight is no finite number after task 'one'"):
+        trainer.train()
+    assert "was broken off" in line(lambda: learning.end_task(trainer))
+    assert not (tmp_path / "out").exists()
+
+
+def test_answers_that_are_no_numbers_are_no_row(prepared: Prepared, tmp_path: Path) -> None:
+    """A buffer does not learn, and can still be spoilt."""
+    learning, trainer = attached(prepared, tmp_path)
+    trainer.train()
+    head: Any = prepared.learner.model.classifier
+    head.register_forward_hook(lambda *given: given[-1] * math.nan)
+    with pytest.raises(RunError, match="after task 'one' the model's answers are no numbers"):
+        learning.end_task(trainer)
+
+
+def test_an_interrupted_task_says_how_to_go_on(prepared: Prepared, tmp_path: Path) -> None:
+    """In a notebook, where the objects outlive Ctrl-C."""
+    learning, trainer = attached(prepared, tmp_path)
+    trainer.add_callback(Act(2, interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    said = "train() of task 'one' was broken off after 2 steps; allowed: the script again"
+    other = make_trainer(prepared, 0, tmp_path)
+    for call in (
+        trainer.train,
+        lambda: learning.end_task(trainer),
+        lambda: learning.attach(other, task="one", test=Rows(prepared.tests[0])),
+        learning.result,
+    ):
+        assert said in line(call)
+
+
+def test_one_trainer_has_one_continual_learning(prepared: Prepared, tmp_path: Path) -> None:
+    learning, trainer = attached(prepared, tmp_path)
+    assert "the Trainer is attached already" in line(lambda: attached(prepared, tmp_path, trainer=trainer))
+    trainer.train()
+    learning.end_task(trainer)
+
+
+class Lonely(transformers.Trainer):  # type: ignore[misc]
+    """Learns by itself."""
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        loss = model(**inputs).loss
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
+class Counting(transformers.Trainer):  # type: ignore[misc]
+    """Learns as all do, and counts."""
+
+    steps = 0
+
+    def training_step(self, *args: Any, **keywords: Any) -> Any:
+        self.steps += 1
+        return super().training_step(*args, **keywords)
+
+
+class Bare(transformers.Trainer):  # type: ignore[misc]
+    """A loss, whatever is asked for."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        return 2 * model(**inputs).loss
+
+
+class Tupled(Bare):
+    """As a model with ``return_dict=False`` answers."""
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        loss = super().compute_loss(model, inputs)
+        return (loss, (loss.detach(),)) if return_outputs else loss
+
+
+def of_class(cls: type, prepared: Prepared, folder: Path) -> Any:
+    plain = make_trainer(prepared, 0, folder, ordered=False, **SGD)
+    return cls(prepared.learner.model, plain.args, train_dataset=plain.train_dataset,
+               processing_class=plain.processing_class)  # fmt: skip
+
+
+def test_a_step_of_ones_own_asks_for_its_loss(prepared: Prepared, tmp_path: Path) -> None:
+    _, trainer = attached(prepared, tmp_path, "replay", of_class(Lonely, prepared, tmp_path))
+    assert "Lonely.training_step does not ask compute_loss for the loss of each batch" in line(trainer.train)
+    prepared = make_prepared(tmp_path)
+    _, trainer = attached(prepared, tmp_path, "replay", of_class(Counting, prepared, tmp_path))
+    assert trainer.train().global_step == trainer.steps == 4
+
+
+@pytest.mark.parametrize(("cls", "found"), [(Bare, "NoneType"), (Tupled, "tuple")])
+def test_a_loss_without_scores_does_where_no_strategy_adds_to_it(cls: type, found: str, tmp_path: Path) -> None:
+    prepared = make_prepared(tmp_path)
+    learning, trainer = attached(prepared, tmp_path, "naive", of_class(cls, prepared, tmp_path))
+    trainer.train()
+    assert learning.hooks.losses[0].item() == pytest.approx(2 * math.log(3), rel=0.2)
+    prepared = make_prepared(tmp_path)
+    _, trainer = attached(prepared, tmp_path, "distillation", of_class(cls, prepared, tmp_path))
+    said = line(trainer.train)
+    assert f"{cls.__name__}.compute_loss with return_outputs=True gives {found}, and the strategy adds" in said
