@@ -34,7 +34,7 @@ class Balance(Strategy):
         self.mode = mode
         self.counts: list[Counter[int]] = []
         if mode == "class_weights":
-            self.decides = ("how much each row of a batch counts", "what a row's own loss is")
+            self.decides = ("what each row's loss is",)
 
     def examples(self, learner: Learner, task: Task, rows: datasets.Dataset) -> datasets.Dataset:
         """The rows of each label as often as they are wanted."""

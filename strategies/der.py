@@ -40,7 +40,7 @@ class DER(Strategy):
         beta: weight of the remembered labels' cross-entropy, 0 or more; the paper's DER++ has 0.5 to 1.
     """
 
-    decides = ("how much each row of a batch counts",)
+    decides = ("what each row's loss is",)
     hook_phases = {"train_batch": "weigh", "before_step": "fix"}
     kinds = ("text", "image")
     keeps_examples = True

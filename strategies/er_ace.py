@@ -27,7 +27,7 @@ class ERACE(Strategy):
     The defaults are replay's; not tuned.
     """
 
-    decides = ("how much each row of a batch counts",)
+    decides = ("what each row's loss is",)
     hook_phases = {"train_batch": "weigh", "before_step": "fix"}
     kinds = ("text", "image")
     keeps_examples = True

@@ -21,7 +21,7 @@ class LabelSmoothing(Strategy):
     """
 
     is_recipe = True
-    decides = ("what a row's own loss is",)
+    decides = ("what each row's loss is",)
     search_spaces = {"smoothing": Range(0.01, 0.3)}
 
     def __init__(self, smoothing: float = 0.1) -> None:

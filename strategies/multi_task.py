@@ -40,7 +40,7 @@ class MultiTask(Strategy):
     def __init__(self, weights: Literal["uniform", "size", "uncertainty"] = "uniform") -> None:
         self.weights = weights
         if weights != "size":
-            self.decides = ("how much each row of a batch counts",)
+            self.decides = ("what each row's loss is",)
         self.counts: dict[str, int] = {}
         self.log_variances = nn.Parameter(torch.empty(0))
 

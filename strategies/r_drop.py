@@ -25,7 +25,7 @@ class RDrop(Strategy):
 
     is_recipe = True
     kinds = ("text", "token")
-    decides = ("the rate of dropout",)
+    decides = ("the rate of dropout", "what each row's loss is")
     search_spaces = {"alpha": Range(0.1, 5.0, log=True)}
 
     def __init__(self, alpha: float = 1.0, dropout: float = 0.1) -> None:

@@ -22,6 +22,13 @@ from tests.helpers import Examples, MakeLearner, RunToy, strategy, task_data, wa
 from tests.models import zoo
 from tests.strategies.test_recipes import config
 
+# Each turns the engine's cross-entropy into a loss of its own, by what it is apart from it: a second one's correction
+# would be of a loss that is not there any more, and below 0 unlearn.
+LOSSES = [
+    *(("balance(mode='class_weights')", other) for other in ("er_ace", "multi_task", "label_smoothing", "r_drop")),
+    *(("label_smoothing", other) for other in ("er_ace", "der", "multi_task", "r_drop", "by_size")),
+    *(("er_ace", "r_drop"), ("der", "by_size")),
+]
 POOLER, ROWS = "bert.pooler.dense.weight", "classifier.weight"
 
 
@@ -266,9 +273,7 @@ def test_weights_by_size_are_joint(run_toy: RunToy) -> None:
         ("cumulative+few_shot", "which tasks' data a step learns from"),
         ("independent+student", "each decides what answers"),
         ("few_shot+lora_sequential", "each decides which weights learn"),
-        ("balance(mode='class_weights')+er_ace", "how much each row of a batch counts"),
-        ("balance(mode='class_weights')+multi_task", "how much each row of a batch counts"),
-        ("balance(mode='class_weights')+label_smoothing", "what a row's own loss is"),
+        *((f"{one}+{other}", "each decides what each row's loss is") for one, other in LOSSES),
     ],
 )
 def test_what_would_undo_each_other_is_refused(expression: str, why: str) -> None:

@@ -218,7 +218,7 @@ def test_a_recipe_stacks_with_what_no_remedy_does(tmp_path: Path) -> None:
             "'bitfit' and 'lora_per_task' cannot be stacked: each decides which weights learn",
         ),
         ("gem+agem", "'gem' and 'agem' cannot be stacked: each decides onto what gradients are projected"),
-        ("er_ace+der", "'er_ace' and 'der' cannot be stacked: each decides how much each row of a batch counts"),
+        ("er_ace+der", "'er_ace' and 'der' cannot be stacked: each decides what each row's loss is"),
     ],
 )
 def test_two_that_decide_the_same_are_refused(expression: str, line: str) -> None:
