@@ -75,6 +75,10 @@ def make_tickets(page: str, folder: Path) -> None:
     for step in steps(blocks(page, "bash")):
         if "benchmarks/tickets.py" in step:
             tickets.main([str(folder / step[2]), *step[3:]])
+        elif step[:1] == ["mkdir"] or step[:2] == ["python3", "-c"]:
+            subprocess.run(
+                [*([sys.executable] if step[0] == "python3" else step[:1]), *step[1:]], cwd=folder, check=True
+            )
 
 
 def anchor(heading: str) -> str:

@@ -28,13 +28,15 @@ def page(name: str, arguments: Mapping[str, Any] | None = None, options: Mapping
     """What there is to tell of a strategy, scenario or model given by name or path, or of a person's data.
 
     Args:
-        name: what is asked for.
+        name: what is asked for; of a strategy expression, such as "replay(memory_size=0.1)+ewc", each strategy's page.
         arguments: of the scenario, where it is a person's data.
         options: settings of a run on them: ``setting``, ``model``, ``max_length``.
 
     Raises:
         InputError: there is no such thing, or it takes no arguments and options here.
     """
+    if {"+", "("} & {*name} and not Path(name).exists() and not plugins.is_own_data("scenario", name):
+        return "\n\n\n".join(page(member.name) for member in plugins.parse_expression(name))
     kind = "model" if name in BUILT_IN else plugins.kind_of(name, others=BUILT_IN)
     own_data = kind == "scenario" and plugins.is_own_data(kind, name)
     if (arguments or options) and not own_data:

@@ -129,6 +129,10 @@ def plan_again(folder: Path, save_model: str | None = None) -> Plan:
     stored = RunFolder(folder).read_config()
     if "hash8" not in stored:  # models and other tools have files of this name, too
         raise InputError(f"{str(folder)!r} holds no run (its config.json is another's); {allowed}")
+    if "trainer" in stored:
+        raise InputError(
+            f"{str(folder)!r} was made inside a Trainer; start its script again, which with state_dir goes on"
+        )
     config = {key: value for key, value in stored.items() if key not in ("hash8", "clbench", *WORKED_OUT)}
     if save_model is not None:
         config["save_model"] = save_model

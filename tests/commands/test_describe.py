@@ -121,6 +121,13 @@ def test_the_repositorys_own_figures_are_found() -> None:
     assert re.search(rf"^text_seq +task +minilm +ewc +3 +{mean:.3f} ± {std:.3f} ", describe.page("ewc"), re.MULTILINE)
 
 
+def test_an_expression_gets_each_strategys_page() -> None:
+    told = describe.page("replay(memory_size=0.1)+ewc")
+    assert told == "\n\n\n".join([describe.page("replay"), describe.page("ewc")])
+    with pytest.raises(InputError, match="'ewcc'; did you mean 'ewc'"):
+        describe.page("replay+ewcc")
+
+
 @pytest.mark.parametrize("name", sorted(plugins.available("strategy")))
 def test_every_built_in_strategys_page_explains_each_argument(name: str) -> None:
     page = describe.page(name)

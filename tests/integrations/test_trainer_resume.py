@@ -125,7 +125,7 @@ def test_states_of_something_else_are_refused(tmp_path: Path) -> None:
     def learning(strategy: str = "naive", state: str = "state") -> ContinualLearning:
         return ContinualLearning(strategy, str(tmp_path / "out"), state_dir=str(tmp_path / state))
 
-    trainers = [make_trainer(prepared, n, tmp_path / task.name) for n, task in enumerate(prepared.tasks)]
+    trainers = [make_trainer(prepared, n, tmp_path / task.name, ordered=False) for n, task in enumerate(prepared.tasks)]
     assert "belongs to the configuration" in line(lambda: learning("l1").attach(trainers[0], one.name, tests[0]))
     assert f"allowed: {one.name!r}" in line(lambda: learning().attach(trainers[0], two.name, tests[0]))
     assert "its data or labels are not" in line(lambda: learning().attach(trainers[0], one.name, tests[1]))
@@ -148,7 +148,7 @@ def test_states_of_something_else_are_refused(tmp_path: Path) -> None:
     last = going_on.checkpoint(trainers[1])
     assert last is not None
     assert Path(last).name == "checkpoint-3"
-    changed, other_rate = learning(), make_trainer(prepared, 1, tmp_path / two.name)
+    changed, other_rate = learning(), make_trainer(prepared, 1, tmp_path / two.name, ordered=False)
     changed.attach(trainers[0], one.name, tests[0])
     changed.end_task(trainers[0])
     other_rate.args.learning_rate = 0.5

@@ -97,13 +97,13 @@ class ContinualLearning:
             raise InputError(f"attach(task={task!r}): end task {self.hooks.task.name!r} first, with end_task(trainer)")
         if not task or task in self.outcome.tasks[: self.turn]:
             raise InputError(f"attach(task={task!r}): allowed: a name that no other task has")
+        model = None if self.learner is None else self.learner.model
+        kind = checked_kind(trainer, model, self.setting, self.strategy.members)
         if isinstance(getattr(vars(trainer).get("train"), "__self__", None), TaskHooks | EndedTask):
             raise InputError(
                 f"attach(task={task!r}): the Trainer is attached already; allowed: one ContinualLearning, of which "
                 "several strategies are one expression, such as 'replay+ewc'"
             )
-        model = None if self.learner is None else self.learner.model
-        kind = checked_kind(trainer, model, self.setting, self.strategy.members)
         position = self.turn
         train, tested = read_task(trainer, test, position, kind, task)
         columns = task_columns(trainer.model.config, kind, task, self.setting, labels, [*train, *tested])
