@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clbench.engine.outcome import profile_lines as profile_lines
     from clbench.engine.preparation import Prepared as Prepared, parameter_bytes as parameter_bytes, prepare as prepare
     from clbench.engine.reporter import Reporter as Reporter, Stopped as Stopped, tell_notes as tell_notes
+    from clbench.engine.row_warnings import row_warnings as row_warnings, warning_texts as warning_texts
     from clbench.engine.state import State as State, save as save
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

@@ -8,6 +8,7 @@ from typing import Any
 from clbench.engine.beside import results_beside
 from clbench.engine.checkpoint import tensor_bytes
 from clbench.engine.preparation import Prepared, parameter_bytes
+from clbench.engine.row_warnings import warning_texts
 from clbench.engine.state import State
 from clbench.results import compute_metrics, costs_depend_on, forgetting_matrix
 
@@ -45,8 +46,7 @@ def make_result(prepared: Prepared, state: State, peak_memory: int) -> dict[str,
         "metrics": compute_metrics(state.accuracy),
         **_beside(prepared, state),
         **results_beside(prepared, state),
-        "forgetting_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "forgetting"],
-        "learning_warnings": [warning["text"] for warning in state.warnings if warning["event"] == "not_learned"],
+        **warning_texts(state.warnings),
         **_model_warnings(state),
         "cost": _cost(prepared, state, peak_memory),
     }

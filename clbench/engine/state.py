@@ -16,13 +16,12 @@ from clbench.engine.checkpoint import load_checkpoint, remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
+from clbench.engine.row_warnings import row_warnings
 from clbench.errors import InputError, RunError
 from clbench.models import ranks
 from clbench.results import RunFolder, costs_depend_on
 from clbench.toolkit import Evaluation
 
-# A task that falls below this share of its accuracy right after learning raises a forgetting warning.
-FORGETTING_THRESHOLD = 0.7
 NOT_CHOSEN = "the kernels that libraries choose by themselves"
 
 
@@ -80,29 +79,10 @@ def record_row(prepared: Prepared, state: State, row: int, evaluations: Sequence
     state.accuracy.append([e.score if e else None for e in evaluations])
     state.beside.append([e.beside if e else None for e in evaluations])
     _record_predictions(state, row, evaluations)
-    _warn_of_no_learning(prepared, state, row, evaluations)
-    for position, evaluation in enumerate(evaluations):
-        if evaluation is None:
-            continue
-        task = prepared.tasks[position].name
-        learned = state.accuracy[position + 1][position] if position + 1 < row else None
-        if learned is not None and evaluation.score < FORGETTING_THRESHOLD * learned:
-            text = f"{task} is being forgotten: {evaluation.measure} {evaluation.score:.3f} after "
-            text += f"{prepared.tasks[row - 1].name}, {learned:.3f} right after learning"
-            state.warnings.append({"event": "forgetting", "after_task": row, "task": task, "text": text})
-
-
-def _warn_of_no_learning(prepared: Prepared, state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:
-    """Warn where the task just trained on is answered no better than with always the same answer."""
-    evaluation = evaluations[row - 1] if row else None
-    chance = evaluation.kind.chance(evaluation.measure, evaluation.labels) if evaluation else None
-    if evaluation is not None and chance is not None and evaluation.score <= chance:
-        task = prepared.tasks[row - 1].name
-        text = (
-            f"{task} was not learned: {evaluation.measure} {evaluation.score:.3f}, {chance:.3f} with always the same "
-        )
-        text += "answer; try more --epochs or another --lr or --head-lr"
-        state.warnings.append({"event": "not_learned", "after_task": row, "task": task, "text": text})
+    learned = [state.accuracy[position + 1][position] for position in range(row - 1)]
+    names = [task.name for task in prepared.tasks]
+    advice = "try more --epochs or another --lr or --head-lr"
+    state.warnings += row_warnings(names, learned, evaluations, row, advice)
 
 
 def _record_predictions(state: State, row: int, evaluations: Sequence[Evaluation | None]) -> None:

@@ -27,6 +27,8 @@ def table_notes(rows: Sequence[TableRow]) -> list[str]:
         notes.append(f"{strategy}: {len(same)} runs repeat seeds with the same settings; each has its own row")
     if any(row.limited for row in rows):
         notes.append("limited: runs that saw only part of the data (--limit)")
+    if unlearned := [text for row in rows if (text := _unlearned(row))]:
+        notes.append(f"not learned, no better than with always the same answer: {'; '.join(unlearned)}")
     for row in rows:
         for column, cell in row.cells.items():
             if 0 < cell.count < len(row.runs):
@@ -41,6 +43,12 @@ def table_notes(rows: Sequence[TableRow]) -> list[str]:
     if lacking:
         notes.append(f"no intransigence without joint of the same seed, or an accuracy unmeasured: {labels(lacking)}")
     return notes
+
+
+def _unlearned(row: TableRow) -> str:
+    """How many tasks of the row's runs were not learned; empty for none."""
+    count = sum(len(run.result.get("learning_warnings", [])) for run in row.runs)
+    return f"{count} of {sum(len(run.result['tasks']) for run in row.runs)} tasks ({row.label})" if count else ""
 
 
 def _abilities(row: TableRow) -> list[str]:

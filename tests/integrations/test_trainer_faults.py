@@ -11,6 +11,7 @@ import torch
 import transformers
 from torch import nn
 
+from clbench.cli import main
 from clbench.clock import Clock
 from clbench.engine.preparation import Prepared, prepare
 from clbench.errors import RunError
@@ -252,3 +253,20 @@ def test_a_loss_without_scores_does_where_no_strategy_adds_to_it(cls: type, foun
     _, trainer = attached(prepared, tmp_path, "distillation", of_class(cls, prepared, tmp_path))
     said = line(trainer.train)
     assert f"{cls.__name__}.compute_loss with return_outputs=True gives {found}, and the strategy adds" in said
+
+
+def test_what_is_not_learned_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a run: nothing is learned with a rate of almost nothing."""
+    result = in_trainer("naive", tmp_path, "task", learning_rate=1e-12)[0]
+    shares = [f"{score:.3f}" for score in (result["accuracy_matrix"][1][0], result["accuracy_matrix"][2][1])]
+    texts = [
+        f"{task} was not learned: accuracy {score}, 0.333 with always the same answer; try more epochs or another "
+        "learning_rate"
+        for task, score in zip(result["tasks"], shares, strict=True)
+    ]
+    assert result["learning_warnings"] == caplog.messages == texts
+    assert main(["compare", str(tmp_path / "out")]) == 0
+    told = "not learned, no better than with always the same answer: 2 of 2 tasks (naive)"
+    assert told in " ".join(capsys.readouterr().out.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -27,6 +28,8 @@ from clbench.models import peak_memory, ranks
 from clbench.plugins import build_strategies
 from clbench.strategy import ALL_SETTINGS, Stack
 from clbench.toolkit import evaluate_all
+
+logger = logging.getLogger(__name__)
 
 
 class ContinualLearning:
@@ -169,6 +172,8 @@ class ContinualLearning:
             with learner.clock.measure("eval"):
                 evaluations = evaluate_all(learner, self.strategy, self.tests)
         scores = self.outcome.add(hooks, self.tests[-1], evaluations)
+        for text in self.outcome.warned() if not ranks.number() else ():
+            logger.warning(text)
         if self.state_dir is not None:
             with learner.clock.measure("checkpoint"):
                 save_end(self.state_dir, self._owner(), learner, self.strategy, self.outcome)

@@ -10,7 +10,7 @@ from typing import Any
 
 from clbench.config import RunConfig, identity
 from clbench.data import Example, TaskData
-from clbench.engine import tensor_bytes
+from clbench.engine import row_warnings, tensor_bytes, warning_texts
 from clbench.errors import InputError, RunError
 from clbench.files import expand
 from clbench.integrations.trainer.arguments import compared
@@ -49,6 +49,7 @@ class Outcome:
         self.start: dict[str, str] = {}
         self.frozen: dict[str, str] = {}
         self.rows: list[list[Evaluation | None]] = []
+        self.warnings: list[dict[str, Any]] = []
         self.learned: list[str] = []
         self.seen = self.trainable = 0
 
@@ -71,6 +72,9 @@ class Outcome:
             self.frozen[task.name] = identity({"names": frozen})
         self.trainable = max(self.trainable, sum(parameter.numel() for parameter in learning.values()))
         self.rows.append(evaluations)
+        learned = [self.scores(position)[position] for position in range(len(self.rows) - 1)]
+        advice = "try more epochs or another learning_rate"
+        self.warnings += row_warnings(self.tasks, learned, evaluations, len(self.rows), advice)
         return self.scores(len(self.rows) - 1)
 
     def check(self, learner: Learner, task: TaskData, found: str, arguments: dict[str, Any]) -> None:
@@ -100,6 +104,10 @@ class Outcome:
                     f"attach(task={task.name!r}): it was trained with {name} = {before.get(name)!r}, not "
                     f"{now.get(name)!r}; allowed: the same, or a state_dir that is new"
                 )
+
+    def warned(self) -> list[str]:
+        """What the last task's end warned of."""
+        return [warning["text"] for warning in self.warnings if warning["after_task"] == len(self.rows)]
 
     def scores(self, row: int) -> list[float | None]:
         """A row of the matrix, of the tasks so far; the first is after the first task."""
@@ -149,6 +157,7 @@ class Outcome:
                 **{"accuracy_matrix": matrix, "forgetting_matrix": forgetting_matrix(matrix)},
                 "metrics": compute_metrics(matrix),
                 **self._beside(learner.kind.beside),
+                **warning_texts(self.warnings),
                 "cost": self._cost(learner, strategy, peak),
                 **{"config_sha256": sha256, "predictions_sha256": predictions},
             }
