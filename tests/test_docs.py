@@ -144,7 +144,9 @@ def test_your_own_data_as_printed(
     ]
     arguments, output = printed["run"]
     assert main([*arguments, "--model", "tiny", "--epochs", "1"]) == 0
-    assert without_numbers(capsys.readouterr().out) == without_numbers(output)
+    # The page's minilm learns, the test's tiny does not.
+    learned = re.sub(r"^note: not learned.*\n", "", capsys.readouterr().out, flags=re.MULTILINE)
+    assert without_numbers(learned) == without_numbers(output)
     later = [
         words for words in commands(page) if "--save-model" in words or words[0] in ("errors", "export", "predict")
     ]
