@@ -191,6 +191,27 @@ def test_one_trainer_has_one_continual_learning(prepared: Prepared, tmp_path: Pa
     learning.end_task(trainer)
 
 
+def test_what_was_refused_can_be_mended_and_tried_again(prepared: Prepared, tmp_path: Path) -> None:
+    """In a notebook: the refused task leaves no trace, and so the labels of none."""
+    model = prepared.learner.model
+    plain = make_trainer(prepared, 0, tmp_path, ordered=False, **SGD)
+    own = transformers.Trainer(
+        model,
+        plain.args,
+        train_dataset=plain.train_dataset,
+        processing_class=plain.processing_class,
+        optimizers=(torch.optim.SGD(model.parameters(), 0.1), None),
+    )
+    learning = ContinualLearning("freeze", str(tmp_path / "out"), setting="task")
+    test = Rows(prepared.tests[0])
+    assert "the Trainer's optimizer is made already" in line(lambda: learning.attach(own, task="one", test=test))
+    learning.attach(plain, task="one", test=test)
+    plain.train()
+    assert len(learning.end_task(plain)) == 1
+    assert learning.learner is not None
+    assert len(learning.learner.labels.columns) == learning.learner.tasks == 1
+
+
 class Lonely(transformers.Trainer):  # type: ignore[misc]
     """Learns by itself."""
 

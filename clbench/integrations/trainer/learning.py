@@ -213,7 +213,7 @@ class ContinualLearning:
             self.learner = first_learner(trainer, kind, self.setting, data.columns, self.seed)
             self.outcome.start = start_hashes(trainer.model)
         elif data.position >= len(self.outcome.tasks):
-            add_task(self.learner, data.columns)
+            add_task(self.learner, data.position, data.columns)
         self.learner.longest_answer = max(self.learner.longest_answer, kind.longest_answer(data.train))
         return self.learner
 

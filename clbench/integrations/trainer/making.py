@@ -40,10 +40,10 @@ def first_learner(trainer: Any, kind: Kind, setting: str, columns: tuple[int, ..
     return learner
 
 
-def add_task(learner: Learner, columns: tuple[int, ...]) -> None:
-    """One task more."""
+def add_task(learner: Learner, position: int, columns: tuple[int, ...]) -> None:
+    """Let the task at ``position`` be the last; one there of an ``attach`` that was refused is no task."""
     labels = learner.labels
-    learner.labels = LabelSpace(labels.setting, labels.names, (*labels.columns, columns))
+    learner.labels = LabelSpace(labels.setting, labels.names, (*labels.columns[:position], columns))
     learner.tasks = learner.tasks_seen = len(learner.labels.columns)
     learner.measures = learner.measures[:1] * learner.tasks
 
