@@ -103,6 +103,8 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
         Raises:
             RunError: there is one; names the task and step.
         """
+        if not self.losses:  # an epoch without a batch, which the Trainer tells of
+            return
         values = torch.stack(self.losses)
         if bad := (~values.isfinite()).nonzero().flatten().tolist():
             raise RunError(
