@@ -25,8 +25,9 @@ ALL_SETTINGS = ("task", "domain", "class")
 PHASES: dict[str, tuple[str, ...]] = {
     # "clean" takes wrong rows away before others count them, "augment" changes those that there will be.
     "examples": ("clean", "other", "augment"),
-    # "open" says which weights learn, "close" takes some of them back, "restore" puts weights back into the model.
-    "before_task": ("open", "close", "restore", "other"),
+    # "open" says which weights learn, "close" takes some of them back, "restore" puts weights back into the model;
+    # "read" sees which learn in the end.
+    "before_task": ("open", "close", "restore", "other", "read"),
     # "weigh" says how much each row of the batch counts, once all rows are there.
     "train_batch": ("other", "weigh"),
     # "replace" takes the gradients again elsewhere, before anything reads them.
@@ -35,8 +36,9 @@ PHASES: dict[str, tuple[str, ...]] = {
     "before_step": ("other", "project", "fix"),
     # "restore" puts better weights of the task back before others read where it ended.
     "after_steps": ("restore", "other"),
-    # "move" puts the weights that answer into the model; anchors, teachers, Fishers and memories read those.
-    "after_task": ("move", "other"),
+    # "move" puts the weights that answer into the model, "answer" what they answer by; anchors, teachers, Fishers and
+    # memories read both.
+    "after_task": ("move", "answer", "other"),
 }
 
 
@@ -150,7 +152,10 @@ class Strategy:
 
     @property
     def carries_optimizer(self) -> bool:
-        """Whether ``optimizer_state`` may be "carried": in the engine's steps it is, a loop of its own says so."""
+        """Whether ``optimizer_state`` may be "carried": in the engine's steps, unless it says otherwise.
+
+        A loop of its own does, and one that holds output rows, which moments would move.
+        """
         return self.counts_steps
 
     @property
@@ -464,20 +469,22 @@ def _decisions(member: Strategy) -> tuple[str, ...]:
     found = [*member.decides, *(["which weights learn"] if own_weights else [])]
     if member.answers:
         found.append("what answers")
-    if type(member).training_tasks is not Strategy.training_tasks:
+    if type(member).training_tasks not in (Strategy.training_tasks, Stack.training_tasks):
         found.append("which tasks' data a step learns from")
     return tuple(found)
 
 
 def check_optimizer_state(members: Sequence[tuple[str, Strategy]], optimizer_state: str) -> None:
-    """Refuse to carry an optimizer's state on where a loop of a strategy's own begins anew.
+    """Refuse to carry an optimizer's state on in a loop of a strategy's own, and where it would move what is held.
 
     Raises:
         InputError: one of them does not carry it.
     """
     for name, member in members:
         if optimizer_state == "carried" and not member.carries_optimizer:
-            raise InputError(f"strategy {name!r} makes its optimizer anew: optimizer_state = 'carried'; allowed: fresh")
+            raise InputError(
+                f"strategy {name!r} needs each task's optimizer anew: {optimizer_state = }; allowed: fresh"
+            )
 
 
 def check_own_labels(members: Sequence[tuple[str, Strategy]]) -> None:

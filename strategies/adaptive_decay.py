@@ -10,7 +10,7 @@ from typing import Any
 
 from clbench import Batch, Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import Range, mean_loss
+from clbench.toolkit import Range, mean_loss, time_to_measure
 
 
 class AdaptiveDecay(Strategy):
@@ -67,8 +67,8 @@ class AdaptiveDecay(Strategy):
 
     def stop(self, learner: Learner, task: TaskData) -> bool:
         """Measure, if it is time to; never the end of the task."""
-        done, every = learner.step + 1, max(1, learner.steps // self.checks)
-        if task.dev and not done % every and math.isfinite(loss := mean_loss(learner, task.dev)):
+        now = bool(task.dev) and time_to_measure(learner, self.checks)
+        if now and math.isfinite(loss := mean_loss(learner, task.dev)):
             if self.last is not None:
                 changed = self.factor * self.growth if loss > self.last else self.factor / self.growth
                 self.factor = min(self.most, max(1.0, changed))

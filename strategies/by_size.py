@@ -30,7 +30,7 @@ class BySize(Strategy):
 
     is_recipe = True
     kinds = ("text", "image", "token")
-    decides = ("which weights learn", "what each row's loss is")
+    decides = ("which weights learn", "what each row's loss is", "the rates of layers")
     hook_phases = {"before_task": "close"}
     search_spaces = {"small": Range(0, 5000)}
 

@@ -22,7 +22,7 @@ class CleanLabels(Strategy):
     model, whatever else is trained; those of a model with random weights tell little.
 
     Args:
-        folds: of the cross-validation, 2 or more; a label with fewer rows than 2 leaves its task as it is.
+        folds: of the cross-validation, 2 or more; a task of one label, or with a single row of one, stays as it is.
         regularisation: C of the logistic regression on standardised features, above 0; not tuned.
     """
 
@@ -46,8 +46,9 @@ class CleanLabels(Strategy):
             raise InputError("clean_labels needs cleanlab; to install it: pip install 'clbench[clean]'") from None
         labels = np.array(rows["label"][:])
         counts = np.bincount(labels, minlength=len(task.labels))
-        if counts.min() < 2:
-            learner.note("clean_labels", task=task.name, left_out=[], why="a label has fewer than 2 rows")
+        if len(counts) < 2 or counts.min() < 2:
+            why = "it has one label" if len(counts) < 2 else "a label has fewer than 2 rows"
+            learner.note("clean_labels", task=task.name, left_out=[], why=why)
             return rows
         probabilities = self._probabilities(learner, task, rows, labels, int(counts.min()))
         wrong = find_label_issues(labels, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)

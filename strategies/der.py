@@ -73,6 +73,7 @@ class DER(Strategy):
         self.new = self.learner.new_examples
         # Row 0 takes what is not asked for: rows of other strategies and the remembered.
         self.logits = torch.zeros(count + 1, len(self.unknown), device=device)
+        self.noted = torch.zeros(count + 1, dtype=torch.bool, device=device)
         batch = {**batch, "der_row": torch.arange(1, count + 1, device=device)}
         dark, labelled = (self.buffer.sample(self.replay_batch_size) if w else [] for w in (self.alpha, self.beta))
         if not (taken := [*dark, *labelled]):
@@ -88,7 +89,10 @@ class DER(Strategy):
 
     def loss(self, learner: Learner, batch: Batch, logits: Tensor) -> Tensor | None:
         """Note the new examples' logits; what turns the engine's mean of cross-entropies into L."""
-        self.logits[batch["der_row"]] = logits.detach()
+        # Those of the first pass alone: sam takes another, with other weights.
+        rows = batch["der_row"]
+        self.logits[rows] = torch.where(self.noted[rows].unsqueeze(1), self.logits[rows], logits.detach())
+        self.noted[rows] = True
         if "der_logits" not in batch:
             return None
         known = batch["der_logits"].isfinite()

@@ -21,6 +21,7 @@ class DiscriminativeRates(Strategy):
     """
 
     is_recipe = True
+    decides = ("the rates of layers",)
     search_spaces = {"decay": Range(0.5, 1.0)}
 
     def __init__(self, decay: float = 0.95) -> None:

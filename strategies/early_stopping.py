@@ -2,7 +2,8 @@
 
 Prechelt 1998, "Early Stopping — But When?": training goes on past the point from which it only fits the training set;
 the weights with the lowest loss on dev are the ones to keep. What a task does not move it does not forget. The loss is
-measured at evenly spaced steps; after ``patience`` measurements in a row without a new lowest one the task ends.
+measured at evenly spaced steps, the last among them; after ``patience`` measurements in a row without a new lowest one
+the task ends.
 """
 
 import math
@@ -10,7 +11,7 @@ from typing import Any
 
 from clbench import Learner, Strategy, TaskData
 from clbench.errors import InputError
-from clbench.toolkit import Range, Weights, copy_weights, mean_loss, put_weights, to_device
+from clbench.toolkit import Range, Weights, copy_weights, mean_loss, put_weights, time_to_measure, to_device
 
 
 class EarlyStopping(Strategy):
@@ -45,12 +46,11 @@ class EarlyStopping(Strategy):
 
     def stop(self, learner: Learner, task: TaskData) -> bool:
         """Measure, if it is time to, and keep the weights if they are the best."""
-        done, every = learner.step + 1, max(1, learner.steps // self.checks)
-        if not task.dev or done % every:
+        if not task.dev or not time_to_measure(learner, self.checks):
             return False
         loss = mean_loss(learner, task.dev)
         if math.isfinite(loss) and (self.lowest is None or loss < self.lowest):
-            self.lowest, self.step, self.waited = loss, done, 0
+            self.lowest, self.step, self.waited = loss, learner.step + 1, 0
             self.best = copy_weights(learner)
         else:
             self.waited += 1

@@ -37,7 +37,7 @@ class FewShot(Strategy):
     is_recipe = True
     kinds = ("text", "image")
     decides = ("which weights learn", "which tasks' data a step learns from")
-    hook_phases = {"before_task": "close"}
+    hook_phases = {"before_task": "close", "after_task": "answer"}
     keeps_examples = True
     search_spaces = {"shots": Range(1, 20)}
 
@@ -137,8 +137,9 @@ class FewShot(Strategy):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore both."""
         self.buffer.load_state_dict(state["shots"])
-        rows, biases = (state[name].to(self.learner.device, copy=True) for name in ("rows", "biases"))
-        self.layer.kept = rows, biases
+        self.layer.rows, self.layer.biases = (
+            state[name].to(self.learner.device, copy=True) for name in ("rows", "biases")
+        )
 
 
 class _Prototypes(nn.Linear):
@@ -147,14 +148,24 @@ class _Prototypes(nn.Linear):
     In training an episode's prototypes are computed in each forward pass, so that they have its graph.
     """
 
+    rows: Tensor
+    biases: Tensor
+
     def __init__(self, layer: nn.Linear, support_means: Callable[[], tuple[Tensor, Tensor]]) -> None:
         # On "meta" no random number is drawn for a weight that is replaced at once.
         super().__init__(layer.in_features, layer.out_features, device="meta")
         zeros = torch.zeros(layer.out_features, device=layer.weight.device)
         self.weight, self.bias = layer.weight, nn.Parameter(zeros) if layer.bias is None else layer.bias
-        self.kept = self.weight.detach().float().clone(), self.bias.detach().float().clone()
+        # Buffers, so that a teacher's copy and a checkpoint have them.
+        self.register_buffer("rows", self.weight.detach().float().clone())
+        self.register_buffer("biases", self.bias.detach().float().clone())
         self.support_means, self.in_episode, self.inside = support_means, False, False
         self.requires_grad_(False)
+
+    @property
+    def kept(self) -> tuple[Tensor, Tensor]:
+        """Rows and biases as they are now."""
+        return self.rows, self.biases
 
     def forward(self, input: Tensor) -> Tensor:
         with torch.autocast(input.device.type, enabled=False):
@@ -168,12 +179,12 @@ class _Prototypes(nn.Linear):
         finally:
             self.inside = False
         rows, biases = _placed(*self.kept, labels, means)
-        self.kept = rows.detach(), biases.detach()
+        self.rows, self.biases = rows.detach(), biases.detach()
         return rows, biases
 
     def put(self, labels: Tensor, means: Tensor) -> None:
         """Let ``means`` (some labels, features) be the prototypes of ``labels``."""
-        self.kept = _placed(*self.kept, labels, means)
+        self.rows, self.biases = _placed(*self.kept, labels, means)
 
 
 def _placed(rows: Tensor, biases: Tensor, labels: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:

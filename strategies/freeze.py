@@ -41,3 +41,8 @@ class Freeze(Strategy):
         for name, parameter in learner.model.named_parameters():
             if depth[name] <= self.deepest:
                 parameter.requires_grad_(False)
+        if not any(True for _ in learner.named_parameters()):
+            raise InputError(
+                f"freeze: layers={self.layers} leaves nothing that learns: this model has no output layer of its own; "
+                f"allowed: below {self.deepest}"
+            )

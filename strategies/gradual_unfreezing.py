@@ -42,8 +42,11 @@ class GradualUnfreezing(Strategy):
             return
         if not self.depth:  # found once a task: it is a walk through the whole model
             self.layers, self.depth = check_layers("gradual_unfreezing", learner), layer_depths(learner)
-        # The head is not counted: it learns from the start.
-        thawed = int(learner.step / thawing * (self.layers + 1))
+        # The head is not counted: it learns from the start. Where there is none, as in a model that writes, the last
+        # layer is in its place.
+        top = max(self.depth[name] for name, _ in learner.named_parameters())
+        first = int(top <= self.layers)
+        thawed = first + int(learner.step / thawing * (self.layers + 1 - first))
         for name, parameter in learner.named_parameters():
             if self.depth[name] + thawed <= self.layers:
                 parameter.grad = None

@@ -24,6 +24,7 @@ class L1(Strategy):
     """
 
     is_recipe = True
+    hook_phases = {"before_task": "read"}
     search_spaces = {"strength": Range(1e-6, 1e-3, log=True)}
 
     def __init__(self, strength: float = 1e-5, anchor: Literal["pretrained", "zero"] = "pretrained") -> None:

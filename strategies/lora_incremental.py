@@ -30,6 +30,7 @@ class LoraIncremental(Strategy):
             text_seq's dev texts.
     """
 
+    carries_optimizer = False  # carried moments would move the output rows that it holds
     kinds = ("text", "token", "generation", "image")
 
     decides = ("which weights learn",)

@@ -44,6 +44,7 @@ class Merge(Strategy):
     Nothing here was tuned.
     """
 
+    carries_optimizer = False  # carried moments would move the output rows that it holds
     is_recipe = True
     alone = "merge learns each task from the pretrained model, so there is nothing to protect"
     hook_phases = {"before_task": "restore", "after_task": "move"}
@@ -94,7 +95,8 @@ class Merge(Strategy):
             self.sums = running_merges.add_fisher(self.sums, vector, self._fisher(learner, task))
             return running_merges.fisher_mean(self.sums)
         if self.rule == "ties":
-            self.sums = running_merges.add_ties(self.sums, vector, self.density)
+            learned = {name for name, _ in learner.named_parameters()}
+            self.sums = running_merges.add_ties(self.sums, vector, self.density, learned)
             return running_merges.ties(self.sums)
         if self.rule == "slerp":
             self.sums = running_merges.add_slerp(self.sums, vector, self.tasks)

@@ -15,7 +15,9 @@ from clbench.toolkit import Range
 
 
 class SAM(Strategy):
-    """Every step passes its batch twice, penalties of other strategies and remembered examples included.
+    """Every step passes its batch twice, with remembered examples and what other strategies add to the loss.
+
+    Penalties that others add to the gradients (ewc, si, l1) are those of the weights as they are.
 
     Args:
         rho: ρ, how far away the worst point is looked for, above 0; both papers'. Not tuned here.

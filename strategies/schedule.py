@@ -25,8 +25,8 @@ class Schedule(Strategy):
 
     Args:
         kind: "cosine", "step", "one_cycle", "constant" or "linear"; not tuned.
-        warmup: share of a task's steps in which the rates rise, 0 to below 1; the default is the run's own, and 0.3
-            with one cycle.
+        warmup: share of a task's steps in which the rates rise, 0 to below 1; by default 0.1, as a run's, and
+            0.3 with one cycle. The run's own is not looked at.
     """
 
     is_recipe = True

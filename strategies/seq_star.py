@@ -44,6 +44,7 @@ class SeqStar(Strategy):
         scale: of the cosine, above 0; not tuned.
     """
 
+    carries_optimizer = False  # carried moments would move the output rows that it holds
     kinds = ("text", "image", "token")
     settings = ("task", "class")
     own_labels = True

@@ -106,9 +106,17 @@ class Student(Strategy):
     def _distil(self, learner: Learner, task: TaskData) -> None:
         kept = self.buffer.examples
         taught = [{**e, "logits": row} for e, row in zip(kept, stored_logits(learner, kept), strict=True)]
-        rates = {**learner.learning_rates, **({"body": self.learning_rate} if self.learning_rate else {})}
+        # The run's, whatever the stack's own weights learn with; among all candidates, for all tasks' texts are here.
+        rates = {"body": self.learning_rate or self.config.lr, "head": self.config.head_lr}
+        own = {
+            "model": self.student,
+            "head": self.head,
+            "compiled": None,
+            "learning_rates": rates,
+            "local_labels": False,
+        }
         self.student.load_state_dict(self.start)
-        with temporarily(learner, model=self.student, head=self.head, compiled=None, learning_rates=rates):
+        with temporarily(learner, **own):
             lesson = _Lesson(learner, self.temperature, self.alpha, self.types)
             training = Training(self.config, lesson, learner, task, taught)
             training.run_all_steps()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -172,7 +172,12 @@ def _train(job: Job, position: int) -> bool:
     if not sources:
         return False
     learner.tasks_seen = max(learner.tasks_seen, *(source + 1 for source in sources))
-    task, examples = tasks[position], [example for source in sources for example in tasks[source].train]
+    examples = [example for source in sources for example in tasks[source].train]
+    task = tasks[position]
+    if len(sources) > 1:  # learned as one, which strategies that go by its examples take them for
+        columns = tuple(sorted({column for source in sources for column in tasks[source].columns}))
+        dev = [example for source in sources for example in tasks[source].dev]
+        task = replace(task, columns=columns, train=examples, dev=dev)
     if state.training is None:
         learner.skipped_steps = 0
         strategy.before_task(learner, task)

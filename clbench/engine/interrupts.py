@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from clbench.errors import ClbenchError, in_a_line
 from clbench.models import ranks
+
+SAME_SECONDS = 5.0
 
 
 class Interrupted(ClbenchError):
@@ -24,12 +27,18 @@ class Interrupts:
     """Remembers the signal that asked for an end."""
 
     received: int | None = None
+    since = 0.0
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Signal handler: the first signal is remembered, a second one ends the process at once."""
-        if self.received is not None:
+        """Signal handler: the first signal is remembered, a second one ends the process at once.
+
+        Who ends a whole group of processes, as schedulers do, reaches a run's process twice: by itself, and through the
+        one that started it. SIGTERM again right after SIGTERM is that.
+        """
+        if self.received is None:
+            self.received, self.since = number, time.monotonic()
+        elif not self.received == number == signal.SIGTERM or time.monotonic() - self.since > SAME_SECONDS:
             raise KeyboardInterrupt
-        self.received = number
 
     def agreed(self) -> int | None:
         """The signal that came to this process, or to any that trains with it: all stop at the same step."""

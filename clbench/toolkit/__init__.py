@@ -51,7 +51,11 @@ if TYPE_CHECKING:
     )
     from clbench.toolkit.adaptive_rank import AdaptiveRank as AdaptiveRank, adaptive_settings as adaptive_settings
     from clbench.toolkit.attributes import temporarily as temporarily
-    from clbench.toolkit.best_weights import mean_loss as mean_loss, put_weights as put_weights
+    from clbench.toolkit.best_weights import (
+        mean_loss as mean_loss,
+        put_weights as put_weights,
+        time_to_measure as time_to_measure,
+    )
     from clbench.toolkit.buffer import (
         ExampleBuffer as ExampleBuffer,
         Sampling as Sampling,

@@ -41,6 +41,12 @@ def mean_loss(learner: Learner, examples: Sequence[Example]) -> float:
         learner.model.train(was_training)
 
 
+def time_to_measure(learner: Learner, checks: int) -> bool:
+    """Whether the step in progress is one of a task's ``checks`` evenly spaced ones, of which the last is its end."""
+    done = learner.step + 1
+    return done * checks // learner.steps > learner.step * checks // learner.steps
+
+
 @torch.no_grad()
 def put_weights(learner: Learner, weights: Weights) -> None:
     """Let the learning parameters have the values in ``weights``; those that it lacks stay."""

@@ -5,6 +5,8 @@ A task's vector τ_t is what its training added to the weights that all tasks st
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import torch
 from torch import Tensor
 
@@ -42,12 +44,14 @@ def fisher_mean(sums: Sums) -> Weights:
     return {name: total / sums["fisher"][name] for name, total in sums["weighed"].items()}
 
 
-def add_ties(sums: Sums, vector: Weights, density: float) -> Sums:
+def add_ties(sums: Sums, vector: Weights, density: float, learned: Container[str]) -> Sums:
     """Of the trimmed values the sums and the counts of those above and of those below 0.
 
     Trimming is each task's own affair; the elected sign, and the mean of those who agree, follow from these four.
+    ``density`` is a share of the weights that ``learned``: those that were frozen have moved nowhere.
     """
-    threshold = trim_threshold(list(vector.values()), density)
+    moved = [value for name, value in vector.items() if name in learned]
+    threshold = trim_threshold(moved or list(vector.values()), density)
     found: Sums = {"above": {}, "below": {}, "many_above": {}, "many_below": {}}
     for name, value in vector.items():
         trimmed = value * (value.abs() >= threshold)

@@ -139,7 +139,8 @@ class Training:
             with timed("train/backward"):
                 self.accelerator.backward(loss)
             total += loss.detach()
-        ranks.sum_gradients(parameter for _, parameter in learner.named_parameters())
+        # Of all that is stepped: a strategy's groups may have parameters that are none of the model's.
+        ranks.sum_gradients(parameter for group in self.optimizer.param_groups for parameter in group["params"])
         return total
 
     def _gradients_again(self, batch: Batch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,20 @@ import pytest
 import torch
 import transformers
 from torch import nn
+from transformers import BertForSequenceClassification
 
 from clbench.cli import main
 from clbench.clock import Clock
+from clbench.config import identity
 from clbench.engine.preparation import Prepared, prepare
 from clbench.errors import RunError
 from clbench.integrations.trainer import ContinualLearning
 from clbench.integrations.trainer.arguments import learning_arguments
+from clbench.integrations.trainer.contents import config_hash, start_hashes
 from clbench.plugins.plan import make_plan
 from clbench.results import find_runs
-from tests.integrations.test_trainer import OPTIONS, Rows, in_trainer, line, make_trainer
+from tests.helpers import weights
+from tests.integrations.test_trainer import OPTIONS, Rows, in_trainer, line, make_trainer, with_lora
 
 SGD: dict[str, Any] = {"optim": "sgd", "num_train_epochs": 1}
 
@@ -64,6 +69,24 @@ def another_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> A
     return nn.functional.cross_entropy(outputs["logits"], labels, reduction="sum") / num_items_in_batch / 4
 
 
+def loss_with(outputs: Any, labels: Any, num_items_in_batch: Any = None, divisor: int = 1) -> Any:
+    return other_loss(outputs, labels, num_items_in_batch) / divisor
+
+
+def within(divisor: int) -> Any:
+    return lambda outputs, labels, count=None: other_loss(outputs, labels, count) / divisor
+
+
+class Divided:
+    """A loss that is an object, as of a module's."""
+
+    def __init__(self, divisor: int) -> None:
+        self.divisor = divisor
+
+    def __call__(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        return loss_with(outputs, labels, num_items_in_batch, self.divisor)
+
+
 def test_what_learns_otherwise_has_arguments_of_its_own(prepared: Prepared, tmp_path: Path) -> None:
     """bf16, the order's seed, an optimizer, its rates, a schedule, a loss, a method: no two are the same."""
 
@@ -87,13 +110,35 @@ def test_what_learns_otherwise_has_arguments_of_its_own(prepared: Prepared, tmp_
         *(made(), made(bf16=True), made(seed=4), made(data_seed=4), made(learning_rate=0.5)),
         *(made(optimizers=(each, None)) for each in (one, two, grouped, adam)),
         made(optimizers=(one, torch.optim.lr_scheduler.ConstantLR(one))),
-        *(made(compute_loss_func=each) for each in (other_loss, another_loss)),
+        *(
+            made(compute_loss_func=each)
+            for each in (other_loss, another_loss, partial(other_loss), within(1), within(2))
+        ),
+        *(made(compute_loss_func=partial(loss_with, divisor=divisor)) for divisor in (2, 4)),
+        *(made(compute_loss_func=Divided(divisor)) for divisor in (2, 4)),
+        *(made(max_grad_norm=math.inf), made(optim_target_modules=("query", "value"))),
         made(Shuffled),
     ]
     assert [one for number, one in enumerate(found) if one in found[:number]] == []
     assert found[0] == made()
+    assert identity({"arguments": found})  # all of it can be written
     assert found[5]["optimizer"]["groups"][0]["lr"] == 0.1
     assert [group["parameters"] for group in found[7]["optimizer"]["groups"]] == [half, len(weights) - half]
+
+
+def test_a_config_that_learns_otherwise_is_another_run(prepared: Prepared) -> None:
+    """Dropout and LoRA's alpha change no starting weight."""
+    model: Any = prepared.learner.model
+    first = start_hashes(model)
+    model.config.attention_probs_dropout_prob = 0.3
+    other = start_hashes(model)
+    assert first["start_sha256"] == other["start_sha256"]
+    assert first["model_config_sha256"] != other["model_config_sha256"]
+    lora = with_lora(model)
+    before = config_hash(lora)
+    assert before == config_hash(lora)
+    lora.peft_config["default"].lora_alpha = 99
+    assert config_hash(lora) != before
 
 
 def test_frozen_weights_are_another_run(tmp_path: Path) -> None:
@@ -151,7 +196,7 @@ def test_numbers_that_are_none_end_the_run(prepared: Prepared, tmp_path: Path) -
     learning, trainer = attached(prepared, tmp_path)
     weight: Any = next(prepared.learner.model.parameters())
     trainer.add_callback(Act(4, lambda: weight.data[0].fill_(math.nan)))  # the last step
-    with pytest.raises(RunError, match="a weight is no finite number after task 'one'"):
+    with pytest.raises(RunError, match="a weight is no finite number in task 'one' after step 4"):
         trainer.train()
     assert "was broken off" in line(lambda: learning.end_task(trainer))
     assert not (tmp_path / "out").exists()
@@ -165,6 +210,9 @@ def test_answers_that_are_no_numbers_are_no_row(prepared: Prepared, tmp_path: Pa
     head.register_forward_hook(lambda *given: given[-1] * math.nan)
     with pytest.raises(RunError, match="after task 'one' the model's answers are no numbers"):
         learning.end_task(trainer)
+    for call in (lambda: learning.end_task(trainer), learning.result):
+        assert "end_task() of task 'one' was broken off" in line(call)
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupted_task_says_how_to_go_on(prepared: Prepared, tmp_path: Path) -> None:
@@ -210,6 +258,103 @@ def test_what_was_refused_can_be_mended_and_tried_again(prepared: Prepared, tmp_
     assert len(learning.end_task(plain)) == 1
     assert learning.learner is not None
     assert len(learning.learner.labels.columns) == learning.learner.tasks == 1
+
+
+class Loud(BertForSequenceClassification):  # type: ignore[misc]
+    """A loss of its own, ten times as large."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, labels: Any = None) -> Any:
+        answered = super().forward(input_ids=input_ids, attention_mask=attention_mask, labels=labels)
+        if labels is not None:
+            answered.loss *= 10
+        return answered
+
+
+def test_a_models_own_loss_stays(tmp_path: Path) -> None:
+    """By SGD, which moves ten times as far: as the Trainer does alone; as a method of the object, too."""
+    ends = []
+    for attach, in_object in ((False, False), (True, False), (True, True)):
+        prepared = make_prepared(tmp_path)
+        model: Any = prepared.learner.model
+        if not in_object:
+            model.__class__ = Loud
+        trainer = make_trainer(prepared, 0, tmp_path, ordered=False, **SGD)
+        if in_object:
+            plain = trainer.compute_loss
+            trainer.compute_loss = lambda *given, plain=plain, **more: 10 * plain(*given, **more)
+        if attach:
+            learning = ContinualLearning("naive", str(tmp_path / "out"))
+            learning.attach(trainer, task="one", test=Rows(prepared.tests[0]))
+        trainer.train()
+        ends.append(weights(prepared.learner))
+    for name, value in ends[0].items():
+        assert torch.allclose(ends[1][name], value, atol=1e-6)
+        assert torch.allclose(ends[2][name], value, atol=1e-6)
+
+
+class Masking(transformers.Trainer):  # type: ignore[misc]
+    """Changes what it has read."""
+
+    def _prepare_inputs(self, inputs: Any) -> Any:
+        return {**inputs, "input_ids": inputs["input_ids"].flip(1)}
+
+
+def test_batches_that_are_changed_later_are_refused(prepared: Prepared, tmp_path: Path) -> None:
+    _, trainer = attached(prepared, tmp_path, "replay", of_class(Masking, prepared, tmp_path))
+    assert "Masking changes 'input_ids' of a batch after its data loader" in line(trainer.train)
+
+
+def test_what_does_not_fit_a_kept_state_is_refused(prepared: Prepared, tmp_path: Path) -> None:
+    """An optimizer that outlives a task; the best weights beside what has counted all steps."""
+    model = prepared.learner.model
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    plain = make_trainer(prepared, 0, tmp_path, ordered=False, **SGD)
+    given = {"train_dataset": plain.train_dataset, "processing_class": plain.processing_class}
+    learning = ContinualLearning("naive", str(tmp_path / "out"), state_dir=str(tmp_path / "state"))
+    for position, task in enumerate(("one", "two")):
+        trainer = transformers.Trainer(model, plain.args, optimizers=(optimizer, None), **given)
+        if position:
+            said = line(lambda t=trainer: learning.attach(t, task="two", test=Rows(prepared.tests[0])))
+            assert "the Trainer's optimizer has learned already" in said
+            break
+        learning.attach(trainer, task=task, test=Rows(prepared.tests[0]))
+        trainer.train()
+        learning.end_task(trainer)
+    best: dict[str, Any] = {
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "eval_dataset": True,
+        "load_best_model_at_end": True,
+    }
+    best_trainer = make_trainer(make_prepared(tmp_path), 0, tmp_path, **best)
+    said = line(lambda: attached(prepared, tmp_path, "ewc+si", best_trainer))
+    assert "load_best_model_at_end = True undoes steps that 'si' has counted" in said
+
+
+def test_a_checkpoint_of_the_last_step_is_passed_over(prepared: Prepared, tmp_path: Path) -> None:
+    """4 steps an epoch and 6 in all: from checkpoint-6 a Trainer would take a seventh."""
+    saving = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2}
+    _, trainer = attached(prepared, tmp_path, trainer=make_trainer(prepared, 0, tmp_path, ordered=False, **saving))
+    trainer.train()
+    again, other = attached(
+        make_prepared(tmp_path),
+        tmp_path,
+        trainer=make_trainer(make_prepared(tmp_path), 0, tmp_path, ordered=False, **saving),
+    )
+    assert Path(again.checkpoint(other)).name == "checkpoint-4"
+    last = str(Path(again.checkpoint(other)).parent / "checkpoint-6")
+    assert "is of the last step" in line(lambda: other.train(resume_from_checkpoint=last))
+    assert other.train(resume_from_checkpoint=again.checkpoint(other)).global_step == 6
+
+
+def test_what_is_no_number_has_no_state_to_go_on_from(prepared: Prepared, tmp_path: Path) -> None:
+    saving = {"max_steps": 4, "save_strategy": "steps", "save_steps": 1, "learning_rate": 1e30, "max_grad_norm": 0}
+    learning, trainer = attached(
+        prepared, tmp_path, trainer=make_trainer(prepared, 0, tmp_path, ordered=False, **{**SGD, **saving})
+    )
+    with pytest.raises(RunError, match=r"no finite number|the loss is"):
+        trainer.train()
+    assert Path(learning.checkpoint(trainer)).name == "checkpoint-1"  # whose weights are large, but numbers
 
 
 class Lonely(transformers.Trainer):  # type: ignore[misc]

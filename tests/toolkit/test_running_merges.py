@@ -34,8 +34,16 @@ def test_ties_by_hand() -> None:
     """
     sums: Sums = {}
     for vector in ((4.0, 0.1, -3.0, 0.2), (2.0, 1.0, 5.0, 0.1), (0.5, -1.0, 4.0, 0.1)):
-        sums = running_merges.add_ties(sums, weight(*vector), 0.5)
+        sums = running_merges.add_ties(sums, weight(*vector), 0.5, {"w"})
     assert running_merges.ties(sums)["w"].tolist() == pytest.approx([3.0, -1.0, 4.5, 0.0])
+
+
+def test_ties_keeps_a_share_of_what_learned() -> None:
+    """Half of four: 4 and −3; zeros of frozen weights, however many, are not among those that are counted."""
+    vector = {"w": torch.tensor([4.0, 0.1, -3.0, 0.2]), "frozen": torch.zeros(96)}
+    merged = running_merges.ties(running_merges.add_ties({}, vector, 0.5, {"w"}))
+    assert merged["w"].tolist() == [4.0, 0.0, -3.0, 0.0]
+    assert not merged["frozen"].any()
 
 
 @pytest.mark.parametrize("density", [0.2, 0.7, 1.0])
@@ -44,7 +52,7 @@ def test_ties_from_sums_is_that_of_all_vectors(density: float) -> None:
     vectors = [[torch.randn(7, 5, generator=stream), torch.randn(11, generator=stream)] for _ in range(6)]
     sums: Sums = {}
     for one, other in vectors:
-        sums = running_merges.add_ties(sums, {"a": one, "b": other}, density)
+        sums = running_merges.add_ties(sums, {"a": one, "b": other}, density, {"a", "b"})
     found = running_merges.ties(sums)
     expected = merging.merged(lambda task, number: vectors[task][number], 6, 2, "ties", density)
     for value, wanted in zip(found.values(), expected, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,20 @@ def checkpoints(trainer: Any) -> list[Path]:
 
 
 def own_checkpoint(trainer: Any, owner: str) -> str | None:
-    """The newest that is whole, with a state that belongs to ``owner``, a configuration's hash."""
+    """The newest inside a task that is whole, with a state that belongs to ``owner``, a configuration's hash."""
     for path in checkpoints(trainer):
         manifest = path / BESIDE / MANIFEST
-        if (path / OPTIMIZER).is_file() and manifest.is_file() and owner in manifest.read_text(encoding="utf-8"):
+        whole = (path / OPTIMIZER).is_file() and manifest.is_file() and not at_end(path)
+        if whole and owner in manifest.read_text(encoding="utf-8"):
             return str(path)
     return None
+
+
+def at_end(checkpoint: Path) -> bool:
+    """Whether it is of the last step, after which a Trainer that goes on from it may take one more."""
+    state = checkpoint / "trainer_state.json"
+    told = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {}
+    return bool(told) and told["global_step"] >= told["max_steps"]
 
 
 def save_beside(trainer: Any, step: int, state: dict[str, Any], owner: str) -> None:
@@ -67,5 +76,10 @@ def load_beside(trainer: Any, given: str | bool, owner: str) -> tuple[str, dict[
         raise InputError(
             f"resume_from_checkpoint = {str(folder)!r} has no {OPTIMIZER}, without which it would go on otherwise; "
             "allowed: one that was saved with save_only_model=False"
+        )
+    if at_end(Path(str(folder))):
+        raise InputError(
+            f"resume_from_checkpoint = {str(folder)!r} is of the last step, after which a Trainer may take one more; "
+            "allowed: an earlier one, as learning.checkpoint(trainer) finds it"
         )
     return str(folder), state

@@ -40,6 +40,7 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
 
     Attributes:
         done: whether the Trainer has trained.
+        ending: whether the task's end has begun.
         seen: examples learned from, replayed ones included.
         losses: of each step, with what the strategy added.
     """
@@ -57,7 +58,7 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
         self.trainer, self.learner, self.strategy, self.task, self.config = trainer, learner, strategy, task, config
         self.arguments, self.owner = arguments, owner
         self.resumed: dict[str, Any] | None = None
-        self.done = self.started = self.acted = False
+        self.done = self.started = self.acted = self.ending = False
         self.seen = 0
         self.losses: list[Tensor] = []
         self.timing = ExitStack()
@@ -76,9 +77,9 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **keywords: Any) -> Any:
         """The Trainer's own, where a checkpoint to go on from has the strategy's state beside it."""
+        self.check_whole()
         if self.done:
             raise InputError(f"train() was called twice in task {self.task.name!r}; allowed: once a task")
-        self.check_whole()
         if not resume_from_checkpoint:
             return self.trainers_train(None, *args, **keywords)
         loaded = ranks.of_first(partial(load_beside, self.trainer, resume_from_checkpoint, self.owner))
@@ -91,31 +92,35 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
         Raises:
             InputError: says how to go on.
         """
-        if self.started and not self.done:
+        if self.started and (self.ending or not self.done):
+            call = "end_task()" if self.ending else "train()"
             raise InputError(
-                f"train() of task {self.task.name!r} was broken off after {len(self.losses)} steps; allowed: the "
+                f"{call} of task {self.task.name!r} was broken off after {len(self.losses)} steps; allowed: the "
                 "script again from its beginning, with the model and ContinualLearning(...); state_dir lets it go on"
             )
 
     def check_numbers(self) -> None:
-        """Find a loss that is no number.
+        """Find a loss or a weight that is no number; waits for the device.
 
         Raises:
             RunError: there is one; names the task and step.
         """
-        if not self.losses:  # an epoch without a batch, which the Trainer tells of
-            return
-        values = torch.stack(self.losses)
+        # An epoch without a batch has none, which the Trainer tells of.
+        values = torch.stack(self.losses) if self.losses else torch.zeros(0)
         if bad := (~values.isfinite()).nonzero().flatten().tolist():
             raise RunError(
                 f"the loss is {values[bad[0]].item()} in task {self.task.name!r} at step {bad[0] + 1}; {KEPT}"
+            )
+        if not self.learner.weights_are_finite():
+            raise RunError(
+                f"a weight is no finite number in task {self.task.name!r} after step {len(self.losses)}; {KEPT}"
             )
 
     def compute_loss(self, model: nn.Module, inputs: Any, *args: Any, **keywords: Any) -> Any:
         """The loss of a training batch as the strategy would have it; anything else is the Trainer's own."""
         if not self.started or self.done or not model.training:
             return self.step.trainers_loss(model, inputs, *args, **keywords)
-        return self.step.take()
+        return self.step.take(inputs)
 
     def _clip(self, *args: Any, **keywords: Any) -> Any:
         self._act_on_gradients()
@@ -168,11 +173,12 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
             control.should_training_stop = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The losses are looked at, which waits for the device."""
+        """Where nothing is saved in between, the numbers are looked at once an epoch."""
         self.check_numbers()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The Trainer has saved a checkpoint: the strategy's state goes beside it, if that is all that it needs."""
+        self.check_numbers()
         if not self.strategy.resumable:
             return
         clock = self.learner.clock
@@ -188,6 +194,5 @@ class TaskHooks(TrainerCallback):  # type: ignore[misc]  # transformers has no t
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The last step is done."""
         self.timing.close()
-        if not self.learner.weights_are_finite():
-            raise RunError(f"a weight is no finite number after task {self.task.name!r}; {KEPT}")
+        self.check_numbers()
         self.done = True

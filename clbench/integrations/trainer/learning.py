@@ -20,7 +20,7 @@ from clbench.integrations.trainer.ends import load_end, restore_random, save_end
 from clbench.integrations.trainer.hooks import TaskHooks
 from clbench.integrations.trainer.making import add_task, first_learner, task_config
 from clbench.integrations.trainer.outcome import Outcome
-from clbench.integrations.trainer.refusals import check_set_up, check_strategies, checked_kind
+from clbench.integrations.trainer.refusals import check_fresh, check_set_up, check_strategies, checked_kind
 from clbench.integrations.trainer.rows import read_task, shared_hash
 from clbench.kinds import Kind
 from clbench.learner import Learner
@@ -107,6 +107,7 @@ class ContinualLearning:
                 f"attach(task={task!r}): the Trainer is attached already; allowed: one ContinualLearning, of which "
                 "several strategies are one expression, such as 'replay+ewc'"
             )
+        check_fresh(trainer, self.strategy.members, self.state_dir)
         position = self.turn
         train, tested = read_task(trainer, test, position, kind, task)
         columns = task_columns(trainer.model.config, kind, task, self.setting, labels, [*train, *tested])
@@ -157,13 +158,12 @@ class ContinualLearning:
         self._check_whole()
         if not hooks.done:
             raise InputError(f"end_task(): task {hooks.task.name!r} has not been trained; call trainer.train() first")
-        hooks.detach()
-        self.hooks = None
-        self.turn += 1
         if isinstance(hooks, EndedTask):
+            self._leave(hooks)
             if self.turn == len(self.outcome.tasks) and self.ended is not None:
                 restore_random(self.ended, learner)
             return self.outcome.scores(self.turn - 1)
+        hooks.ending = True
         learner.model.train()
         with plain_forward(learner.model):
             with learner.clock.measure("train/strategy"):
@@ -177,6 +177,7 @@ class ContinualLearning:
         if self.state_dir is not None:
             with learner.clock.measure("checkpoint"):
                 save_end(self.state_dir, self._owner(), learner, self.strategy, self.outcome)
+        self._leave(hooks)
         return scores
 
     def result(self) -> dict[str, Any]:
@@ -196,6 +197,11 @@ class ContinualLearning:
         config = task_config(self.learner, None, self._said())
         peak = ranks.largest(peak_memory(self.learner.device))
         return ranks.of_first(partial(self.outcome.write, config, self.hashes, self.learner, self.strategy, peak))
+
+    def _leave(self, hooks: TaskHooks | EndedTask) -> None:
+        hooks.detach()
+        self.hooks = None
+        self.turn += 1
 
     def _check_whole(self) -> None:
         if isinstance(self.hooks, TaskHooks):

@@ -26,14 +26,14 @@ class StepLosses:
     Where several processes train, the batch is that of all, the same in each, and each learns its part of the rows.
 
     Attributes:
-        own: whether the Trainer has a loss of its own.
+        own: what makes the Trainer's loss another one; empty where nothing does.
         batch: of the step in progress, the strategy's rows in it.
         total: the step's loss, as far as its parts were taken.
     """
 
     def __init__(self, trainer: Any, learner: Learner, strategy: Stack, position: int) -> None:
         self.trainer, self.learner, self.strategy, self.position = trainer, learner, strategy, position
-        self.own = bool(own_loss(trainer))
+        self.own = own_loss(trainer)
         self.trainers_loss, self.trainers_batches = trainer.compute_loss, trainer.get_batch_samples
         flag = getattr(trainer, "loss_is_scaled_for_ga", None)
         # As the Trainer decides it, which is not asked any more: what it gets here is scaled.
@@ -44,6 +44,8 @@ class StepLosses:
         # Of several processes' gradients the Trainer would take the mean.
         self.averaged = by_itself and trainer.args.average_tokens_across_devices
         self.batches: list[Any] = []
+        self.raw: list[Any] = []
+        self.compared = False
         self.parts: list[tuple[Batch, float]] = []
         self.waiting: list[tuple[Batch, float]] = []
         self.total = torch.zeros(())
@@ -54,14 +56,20 @@ class StepLosses:
         self.batches = list(batches)
         return batches, count
 
-    def take(self) -> Tensor:
+    def take(self, inputs: Any) -> Tensor:
         """The loss of the step's next part, with its graph; of several processes the mean is that of the step.
 
+        Args:
+            inputs: the batch as the Trainer would learn it, which must be the one that was read.
+
         Raises:
+            InputError: it was changed since; looked at in the first step.
             RunError: the step has no further part.
         """
         if self.batches:
             self._begin()
+        if not self.compared:
+            self._compare(inputs)
         if not self.waiting:
             raise RunError(f"{type(self.trainer).__name__} takes more losses in a step than it has batches")
         loss = self._loss(*self.waiting.pop(0))
@@ -109,11 +117,22 @@ class StepLosses:
             start, end = (int(own[0]), int(own[-1]) + 1) if len(own) else (0, 1)
             part = {key: value[start:end] for key, value in self.batch.items()}
             self.parts.append((part, len(own) / count))
+        self.raw, self.compared = list(self.batches), self.compared or learner.step > 0
         self.waiting, self.batches = list(self.parts), []
         self.total = torch.zeros((), device=learner.device)
         labels = self.batch["labels"]
         # What transformers counts: rows, or tokens that are learned.
         self.answers = (labels != IGNORE).sum()
+
+    def _compare(self, inputs: Any) -> None:
+        """Refuse a batch that the Trainer has changed after it was read: what is learned is what was read."""
+        read = self.raw.pop(0)
+        for name in ("input_ids", "labels"):
+            if not torch.equal(torch.as_tensor(read[name]).cpu(), torch.as_tensor(inputs.get(name, ())).cpu()):
+                raise InputError(
+                    f"{type(self.trainer).__name__} changes {name!r} of a batch after its data loader, which no "
+                    "strategy sees; allowed: to change them in the data collator"
+                )
 
     def _examples(self) -> list[Example]:
         """The step's new examples: of the first batch that of each process, then of the second."""
@@ -161,7 +180,7 @@ class StepLosses:
         if not isinstance(logits, Tensor):
             found = type(output).__name__ if logits is None else f"{type(logits).__name__} as logits"
             raise InputError(
-                f"{own_loss(self.trainer)} with return_outputs=True gives {found}, and the strategy adds to the loss "
+                f"{self.own} with return_outputs=True gives {found}, and the strategy adds to the loss "
                 "by the logits; allowed: (loss, outputs) with outputs['logits'], as the model's own"
             )
         return loss, logits.float()

@@ -44,6 +44,8 @@ REMEDIES = {
     "packing": ": a row an example, for memories keep examples",
     "padding_free": ": a row an example, for memories keep examples",
 }
+# Those that know of all steps until a task's end.
+COUNT_STEPS = ("ema", "rwalk", "si")
 # Those that add to whatever the task's loss is; the others take a cross-entropy away from it, or compute it themselves.
 WITH_ANY_LOSS = (
     *("distillation", "ema", "encoder_only", "ewc", "freeze", "gradual_unfreezing", "l1", "l2_anchor", "mas", "naive"),
@@ -158,13 +160,21 @@ def own_loss(trainer: Any) -> str:
     """What makes the Trainer's loss another one than the model's cross-entropy; empty where nothing does."""
     import transformers
 
+    if "compute_loss" in vars(trainer):
+        return "the Trainer object's own compute_loss"
     if type(trainer).compute_loss is not transformers.Trainer.compute_loss:
         return f"{type(trainer).__name__}.compute_loss"
     if trainer.compute_loss_func is not None:
         return "compute_loss_func"
     if trainer.label_smoother is not None:
         return "label_smoothing_factor"
-    return "a loss over the vocabulary" if is_causal(trainer.model) else ""
+    if is_causal(trainer.model):
+        return "a loss over the vocabulary"
+    model = base_model(trainer.model)
+    for name, made_by in (("forward", type(model).forward), ("loss_function", getattr(model, "_loss_function", None))):
+        if made_by is not None and getattr(made_by, "__module__", "").partition(".")[0] != "transformers":
+            return f"{type(model).__name__}.{name}"
+    return ""
 
 
 def check_loss(trainer: Any, setting: str, members: Sequence[tuple[str, Strategy]]) -> None:
@@ -183,6 +193,25 @@ def check_loss(trainer: Any, setting: str, members: Sequence[tuple[str, Strategy
         if name in PROVEN and name not in WITH_ANY_LOSS:
             allowed = ", ".join(WITH_ANY_LOSS)
             raise InputError(f"{name!r} means the model's cross-entropy, not {loss}; allowed with it: {allowed}")
+
+
+def check_fresh(trainer: Any, members: Sequence[tuple[str, Strategy]], state_dir: str | None) -> None:
+    """Refuse what a task's end would not be that of its steps, or not the one that is kept.
+
+    Raises:
+        InputError: names it.
+    """
+    if state_dir is not None and trainer.optimizer is not None and trainer.optimizer.state:
+        raise InputError(
+            f"the Trainer's optimizer has learned already, and state_dir = {state_dir!r} does not keep its state; "
+            "allowed: an optimizer for each task, or state_dir=None"
+        )
+    counting = [name for name, _ in members if name in COUNT_STEPS]
+    if trainer.args.load_best_model_at_end and counting:
+        raise InputError(
+            f"load_best_model_at_end = True undoes steps that {counting[0]!r} has counted; allowed: False, or a "
+            f"strategy but {', '.join(COUNT_STEPS)}"
+        )
 
 
 def check_set_up(learner: Learner, rates: dict[str, float], learning: set[str], trainer: Any) -> None:
