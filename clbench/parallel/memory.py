@@ -12,6 +12,7 @@ from clbench.parallel.slots import Slot
 MARGIN = 1.25
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
+OWN_GROUP = Path("/proc/self/cgroup")
 
 
 def memory_of_run(device: str) -> tuple[int, int | None]:
@@ -26,15 +27,30 @@ def memory_of_run(device: str) -> tuple[int, int | None]:
     return peak_memory(place), left_on_host()
 
 
-def left_on_host(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
-    """Bytes of the machine's memory that are free for programs, or those of this control group where it has fewer."""
+def left_on_host(meminfo: Path = MEMINFO, cgroup: Path = CGROUP, own: Path = OWN_GROUP) -> int | None:
+    """Bytes of the machine's memory that are free for programs, or those of this control group where it has fewer.
+
+    A limit of any group around this one holds as well: a job of a scheduler, a slice, a container. What files have been
+    read into memory is given up for programs, and counts as free.
+    """
     left = []
     if meminfo.exists() and (found := re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())):
         left.append(int(found[1]) * 1024)
-    most, current = cgroup / "memory.max", cgroup / "memory.current"
-    if most.exists() and current.exists() and (limit := most.read_text().strip()).isdecimal():
-        left.append(max(0, int(limit) - int(current.read_text())))
+    path = re.search(r"^0::/(.*)$", own.read_text(), re.MULTILINE) if own.exists() else None
+    inside = cgroup / (path[1] if path else "")
+    for group in (inside, *inside.parents):
+        if group.is_relative_to(cgroup) and (found_here := _left_in(group)) is not None:
+            left.append(found_here)
     return min(left, default=None)
+
+
+def _left_in(group: Path) -> int | None:
+    """Bytes up to the limit of one control group; None where it has none."""
+    most, current, stat = group / "memory.max", group / "memory.current", group / "memory.stat"
+    if not (most.exists() and current.exists() and (limit := most.read_text().strip()).isdecimal()):
+        return None
+    cached = re.search(r"^inactive_file (\d+)$", stat.read_text(), re.MULTILINE) if stat.exists() else None
+    return max(0, int(limit) - int(current.read_text()) + (int(cached[1]) if cached else 0))
 
 
 def with_room(slots: Sequence[Slot], peak: int, left: int | None) -> list[Slot]:

@@ -10,7 +10,8 @@ import pytest
 
 from clbench.errors import InputError
 from clbench.parallel import Slot, devices_of, make_slots, read_jobs, read_part, take_part, usable_cores
-from clbench.parallel.memory import left_on_host, with_room
+from clbench.parallel import memory
+from clbench.parallel.memory import with_room
 
 GPUS = ("cuda:0", "cuda:1")
 
@@ -101,10 +102,22 @@ def test_room_is_counted_with_a_margin_and_on_each_device() -> None:
 
 def test_what_is_left_is_the_machines_or_the_control_groups(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable:     500 kB\n")
+    (tmp_path / "own").write_text("1:name=other:/elsewhere\n0::/jobs/7/step\n")
+
+    def left_on_host(meminfo: Path, cgroup: Path) -> int | None:
+        return memory.left_on_host(meminfo, cgroup, tmp_path / "own")
+
     assert left_on_host(tmp_path / "meminfo", tmp_path) == 500 * 1024
     (tmp_path / "memory.current").write_text("1000\n")
     (tmp_path / "memory.max").write_text("max\n")
     assert left_on_host(tmp_path / "meminfo", tmp_path) == 500 * 1024
     (tmp_path / "memory.max").write_text("5000\n")
     assert left_on_host(tmp_path / "meminfo", tmp_path) == 4000
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 300\n")
+    assert left_on_host(tmp_path / "meminfo", tmp_path) == 4300
+    job = tmp_path / "jobs" / "7"  # the limit of a group around the process's own
+    (job / "step").mkdir(parents=True)
+    (job / "memory.max").write_text("2000\n")
+    (job / "memory.current").write_text("1200\n")
+    assert left_on_host(tmp_path / "meminfo", tmp_path) == 800
     assert left_on_host(tmp_path / "none", tmp_path / "none") is None

@@ -144,6 +144,13 @@ def test_a_label_of_one_row_leaves_the_task_as_it_is(make_learner: MakeLearner) 
     assert told(learner)["why"] == "a label has fewer than 2 rows"
 
 
+def test_a_task_of_one_label_stays_as_it_is(make_learner: MakeLearner) -> None:
+    pytest.importorskip("cleanlab")
+    learner, task = make_learner(), task_of([(f"a {n}", "a") for n in range(4)], ("a",))
+    assert len(strategy("clean_labels", learner).examples(learner, task, task.train)) == 4
+    assert told(learner)["why"] == "it has one label"
+
+
 def test_cleaning_comes_first_and_augmentation_last() -> None:
     members = [(name, strategy(name)) for name in ("augment", "balance", "clean_labels")]
     assert [type(member).__name__ for member in Stack(members)._acting("examples")] == [
