@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from clbench.engine import interrupts
 from clbench.engine.interrupts import SAME_SECONDS, Interrupts
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(interrupts.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("clbench.engine.interrupts.time.monotonic", lambda: now[0])
     return now
 
 

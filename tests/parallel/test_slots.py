@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from clbench.errors import InputError
-from clbench.parallel import Slot, devices_of, make_slots, read_jobs, read_part, take_part, usable_cores
-from clbench.parallel import memory
+from clbench.parallel import Slot, devices_of, make_slots, memory, read_jobs, read_part, take_part, usable_cores
 from clbench.parallel.memory import with_room
 
 GPUS = ("cuda:0", "cuda:1")
