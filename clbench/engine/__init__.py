@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from clbench.engine.finished import run_folder as run_folder
     from clbench.engine.first_task import idle_in_first_task as idle_in_first_task
     from clbench.engine.interrupts import Interrupted as Interrupted, Interrupts as Interrupts, watch as watch
+    from clbench.engine.learning_warnings import row_warnings as row_warnings, warning_texts as warning_texts
     from clbench.engine.memory_estimate import MemoryEstimate as MemoryEstimate, estimate_memory as estimate_memory
     from clbench.engine.one_run import run_one as run_one
     from clbench.engine.outcome import profile_lines as profile_lines
     from clbench.engine.preparation import Prepared as Prepared, parameter_bytes as parameter_bytes, prepare as prepare
     from clbench.engine.reporter import Reporter as Reporter, Stopped as Stopped, tell_notes as tell_notes
-    from clbench.engine.row_warnings import row_warnings as row_warnings, warning_texts as warning_texts
     from clbench.engine.state import State as State, save as save
 
 __all__, __getattr__, __dir__ = open_door(__name__, __file__)

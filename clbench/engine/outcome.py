@@ -7,8 +7,8 @@ from typing import Any
 
 from clbench.engine.beside import results_beside
 from clbench.engine.checkpoint import tensor_bytes
+from clbench.engine.learning_warnings import warning_texts
 from clbench.engine.preparation import Prepared, parameter_bytes
-from clbench.engine.row_warnings import warning_texts
 from clbench.engine.state import State
 from clbench.results import compute_metrics, costs_depend_on, forgetting_matrix
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from clbench.config import RunConfig
 from clbench.engine.checkpoint import load_checkpoint, remove_checkpoint
 from clbench.engine.checkpoint_writer import CheckpointWriter
+from clbench.engine.learning_warnings import row_warnings
 from clbench.engine.preparation import Prepared
 from clbench.engine.reporter import Reporter
-from clbench.engine.row_warnings import row_warnings
 from clbench.errors import InputError, RunError
 from clbench.models import ranks
 from clbench.results import RunFolder, costs_depend_on
