@@ -326,7 +326,6 @@ def test_compare_reads_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{result['metrics']['average_accuracy']:.3f}"[1:] in capsys.readouterr().out
     assert main(["export", result["folder"], "-o", str(tmp_path / "model")]) == 2
     assert "was made inside a Trainer, whose script has the model" in capsys.readouterr().err
-    assert result["learning_warnings"] == []
     assert main(["resume", result["folder"]]) == 2
     assert "was made inside a Trainer; start its script again" in capsys.readouterr().err
 
