@@ -279,7 +279,7 @@ class Learner:
     def weights_are_finite(self) -> bool:
         """Whether every parameter that learns is a finite number throughout; waits for the device."""
         largest = [parameter.detach().abs().max() for _, parameter in self.named_parameters()]
-        return bool(torch.stack(largest).isfinite().all())
+        return not largest or bool(torch.stack(largest).isfinite().all())
 
     def is_head(self, name: str) -> bool:
         """Whether the parameter or module ``name`` belongs to the head, not to the (pretrained) body."""
