@@ -41,6 +41,10 @@ class RunError(ClbenchError):
     exit_code = 1
 
 
+class ProcessDied(RunError):
+    """A run whose process ended without a word, which says nothing of the run's settings."""
+
+
 def unknown(what: str, value: str, allowed: Iterable[str], meant: str | None = None) -> InputError:
     """An error line for a name that is not among ``allowed``, with what was ``meant``, or else the nearest match.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from clbench.advice.candidates import FLOOR
 from clbench.engine import Reporter, Stopped, run_folder, run_one
-from clbench.errors import InputError, RunError
+from clbench.errors import InputError, ProcessDied, RunError
 from clbench.files import read_file, write_atomic
 from clbench.plugins import Made, Plan, make_plan
 from clbench.results import Run
@@ -99,17 +99,20 @@ class Runner:
         started = time.monotonic()
         place = str(self.folder / RUNS)
         options = {**self.options, "strategy": strategy, "seed": seed, **size.options(), "output_dir": place, **changed}
-        with self._lock:
-            plan = make_plan(options, made=self.made)
+        plan = self._plan(options)
         key = str(run_folder(plan.config).path.relative_to(place))
         if reporter is None:
             self.reporter.say(f"{size.stage}: {strategy}, seed {seed}")
-        plans = [plan]
+        plans, make = [plan], self.make or run_one
         del plan
+        # The race's few steps teach little, which is no news; what the final's runs have to say is.
+        told = reporter or (self.reporter if size.split == "test" else Reporter())
         try:
-            # The race's few steps teach little, which is no news; what the final's runs have to say is.
-            told = self.reporter if size.split == "test" else Reporter()
-            run = (self.make or run_one)(plans.pop(), reporter or told)
+            try:
+                run = make(plans.pop(), told)
+            except ProcessDied as died:  # killed, perhaps for want of memory that others had taken
+                self.reporter.warn(f"{strategy}: {str(died).partition(';')[0]}; it goes on once more")
+                run = make(self._plan(options), told)
         except Stopped:
             run = None
         except (InputError, RunError) as error:
@@ -125,6 +128,10 @@ class Runner:
                 write_atomic(self.folder / SPENT, json.dumps(self.seconds, indent=1) + "\n")
             self.asked[key] = None
         return run
+
+    def _plan(self, options: dict[str, Any]) -> Plan:
+        with self._lock:
+            return make_plan(options, made=self.made)
 
     def work(self, size: Size) -> float:
         """Examples that naive passes through the model at ``size``, a training step counted three times."""

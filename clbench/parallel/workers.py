@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clbench.engine import Interrupted, Reporter
-from clbench.errors import InputError, RunError
+from clbench.errors import InputError, ProcessDied, RunError
 from clbench.parallel.memory import with_room
 from clbench.parallel.messages import receive
 from clbench.parallel.slots import Slot
@@ -120,7 +120,7 @@ class Workers:
             return run
         if self._stopped is not None:
             raise Interrupted("stopped", self._stopped)
-        raise RunError(f"{_death(process.exitcode)}; run the same command again to go on")
+        raise ProcessDied(f"{_death(process.exitcode)}; run the same command again to go on")
 
     def _start(self, order: Order) -> tuple[BaseProcess, Any, Any]:
         context = multiprocessing.get_context("spawn")

@@ -19,10 +19,11 @@ from clbench.advice.constraints import (
 from clbench.advice.runner import Runner, Size
 from clbench.advice.schedule import FINAL, FULL, ladders, make_schedule
 from clbench.advice.scores import Score, distinguishable, gap, ranked
-from clbench.engine import Reporter
-from clbench.errors import InputError
-from clbench.plugins import Made, make_plan
+from clbench.engine import Reporter, run_one
+from clbench.errors import InputError, ProcessDied
+from clbench.plugins import Made, Plan, make_plan
 from clbench.report import student_interval
+from clbench.results import Run
 from tests.conftest import TOY
 
 
@@ -177,6 +178,23 @@ def test_a_strategy_that_finds_no_layer_in_the_model_leaves_the_race(tmp_path: A
     assert "match no layer" in runner.failed["ia3"]
     with pytest.raises(InputError, match="reads texts"):
         Runner({**options, "model": "minilm"}, tmp_path, 100.0, Reporter()).run("naive", 0, FINAL)
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_run_whose_process_died_is_made_once_more(deaths: int, tmp_path: Any) -> None:
+    """A kill says nothing of the values that were tried; who is killed twice has failed."""
+    tried: list[str] = []
+
+    def make(plan: Plan, reporter: Reporter) -> Run:
+        tried.append(plan.config.strategy)
+        if len(tried) <= deaths:
+            raise ProcessDied("its process was ended by SIGKILL; run the same command again to go on")
+        return run_one(plan, reporter)
+
+    runner = Runner({**TOY, "epochs": 1}, tmp_path, 100.0, Reporter(), make=make)
+    run = runner.run("naive", 0, FINAL)
+    assert tried == ["naive", "naive"]
+    assert (run is None) == ("naive" in runner.failed) == (deaths == 2)
 
 
 @pytest.mark.parametrize("name", ["replay", "agem", "gem", "der", "er_ace", "gdumb", "joint", "cumulative", "alarm",
