@@ -58,7 +58,14 @@ class SeqStar(Strategy):
         self.head, self.scale = head, scale
 
     def setup(self, learner: Learner) -> None:
-        """Put the cosine in the output layer's place."""
+        """Put the cosine in the output layer's place.
+
+        Raises:
+            InputError: another strategy has frozen the output layer.
+        """
+        if not any(parameter.requires_grad for parameter in learner.output_layer().parameters()):
+            raise InputError("seq_star: after the first task the output layer alone learns, and another strategy has "
+                             "frozen it; allowed: a stack without that one")  # fmt: skip
         self.old: Tensor | None = None
         learner.held_rows = True
         if self.head == "cosine":

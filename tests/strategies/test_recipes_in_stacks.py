@@ -219,6 +219,11 @@ def test_alarm_stacks_as_replay_does(expression: str, tmp_path: Path) -> None:
     assert (folder.read_result() or {})["status"] == "complete"
 
 
+def test_seq_star_is_refused_where_its_rows_are_frozen(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="seq_star: after the first task the output layer alone learns"):
+        run_with(Dev(), "encoder_only+seq_star", tmp_path, setting="class")
+
+
 def test_freezing_leaves_something_that_learns(make_learner: MakeLearner) -> None:
     """Without a head of the labels', as where a model writes, the whole body is all there is."""
     learner = make_learner()
