@@ -119,6 +119,12 @@ def test_what_learns_otherwise_has_arguments_of_its_own(prepared: Prepared, tmp_
         *(made(max_grad_norm=math.inf), made(optim_target_modules=("query", "value"))),
         made(Shuffled),
     ]
+    plain = make_trainer(prepared, 0, tmp_path, ordered=False, seed=3)
+    plain.compute_loss = within(3)
+    found.append(learning_arguments(plain, 3))
+    prepared.learner.model.__class__ = Loud
+    found.append(made())
+    prepared.learner.model.__class__ = BertForSequenceClassification
     assert [one for number, one in enumerate(found) if one in found[:number]] == []
     assert found[0] == made()
     assert identity({"arguments": found})  # all of it can be written

@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
+from clbench.integrations.trainer.causal import base_model
+
 # The training arguments that can change what is learned; seeds are told apart elsewhere.
 LEARNING = (
     *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
@@ -24,7 +26,7 @@ LEARNING = (
 )
 # Their product, with the processes, is how many rows a step learns from.
 BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
-# What decides in a Trainer what is learned from which rows, where a class of one's own has another.
+# What decides in a Trainer what is learned from which rows, where a class or object of one's own has another.
 METHODS = (
     *("compute_loss", "training_step", "create_optimizer", "create_scheduler", "create_optimizer_and_scheduler"),
     *("get_train_dataloader", "_get_train_sampler", "get_batch_samples", "_prepare_inputs"),
@@ -65,10 +67,10 @@ def _own_parts(trainer: Any) -> Iterator[tuple[str, Any]]:
         yield "lr_scheduler", _name(type(trainer.lr_scheduler))
     if trainer.compute_loss_func is not None:
         yield "compute_loss_func", _described(trainer.compute_loss_func)
-    for method in METHODS:
-        function = getattr(type(trainer), method, None)
-        if function is not None and function.__module__.partition(".")[0] not in LIBRARIES:
-            yield method, _described(function)
+    methods = {name: vars(trainer).get(name, getattr(type(trainer), name, None)) for name in METHODS}
+    for name, function in {**methods, "forward": type(base_model(trainer.model)).forward}.items():
+        if function is not None and getattr(function, "__module__", "").partition(".")[0] not in LIBRARIES:
+            yield name, _described(function)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
