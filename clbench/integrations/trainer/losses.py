@@ -27,6 +27,8 @@ class StepLosses:
 
     Attributes:
         own: what makes the Trainer's loss another one; empty where nothing does.
+        raw: the batches of the step in progress, as they were read.
+        compared: whether those of the first step were learned as they were read.
         batch: of the step in progress, the strategy's rows in it.
         total: the step's loss, as far as its parts were taken.
     """
@@ -68,10 +70,10 @@ class StepLosses:
         """
         if self.batches:
             self._begin()
-        if not self.compared:
-            self._compare(inputs)
         if not self.waiting:
             raise RunError(f"{type(self.trainer).__name__} takes more losses in a step than it has batches")
+        if not self.compared:
+            self._compare(inputs)
         loss = self._loss(*self.waiting.pop(0))
         self.total = self.total + loss.detach()
         return loss * ranks.count()
@@ -117,7 +119,7 @@ class StepLosses:
             start, end = (int(own[0]), int(own[-1]) + 1) if len(own) else (0, 1)
             part = {key: value[start:end] for key, value in self.batch.items()}
             self.parts.append((part, len(own) / count))
-        self.raw, self.compared = list(self.batches), self.compared or learner.step > 0
+        self.raw, self.compared = list(self.batches), learner.step > 0
         self.waiting, self.batches = list(self.parts), []
         self.total = torch.zeros((), device=learner.device)
         labels = self.batch["labels"]
