@@ -23,7 +23,7 @@ from clbench.integrations.trainer.arguments import learning_arguments
 from clbench.integrations.trainer.contents import config_hash, start_hashes
 from clbench.plugins.plan import make_plan
 from clbench.results import find_runs
-from tests.helpers import weights
+from tests.helpers import slow, weights
 from tests.integrations.test_trainer import OPTIONS, Rows, in_trainer, line, make_trainer, with_lora
 
 SGD: dict[str, Any] = {"optim": "sgd", "num_train_epochs": 1}
@@ -147,6 +147,7 @@ def test_a_config_that_learns_otherwise_is_another_run(prepared: Prepared) -> No
     assert config_hash(lora) != before
 
 
+@pytest.mark.slow
 def test_frozen_weights_are_another_run(tmp_path: Path) -> None:
     def frozen(model: Any) -> Any:
         model.base_model.embeddings.requires_grad_(False)
@@ -415,7 +416,7 @@ def test_a_step_of_ones_own_asks_for_its_loss(prepared: Prepared, tmp_path: Path
     assert trainer.train().global_step == trainer.steps == 4
 
 
-@pytest.mark.parametrize(("cls", "found"), [(Bare, "NoneType"), (Tupled, "tuple")])
+@pytest.mark.parametrize(("cls", "found"), [(Bare, "NoneType"), slow(Tupled, "tuple")])
 def test_a_loss_without_scores_does_where_no_strategy_adds_to_it(cls: type, found: str, tmp_path: Path) -> None:
     prepared = make_prepared(tmp_path)
     learning, trainer = attached(prepared, tmp_path, "naive", of_class(cls, prepared, tmp_path))

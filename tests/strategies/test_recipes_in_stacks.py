@@ -23,7 +23,7 @@ from clbench.results import RunFolder
 from clbench.strategy import Stack, Strategy
 from clbench.toolkit import Training, layer_depths, mean_loss, time_to_measure
 from tests.conftest import TOY
-from tests.helpers import Examples, MakeLearner, strategy, task_data, weights
+from tests.helpers import Examples, MakeLearner, slow, strategy, task_data, weights
 from tests.strategies.test_recipes import config, training
 
 OPTIONS: dict[str, Any] = {**TOY, "precision": "fp32"}
@@ -85,7 +85,7 @@ class Dev(Strategy):
         self.dev_loss = mean_loss(learner, task.dev)
 
 
-@pytest.mark.parametrize(("expression", "counts"), [("joint", [180]), ("cumulative", [60, 120, 180])])
+@pytest.mark.parametrize(("expression", "counts"), [("joint", [180]), slow("cumulative", [60, 120, 180])])
 def test_what_is_learned_together_is_one_task(expression: str, counts: list[int], tmp_path: Path) -> None:
     """by_size counts all rows, and early_stopping goes by all tasks' dev examples: its best is theirs."""
     more: dict[str, Any] = {"scenario_args": {"train": 60, "dev": 9, "test": 15}}
@@ -147,7 +147,7 @@ class Anchored(Strategy):
         self.missing += [name for name in own if name not in self.l1.centre]
 
 
-@pytest.mark.parametrize("expression", ["lora_per_task", "prefix_tuning"])
+@pytest.mark.parametrize("expression", ["lora_per_task", slow("prefix_tuning")])
 def test_l1_pulls_each_tasks_module_to_where_it_began(expression: str, tmp_path: Path) -> None:
     plan = make_plan({**OPTIONS, "strategy": f"l1+{expression}", "output_dir": str(tmp_path)})
     watcher = Anchored(dict(plan.strategy.members)["l1"])
@@ -213,7 +213,7 @@ def test_what_would_go_wrong_in_silence_is_refused(options: dict[str, Any], line
         make_plan({**OPTIONS, "setting": "class", **options})
 
 
-@pytest.mark.parametrize("expression", ["alarm+student(epochs=1)", "alarm+few_shot"])
+@pytest.mark.parametrize("expression", ["alarm+few_shot", slow("alarm+student(epochs=1)")])
 def test_alarm_stacks_as_replay_does(expression: str, tmp_path: Path) -> None:
     folder = run_with(Dev(), expression, tmp_path)
     assert (folder.read_result() or {})["status"] == "complete"
