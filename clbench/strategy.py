@@ -30,8 +30,8 @@ PHASES: dict[str, tuple[str, ...]] = {
     "before_task": ("open", "close", "restore", "other", "read"),
     # "weigh" says how much each row of the batch counts, once all rows are there.
     "train_batch": ("other", "weigh"),
-    # "replace" takes the gradients again elsewhere, before anything reads them.
-    "read_gradients": ("replace", "other"),
+    # "drop" takes some away; "replace" takes the gradients again elsewhere, before anything reads them.
+    "read_gradients": ("drop", "replace", "other"),
     # "project" sees the gradients with every penalty in them, "fix" has the last word.
     "before_step": ("other", "project", "fix"),
     # "restore" puts better weights of the task back before others read where it ended.

@@ -19,7 +19,7 @@ class GradualUnfreezing(Strategy):
     """
 
     is_recipe = True
-    hook_phases = {"before_step": "fix"}
+    hook_phases = {"read_gradients": "drop", "before_step": "fix"}
     search_spaces = {"until": Range(0.1, 0.9)}
 
     def __init__(self, until: float = 0.5) -> None:
@@ -35,7 +35,15 @@ class GradualUnfreezing(Strategy):
         """What a stack adds to the model for a task has a depth, too."""
         self.depth: dict[str, int] = {}
 
+    def read_gradients(self, learner: Learner) -> None:
+        """Others read, and sam moves by, those of what learns."""
+        self._drop(learner)
+
     def before_step(self, learner: Learner) -> None:
+        """What others have added to them goes, too."""
+        self._drop(learner)
+
+    def _drop(self, learner: Learner) -> None:
         """Take the gradients of what is frozen away."""
         thawing = self.until * learner.steps
         if learner.step >= thawing:

@@ -185,6 +185,29 @@ def test_der_keeps_what_the_weights_answered_before_sams_step(
         work.run_step()
 
 
+class Passes(Strategy):
+    """The weights with which each pass was made."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Tensor]] = []
+
+    def loss(self, learner: Learner, batch: Any, logits: Tensor) -> None:
+        self.found.append(weights(learner))
+
+
+def test_sam_looks_around_among_what_has_thawed(make_learner: MakeLearner, make_examples: Examples) -> None:
+    """In the first step the head alone: the second pass has another head, and the very body."""
+    learner, passes = make_learner(), Passes()
+    thawing, sam = strategy("gradual_unfreezing", learner), strategy("sam", learner)
+    examples = make_examples(learner.labels, 8)
+    thawing.before_task(learner, task_data(learner, 0, examples))
+    training(learner, examples, passes, thawing, sam, task_steps=4).run_step()
+    first, second = passes.found
+    assert {name for name in first if not torch.equal(first[name], second[name])} == {
+        name for name in first if learner.is_head(name)
+    }
+
+
 def test_a_student_learns_among_all_labels_with_the_runs_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside merge, which learns among a task's own labels, and bitfit, which has a rate of its own."""
     seen: list[tuple[bool, dict[str, float]]] = []
