@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -80,6 +80,19 @@ class TaskData:
     columns: tuple[int, ...]
     train: list[Example]
     dev: list[Example]
+
+
+def learned_together(tasks: Sequence[TaskData], position: int, sources: Sequence[int]) -> TaskData:
+    """The task at ``position``; where its steps learn from several, one with the examples and labels of all of them."""
+    if len(sources) < 2:
+        return tasks[position]
+    own = [tasks[source] for source in sources]
+    return replace(
+        tasks[position],
+        columns=tuple(sorted({column for task in own for column in task.columns})),
+        train=[example for task in own for example in task.train],
+        dev=[example for task in own for example in task.dev],
+    )
 
 
 def length(example: Example) -> int:

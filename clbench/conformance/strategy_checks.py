@@ -16,6 +16,7 @@ from clbench.conformance.kept import kept_difference
 from clbench.conformance.shared import first_task_difference
 from clbench.conformance.trials import Ground, Record, Trials, difference, weights_difference
 from clbench.conformance.watches import GradientWatch, Saved, StateWatch, TaskWatch
+from clbench.data import learned_together
 from clbench.engine import prepare
 from clbench.kinds import find_kind
 from clbench.plugins import Plan
@@ -61,8 +62,13 @@ class StrategyChecks:
         # What a strategy makes of the rows before they are encoded is what must stay as it is.
         own = self.trials.strategy.changes_examples
         untrained = prepare(self.trials.plan(expression="" if own else "naive"), Clock())
-        expected = {task.name: task_fingerprints(task) for task in untrained.tasks}
-        plan = self.trials.plan()
+        plan, tasks = self.trials.plan(), untrained.tasks
+        expected = {
+            task.name: task_fingerprints(
+                learned_together(tasks, task.position, list(plan.strategy.training_tasks(task.position, len(tasks))))
+            )
+            for task in tasks
+        }
         self.states = StateWatch(plan.strategy, self.trials.folder)
         watches = (TaskWatch(expected, self.task_findings), GradientWatch(self.gradient_findings), self.states)
         return self.trials.run(plan, *watches)

@@ -22,7 +22,7 @@ class TaskWatch(Strategy):
     """Compares the examples that a strategy was given with those that naive is given.
 
     Args:
-        expected: for each task's name the fingerprints of its train and dev examples.
+        expected: for each task's name the fingerprints of the train and dev examples that it is learned from.
         findings: gets a line for each difference.
     """
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import clbench
 from clbench.clock import Clock
 from clbench.config import RunConfig
-from clbench.data import Example, TaskData
+from clbench.data import Example, TaskData, learned_together
 from clbench.engine import interrupts
 from clbench.engine.beside import ability_line, measure_beside
 from clbench.engine.checkpoint import remove_checkpoint
@@ -173,11 +173,7 @@ def _train(job: Job, position: int) -> bool:
         return False
     learner.tasks_seen = max(learner.tasks_seen, *(source + 1 for source in sources))
     examples = [example for source in sources for example in tasks[source].train]
-    task = tasks[position]
-    if len(sources) > 1:  # learned as one, which strategies that go by its examples take them for
-        columns = tuple(sorted({column for source in sources for column in tasks[source].columns}))
-        dev = [example for source in sources for example in tasks[source].dev]
-        task = replace(task, columns=columns, train=examples, dev=dev)
+    task = learned_together(tasks, position, sources)
     if state.training is None:
         learner.skipped_steps = 0
         strategy.before_task(learner, task)

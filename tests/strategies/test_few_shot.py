@@ -130,6 +130,9 @@ def test_an_output_layer_without_biases_gets_them(make_examples: Examples) -> No
 def test_another_output_layer_is_refused(make_learner: MakeLearner) -> None:
     learner = make_learner()
     few_shot = strategy("few_shot", learner)
-    strategy("seq_star", learner)
+    learner.model.classifier = nn.Linear(8, 4)
     with pytest.raises(InputError, match="few_shot: another strategy replaces the output layer"):
         few_shot.before_task(learner, task_data(learner, 0))
+    strategy("few_shot", other := make_learner())
+    with pytest.raises(InputError, match="seq_star: after the first task the output layer alone learns"):
+        strategy("seq_star", other)
