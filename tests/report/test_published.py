@@ -40,7 +40,7 @@ def test_a_published_table_is_what_its_command_prints(
 def test_there_are_two_tables_of_each_text_scenario_and_of_tuning() -> None:
     pages = [page.stem for page, _, _ in TABLES]
     once = ["image_seq", "instruct_seq", "split_cifar", "token_seq"]
-    assert pages == sorted([*once, "recipes", *["text_seq", "wordnet_class"] * 2, *["tuned"] * 4])
+    assert pages == sorted([*once, *["recipes", "text_seq", "wordnet_class"] * 2, *["tuned"] * 4])
 
 
 def test_every_link_of_the_pages_leads_to_a_file() -> None:
